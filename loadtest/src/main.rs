@@ -1,0 +1,3 @@
+//! Load generator for roomcast; its scenarios come with their own issue.
+
+fn main() {}

@@ -1,0 +1,143 @@
+//! Everything that can be asked: by a client ([`Command`]), and by an edge of a topic's owner ([`Request`]).
+//!
+//! All dialects translate to these words; payloads are bytes that nobody here looks into.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::base::id::Origin;
+use crate::base::shared::Shared;
+use crate::hub::name::{Topic, User};
+
+/// The client's own mark of a request, given back with the reply as the bytes that came (for the native
+/// protocol: the JSON of `id`, a string or an integer).
+pub type Tag = Option<Box<[u8]>>;
+
+/// Longest [`Tag`] that is taken, in bytes.
+pub const TAG_BYTES_MAX: usize = 256;
+
+/// A place in a topic's numbering.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position<'a> {
+    /// Offset of the last publication that the client has; 0 is before the first.
+    pub offset: u64,
+    /// The numbering that the offset belongs to.
+    pub epoch: Cow<'a, str>,
+}
+
+/// What a client asks, borrowing from the message it came in. Names are not yet checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// Become a member of a room.
+    Join {
+        /// The room's name.
+        room: Cow<'a, str>,
+        /// Send everything after this position first.
+        since: Option<Position<'a>>,
+        /// Or send the last so many publications first.
+        history: Option<u32>,
+    },
+    /// Stop being a member of a room.
+    Leave {
+        /// The room's name.
+        room: Cow<'a, str>,
+    },
+    /// Publish to a room.
+    Publish {
+        /// The room's name.
+        room: Cow<'a, str>,
+        /// Any value of the dialect's own, as the bytes that came.
+        payload: &'a [u8],
+        /// Whether the sender gets the publication too.
+        echo: bool,
+    },
+    /// Tell the others of a room that the sender began or stopped typing.
+    Typing {
+        /// The room's name.
+        room: Cow<'a, str>,
+        /// Began (true) or stopped.
+        is_typing: bool,
+    },
+    /// Read back what was published.
+    History {
+        /// The room's name.
+        room: Cow<'a, str>,
+        /// At most so many, the newest.
+        limit: u32,
+        /// Only publications with a smaller offset.
+        before: Option<u64>,
+    },
+    /// Who is in a room.
+    Users {
+        /// The room's name.
+        room: Cow<'a, str>,
+    },
+    /// Publish to every connection but the sender.
+    Broadcast {
+        /// As in `Publish`.
+        payload: &'a [u8],
+    },
+    /// Numbers about the server.
+    Stats,
+    /// Application-level ping, answered at once.
+    Ping {
+        /// Given back as the bytes that came.
+        ts: Option<&'a [u8]>,
+    },
+    /// Answer to a heartbeat; only counts as life.
+    Pong,
+}
+
+/// What an edge asks the owner of a topic.
+#[derive(Debug)]
+pub struct Request {
+    /// Which topic.
+    pub topic: Topic,
+    /// Who asks; the answer goes there.
+    pub origin: Origin,
+    /// The client's own mark, given back with the answer.
+    pub tag: Tag,
+    /// What is asked.
+    pub ask: Ask,
+}
+
+/// What can be asked of a topic.
+#[derive(Debug)]
+pub enum Ask {
+    /// Make `origin` a member. Asking again is answered the same way and changes nothing.
+    Join {
+        /// Who the member is to the others.
+        user: Arc<User>,
+        /// Recover everything after this offset of this epoch.
+        since: Option<(u64, Box<str>)>,
+        /// Or send the last so many publications.
+        history: u32,
+    },
+    /// End the membership and say so.
+    Leave,
+    /// End the membership; nobody is there to hear the answer.
+    Gone,
+    /// Order, number, remember and fan out. Members only, where the policy says so.
+    Publish {
+        /// Opaque.
+        payload: Shared,
+        /// Who publishes, where the publisher need not be a member.
+        user: Option<Arc<User>>,
+        /// Whether the publisher gets it too.
+        echo: bool,
+    },
+    /// Fan out to the others, unnumbered.
+    Typing {
+        /// Began or stopped.
+        is_typing: bool,
+    },
+    /// The newest `limit` publications before offset `before`.
+    History {
+        /// At most so many.
+        limit: u32,
+        /// Exclusive upper bound of the offsets; none = the newest.
+        before: Option<u64>,
+    },
+    /// Who is in it.
+    Users,
+}

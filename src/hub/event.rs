@@ -1,0 +1,201 @@
+//! Everything that can be told: answers to one origin ([`Reply`]), events to all members ([`Event`]), and
+//! refusals ([`Refusal`]).
+
+use std::sync::{Arc, OnceLock};
+
+use crate::base::clock::Wall;
+use crate::base::id::Origin;
+use crate::base::shared::Shared;
+use crate::hub::command::Tag;
+use crate::hub::name::{NameError, Topic, User};
+
+/// Most users that a snapshot lists by name; the counts are always exact.
+pub const LISTED_USERS_MAX: usize = 100;
+
+/// One message of a topic, numbered and dated by the owner.
+#[derive(Debug)]
+pub struct Publication {
+    /// The topic's own count: 1, 2, 3, … without a hole; 0 where the topic does not number.
+    pub offset: u64,
+    /// When the owner took it.
+    pub time: Wall,
+    /// Who published it.
+    pub user: Arc<User>,
+    /// Opaque; relayed as the bytes that came.
+    pub payload: Shared,
+    /// The whole frame as members get it, made by the first shard that needs it.
+    pub frame: OnceLock<Shared>,
+}
+
+/// What happens in a topic, told to all its members in the owner's order.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A publication.
+    Published(Arc<Publication>),
+    /// A user's first connection came.
+    UserJoined {
+        /// Who.
+        user: Arc<User>,
+        /// Connections in the topic now.
+        members_count: u32,
+    },
+    /// A user's last connection went.
+    UserLeft {
+        /// Who.
+        user: Arc<User>,
+        /// Connections in the topic now.
+        members_count: u32,
+    },
+    /// Somebody began or stopped typing.
+    Typing {
+        /// Who.
+        user: Arc<User>,
+        /// Began or stopped.
+        is_typing: bool,
+    },
+}
+
+/// How a topic stands at the moment a join, or a question, is answered.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Connections in the topic.
+    pub members_count: u32,
+    /// Distinct users in the topic.
+    pub user_count: u32,
+    /// The first [`LISTED_USERS_MAX`] users, in order of arrival.
+    pub users: Vec<Arc<User>>,
+    /// Offset of the newest publication; 0 before the first.
+    pub offset: u64,
+    /// Changes when the numbering restarts.
+    pub epoch: Arc<str>,
+    /// Whether everything since the asked position is in `messages`; none if no position was asked.
+    pub recovered: Option<bool>,
+    /// History, oldest first; none if none was asked.
+    pub messages: Option<Vec<Arc<Publication>>>,
+}
+
+/// An answer to one origin.
+#[derive(Debug)]
+pub enum Reply {
+    /// To `Join`.
+    Joined(Box<Snapshot>),
+    /// To `Leave`.
+    Left,
+    /// To `Publish` without echo, and to `Broadcast`; the offset is 0 where the topic does not number.
+    Accepted {
+        /// The number it was given.
+        offset: u64,
+    },
+    /// To `History`.
+    History {
+        /// Oldest first.
+        messages: Vec<Arc<Publication>>,
+        /// Offset of the newest publication of the topic.
+        offset: u64,
+        /// The numbering.
+        epoch: Arc<str>,
+    },
+    /// To `Users`.
+    Users {
+        /// Connections in the topic.
+        members_count: u32,
+        /// Distinct users.
+        user_count: u32,
+        /// The first [`LISTED_USERS_MAX`].
+        users: Vec<Arc<User>>,
+    },
+    /// To `Stats`, gathered from all shards.
+    Stats(Box<Stats>),
+    /// To anything that cannot be done.
+    Refused(Refusal),
+}
+
+/// Numbers about the whole process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Open WebSocket connections that speak the native protocol.
+    pub total_clients: u64,
+    /// Rooms that have members.
+    pub total_rooms: u64,
+    /// Largest rooms with their members, largest first, names in order where equal.
+    pub rooms: Vec<(Topic, u32)>,
+    /// Seconds since start.
+    pub uptime_s: u64,
+}
+
+/// Why a command is not done. Each has one code and one text, in `dialect::refusal`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not a JSON object.
+    InvalidJson,
+    /// `type` names nothing we know; what it said, cut to a length that is safe to repeat.
+    UnknownType(Box<str>),
+    /// A field is missing, has the wrong type or a value out of bounds.
+    InvalidField {
+        /// The field's canonical name.
+        field: &'static str,
+        /// What it has to be.
+        expected: &'static str,
+    },
+    /// No room was named.
+    RoomRequired,
+    /// Room or message is missing or empty.
+    MessageRequired,
+    /// The name breaks a rule.
+    BadName {
+        /// Canonical name of the field that held it.
+        field: &'static str,
+        /// Which rule.
+        error: NameError,
+    },
+    /// The sender is no member.
+    NotInRoom,
+    /// The room has its most members.
+    RoomFull,
+    /// The connection is in as many rooms as it may be.
+    TooManyRooms {
+        /// The limit.
+        max: u32,
+    },
+    /// More commands than allowed.
+    RateLimited {
+        /// When the next one will be taken.
+        retry_after_ms: u64,
+    },
+    /// A part of the server cannot answer now.
+    Unavailable,
+}
+
+/// What an owner sends to an edge. Between two shards these travel in one order.
+#[derive(Debug)]
+pub enum Outcome {
+    /// An answer to one origin.
+    Reply {
+        /// The topic that was asked.
+        topic: Topic,
+        /// Who asked.
+        origin: Origin,
+        /// The client's own mark.
+        tag: Tag,
+        /// The answer.
+        reply: Reply,
+    },
+    /// An event for the members of a topic on the receiving shard.
+    Deliver {
+        /// The topic.
+        topic: Topic,
+        /// What happened.
+        event: Event,
+        /// Who caused it, and what becomes of its own copy.
+        sender: Option<Sender>,
+    },
+}
+
+/// The cause of an event, and what its own copy looks like.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// Who caused it.
+    pub origin: Origin,
+    /// Some: the sender gets its own copy, carrying this tag (or none). None: the sender gets nothing.
+    pub copy: Option<Tag>,
+}

@@ -1,0 +1,8 @@
+//! The domain: what a topic is, who is in it, and in which order things happen to it.
+//!
+//! Knows nothing about connections (it sees an [`crate::base::id::Origin`] and never looks inside), about
+//! JSON (payloads are opaque bytes), about sockets, clocks or threads. Imports `base` only.
+
+pub mod command;
+pub mod event;
+pub mod name;

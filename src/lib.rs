@@ -1,0 +1,4 @@
+//! `roomcast`: a realtime edge server without an async runtime.
+
+pub mod base;
+pub mod hub;

@@ -1,0 +1,3 @@
+//! The `roomcast` program: parses, runs, exits with a code.
+
+fn main() {}
