@@ -1,0 +1,1 @@
+//! HTTP/1.1 as far as an edge server needs it: request heads in, complete answers out.
