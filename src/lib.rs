@@ -6,3 +6,5 @@ pub mod base;
 pub mod wire;
 pub mod hub;
 pub mod shard;
+pub mod mailbox;
+pub mod server;
