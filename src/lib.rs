@@ -5,6 +5,7 @@
 pub mod base;
 pub mod wire;
 pub mod hub;
+pub mod dialect;
 pub mod shard;
 pub mod mailbox;
 pub mod server;
