@@ -5,4 +5,5 @@
 pub mod base;
 pub mod wire;
 pub mod hub;
+pub mod pages;
 pub mod shard;
