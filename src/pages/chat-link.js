@@ -90,9 +90,7 @@ export class Link {
   #welcomed(welcome) {
     clearTimeout(this.#timer);
     this.#openedAt = Date.now();
-    // Seconds or milliseconds: no server beats slower than every ten minutes or faster than every 600 ms.
-    const interval = Number(welcome.heartbeat_interval) || 0;
-    this.#interval = interval > 600 ? interval : interval * 1000;
+    this.#interval = 1_000 * (Number(welcome.heartbeat_interval) || 0); // seconds; 0: the server does not beat
     this.#listen();
     this.#on.state({ kind: "open" });
     this.#on.open(welcome);

@@ -9,6 +9,7 @@ const HISTORY = 50; // messages asked for at once
 const HOLE_MAX = 100; // messages of a hole asked for at once
 const MESSAGE_BYTES_MAX = 256 * 1024; // well under the server's own limit, which closes the connection
 const ROOM_BYTES_MAX = 255;
+const NAME_BYTES_MAX = 128;
 const TYPING_EVERY_MS = 2_500; // "still typing", more often than readers forget it
 const TYPING_STOP_MS = 4_000;
 const CHATTY_ROOM = 30; // with more people than this, coming and going is not noted in the log
@@ -52,9 +53,10 @@ function socketUrl(username) {
 
 $("join").addEventListener("submit", (event) => {
   event.preventDefault();
-  const name = $("name").value.trim();
+  const name = $("name").value.replace(/\p{Cc}/gu, "").trim();
   const roomName = $("room").value.trim();
   if (!name) return refuse("Please enter your name.", "name");
+  if (bytesOf(name) > NAME_BYTES_MAX) return refuse("This name is too long.", "name");
   if (!roomName) return refuse("Please enter a room.", "room");
   if (bytesOf(roomName) > ROOM_BYTES_MAX) return refuse("This room's name is too long.", "room");
   enter(name, roomName);
@@ -122,7 +124,7 @@ function showState({ kind, at, reason }) {
   const text = {
     connecting: "Connecting…",
     open: "Connected",
-    waiting: navigator.onLine ? "Connection lost, coming back" : "You are offline",
+    waiting: !navigator.onLine ? "Offline, trying again" : room.epoch === null ? "No answer, trying again" : "Reconnecting",
     stopped: reason ?? "Disconnected",
   }[kind];
   $("state").dataset.kind = kind;
@@ -216,15 +218,19 @@ function show(messages, quiet) {
 function presence(event, verb) {
   const name = room.nameOf(String(event.user_id));
   if (room.userCount <= CHATTY_ROOM) log.note(`${name} ${verb}`);
-  if (room.listIsThin) link.send({ type: "get_users", room: room.name, id: "users" });
+  if (room.listIsThin) askForPeople();
   showPeople();
   showTyping();
   showEmpty();
 }
 
-function refused({ id, code, message }) {
+function askForPeople() {
+  link.send({ type: "get_users", room: room.name, id: "users" });
+}
+
+function refused({ id, message }) {
   if (id === "join") return exit(`${message}.`);
-  if (id === "hole") return lose(code);
+  if (id === "hole") return lose();
   if (room.failed(id, String(message))) return showPending();
   log.note(`The server says: ${message}`, "loud");
 }
@@ -255,6 +261,7 @@ function historyCame(reply) {
 function dropped(event) {
   const count = room.dropped(event);
   if (count) log.note(`The connection was too slow for ${count} messages; fetching them`, "gap");
+  if (event.events) askForPeople(); // comings and goings were among what was lost
   fillHoles();
 }
 
@@ -402,11 +409,11 @@ $("share").addEventListener("click", async () => {
   const address = new URL(`/?${new URLSearchParams({ room: room.name })}`, location.href).href;
   try {
     await navigator.clipboard.writeText(address);
-    $("share").textContent = "Copied";
+    $("share-text").textContent = "Copied";
   } catch { // no clipboard without https: let the address be copied by hand
     log.note(`Link to this room: ${address}`);
   }
-  setTimeout(() => { $("share").textContent = "Copy link"; }, 2_000);
+  setTimeout(() => { $("share-text").textContent = "Copy link"; }, 2_000);
 });
 
 arrive();

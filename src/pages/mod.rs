@@ -78,7 +78,7 @@ const fn tag(body: &[u8]) -> [u8; TAG_BYTES] {
     let mut tag = [b'"'; TAG_BYTES];
     let mut at = 0;
     while at < 16 {
-        tag[at + 1] = DIGITS[(hash >> (60 - 4 * at)) as usize & 15];
+        tag[at + 1] = DIGITS[((hash >> (60 - 4 * at)) & 15) as usize];
         at += 1;
     }
     tag
@@ -86,6 +86,7 @@ const fn tag(body: &[u8]) -> [u8; TAG_BYTES] {
 
 /// FNV-1a, 64 bits: the same for the same bytes in every build, and simple enough for a `const fn`. Not keyed: nobody
 /// chooses these bytes but us.
+#[expect(clippy::cast_lossless, reason = "`u64::from` is not const")]
 const fn fnv1a(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     let mut at = 0;
