@@ -86,7 +86,6 @@ const fn tag(body: &[u8]) -> [u8; TAG_BYTES] {
 
 /// FNV-1a, 64 bits: the same for the same bytes in every build, and simple enough for a `const fn`. Not keyed: nobody
 /// chooses these bytes but us.
-#[expect(clippy::cast_lossless, reason = "`u64::from` is not const")]
 const fn fnv1a(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     let mut at = 0;
