@@ -6,6 +6,7 @@ pub mod base;
 pub mod wire;
 pub mod hub;
 pub mod dialect;
+pub mod pages;
 pub mod shard;
 pub mod mailbox;
 pub mod server;
