@@ -107,7 +107,7 @@ impl Shard {
         let client = Client {
             serial,
             user: user.map(Arc::new),
-            bucket: Bucket::new(),
+            bucket: Bucket::default(),
             heartbeat_due,
             welcomed: false,
             in_inbox: false,

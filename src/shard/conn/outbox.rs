@@ -148,11 +148,6 @@ impl Outbox {
         self.own_bytes
     }
 
-    /// Bytes that wait.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Appends a frame of the connection's own: `write` appends it to the buffer.
     pub(crate) fn push_own(&mut self, spares: &mut Spares, write: impl FnOnce(&mut Vec<u8>)) {
         if !matches!(self.items.back(), Some(Item::Own { .. })) {
