@@ -6,3 +6,4 @@ pub mod base;
 pub mod wire;
 pub mod hub;
 pub mod shard;
+pub mod config;
