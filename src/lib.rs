@@ -7,3 +7,4 @@ pub mod wire;
 pub mod hub;
 pub mod shard;
 pub mod config;
+pub mod server;
