@@ -11,5 +11,5 @@ pub mod metrics;
 pub mod shard;
 pub mod mailbox;
 pub mod reactor;
-//pub mod config;
+pub mod config;
 pub mod server;
