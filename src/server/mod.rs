@@ -5,6 +5,6 @@
 
 pub mod admission;
 pub mod listener;
-//pub mod linger;
-//pub mod acceptor;
+pub mod linger;
+pub mod acceptor;
 pub mod signals;
