@@ -1,6 +1,7 @@
 //! The `roomcast` program: parses, runs, exits with a code.
 //!
-//! Exit codes: 0 after help, version and an orderly stop; 2 if it cannot start as it was asked to.
+//! Exit codes: 0 after help, version and an orderly stop; 1 if a second signal cut the stop short; 2 if it cannot
+//! start as it was asked to; 70 if a part of it failed.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -8,8 +9,10 @@ use std::process::ExitCode;
 
 use roomcast::config::plan::Plan;
 use roomcast::config::source::{self, Asked};
-use roomcast::server;
+use roomcast::server::{self, Ended};
 
+/// A second signal cut the drain short: clients were left without a word.
+const EXIT_CUT_SHORT: u8 = 1;
 /// The conventional code of wrong usage.
 const EXIT_USAGE: u8 = 2;
 
@@ -31,8 +34,9 @@ fn main() -> ExitCode {
     for warning in &plan.warnings {
         tracing::warn!("{warning}");
     }
-    match server::run(plan) {
-        Ok(()) => ExitCode::SUCCESS,
+    match server::run(&plan) {
+        Ok(Ended::Drained) => ExitCode::SUCCESS,
+        Ok(Ended::AtOnce) => ExitCode::from(EXIT_CUT_SHORT),
         Err(error) => refuse(&error),
     }
 }

@@ -150,7 +150,8 @@ impl<T> Reactor<T> {
     }
 
     fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
-        let timeout = if self.ready.is_empty() { self.parts.shard.poll_timeout() } else { Some(Duration::ZERO) };
+        let timeout =
+            if self.ready.is_empty() { self.parts.shard.poll_timeout() } else { Some(Duration::ZERO) };
         let timeout = match timeout {
             Some(Duration::ZERO) => timeout,
             _ if self.prepare_sleep() => timeout,
@@ -168,10 +169,10 @@ impl<T> Reactor<T> {
     fn prepare_sleep(&mut self) -> bool {
         let Parts { shard, wake, requests, edges, intake, control, .. } = &mut self.parts;
         wake.prepare_sleep(|| {
-            // Mail that the shard does not take now is no reason to turn: what it waits for wakes it.
-            let (wants_requests, wants_edges) = (requests.wants_turn(), edges.wants_turn());
-            (wants_requests && shard.takes_requests())
-                || (wants_edges && shard.takes_edge_mail())
+            let room = requests.regained_room() | edges.regained_room();
+            // Mail that the shard does not take now is no reason to turn: what it waits for is.
+            room || (requests.has_mail() && shard.takes_requests())
+                || (edges.has_mail() && shard.takes_edge_mail())
                 || !intake.is_empty()
                 || !control.is_empty()
         })

@@ -18,6 +18,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use crate::base::clock::Mono;
 use crate::base::id::ShardId;
 use crate::mailbox::Wake;
+use crate::reactor::Accepted;
 use crate::server::admission::{Admission, Ticket};
 use crate::server::linger::Lingering;
 use crate::server::listener::Listener;
@@ -37,22 +38,11 @@ const OUT_OF_DESCRIPTORS: [i32; 2] = [23, 24];
 /// The waker's token; listeners count up from zero and refused sockets from behind them.
 const WAKER: Token = Token(usize::MAX);
 
-/// An admitted connection on its way to a shard.
-#[derive(Debug)]
-pub struct Accepted {
-    /// Nonblocking, without delay, not registered anywhere.
-    pub stream: TcpStream,
-    /// Who connected.
-    pub peer: SocketAddr,
-    /// To be kept as long as the connection, and dropped with it.
-    pub ticket: Ticket,
-}
-
 /// Where one shard takes connections in.
 #[derive(Clone, Debug)]
 pub struct Door {
     /// Bounded; the acceptor is the only one to send.
-    pub lane: Sender<Accepted>,
+    pub lane: Sender<Accepted<Ticket>>,
     /// Notified once for all sockets of a turn.
     pub wake: Arc<Wake>,
 }
@@ -243,7 +233,7 @@ impl Acceptor {
                 let _ = stream.set_nodelay(true);
                 ticket.assign(shard);
                 // There was room, and nobody else sends. If the shard has ended, dropping closes the socket.
-                let _ = self.doors[shard.index()].lane.try_send(Accepted { stream, peer, ticket });
+                let _ = self.doors[shard.index()].lane.try_send(Accepted { stream, peer, kept: ticket });
                 self.touched[shard.index()] = true;
             }
         }

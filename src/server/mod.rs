@@ -156,7 +156,8 @@ fn start_shards(
             intake: taken,
             control: orders,
         };
-        let reactor = Reactor::new(parts).map_err(|cause| StartError::System { what: "make a poll", cause })?;
+        let reactor =
+            Reactor::new(parts).map_err(|cause| StartError::System { what: "make a poll", cause })?;
         spawn(format!("shard-{id}"), exits.clone(), move || reactor.run())?;
         running.push(Running { intake, control });
     }
@@ -176,7 +177,8 @@ fn start_acceptor(
         per_address_max: plan.max_connections_per_address,
     };
     let doors = shards.iter().zip(wakes);
-    let doors = doors.map(|(shard, wake)| Door { lane: shard.intake.clone(), wake: Arc::clone(wake) }).collect();
+    let doors =
+        doors.map(|(shard, wake)| Door { lane: shard.intake.clone(), wake: Arc::clone(wake) }).collect();
     let acceptor = Acceptor::new(listeners, doors, Admission::new(caps, plan.shards, keys))
         .map_err(|cause| StartError::System { what: "make a poll", cause })?;
     let stop = acceptor.stopper();
@@ -214,7 +216,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 /// Waits for the end: for the signal that begins it, then for the shards, at most as long as the drain may take.
 fn wait(
     plan: &Plan,
-    mut signals: signals::Signals,
+    signals: signals::Signals,
     stop: &Stop,
     shards: &[Running],
     wakes: &[Arc<Wake>],
@@ -223,7 +225,7 @@ fn wait(
     let (caught, wanted) = unbounded();
     let handle = signals.handle();
     thread::spawn(move || {
-        while let Some(signal) = signals.next() {
+        for signal in signals {
             if caught.send(signal).is_err() {
                 return;
             }

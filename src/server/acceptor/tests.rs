@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Running {
     addresses: Vec<SocketAddr>,
-    shards: Vec<Receiver<Accepted>>,
+    shards: Vec<Receiver<Accepted<Ticket>>>,
     admission: Arc<Admission>,
     stop: Stop,
     thread: JoinHandle<io::Result<()>>,
