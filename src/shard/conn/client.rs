@@ -325,7 +325,7 @@ impl Shard {
     /// The owner's answer to what the connection asked.
     pub(crate) fn on_reply(&mut self, topic: &Topic, origin: Origin, tag: Tag, reply: Reply) {
         let key = origin.conn;
-        if !self.conns.get_mut(key).is_some_and(|conn| conn.client().is_some()) {
+        if self.conns.get_mut(key).and_then(Conn::client).is_none() {
             return; // it left meanwhile, and the owner was told
         }
         match &reply {
