@@ -29,7 +29,7 @@
 //! the lane's `blocked` mark, passes a fence and tries once more; the receiver pops, passes a fence and looks
 //! at the mark. So either the second try finds room, or the mark is seen, at the latest after the pop that
 //! emptied the lane. The receiver then clears the mark and notifies; the refused sender, before it sleeps,
-//! looks whether its mark was cleared meanwhile ([`Mailbox::wants_turn`]), just as it looks for mail.
+//! looks whether its mark was cleared meanwhile ([`Mailbox::regained_room`]), just as it looks for mail.
 
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, OnceLock};
@@ -257,9 +257,9 @@ impl<T> Mailbox<T> {
         self.incoming.iter().flatten().any(|lane| !lane.lane.is_empty())
     }
 
-    /// For [`Wake::prepare_sleep`]: there is mail, or a lane that refused a value has room again. The latter
-    /// is told once; a caller with values left to send tries again in each turn.
-    pub fn wants_turn(&mut self) -> bool {
+    /// For [`Wake::prepare_sleep`], beside [`Mailbox::has_mail`]: a lane that refused a value has room again. Told
+    /// once; a caller with values left to send tries again in each turn.
+    pub fn regained_room(&mut self) -> bool {
         let mut room = false;
         for out in self.outgoing.iter_mut().flatten() {
             if out.refused && !out.blocked.load(Ordering::Relaxed) {
@@ -267,7 +267,7 @@ impl<T> Mailbox<T> {
                 room = true;
             }
         }
-        room || self.has_mail()
+        room
     }
 
     /// At the end of a turn: tells each peer that was sent to that there is mail, and each that waits for

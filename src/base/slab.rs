@@ -103,6 +103,12 @@ impl<T> Slab<T> {
         self.entries.get_mut(slot as usize).map(|entry| &mut entry.value)
     }
 
+    /// One more than the highest slot ever used.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.freed.len()
+    }
+
     /// How many values there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -28,10 +28,10 @@ fn many_sends_one_wake_and_none_for_the_awake() {
         a.send(B, number).unwrap();
     }
     assert_eq!(a.flush_wakes(), 0, "b has not slept");
-    assert!(!wakes[1].prepare_sleep(|| b.wants_turn()), "mail has come");
+    assert!(!wakes[1].prepare_sleep(|| b.regained_room() | b.has_mail()), "mail has come");
     assert_eq!(std::iter::from_fn(|| b.receive(A)).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
 
-    assert!(wakes[1].prepare_sleep(|| b.wants_turn()));
+    assert!(wakes[1].prepare_sleep(|| b.regained_room() | b.has_mail()));
     for number in 0..10 {
         a.send(B, number).unwrap();
     }
@@ -42,7 +42,7 @@ fn many_sends_one_wake_and_none_for_the_awake() {
 
     wakes[1].awoke();
     while b.receive_any().is_some() {}
-    assert!(wakes[1].prepare_sleep(|| b.wants_turn()));
+    assert!(wakes[1].prepare_sleep(|| b.regained_room() | b.has_mail()));
     wakes[1].awoke();
     a.send(B, 11).unwrap();
     assert_eq!(a.flush_wakes(), 0, "b got up by itself");
@@ -71,7 +71,7 @@ fn a_full_lane_hands_back_and_tells_when_it_is_half_empty() {
     assert_eq!(a.send(B, 4), Err(4));
     assert!(a.is_blocked(B));
     a.flush_wakes();
-    assert!(wakes[0].prepare_sleep(|| a.wants_turn()), "nothing to do for a but to wait");
+    assert!(wakes[0].prepare_sleep(|| a.regained_room() | a.has_mail()), "nothing to do for a but to wait");
 
     assert_eq!(b.receive(A), Some(0));
     assert_eq!(b.flush_wakes(), 0, "three of four places taken");
@@ -95,8 +95,11 @@ fn room_that_comes_before_sleep_prevents_it() {
     assert_eq!(a.send(B, 2), Err(2));
     assert_eq!((b.receive(A), b.receive(A)), (Some(0), Some(1)));
     assert_eq!(b.flush_wakes(), 0, "a is awake");
-    assert!(!wakes[0].prepare_sleep(|| a.wants_turn()), "a has to try again");
-    assert!(wakes[0].prepare_sleep(|| a.wants_turn()), "told once: a may have dropped the value");
+    assert!(!wakes[0].prepare_sleep(|| a.regained_room() | a.has_mail()), "a has to try again");
+    assert!(
+        wakes[0].prepare_sleep(|| a.regained_room() | a.has_mail()),
+        "told once: a may have dropped the value"
+    );
 }
 
 #[test]
@@ -156,7 +159,7 @@ fn a_push_is_seen_or_rings() {
     });
     for round in 1..=ROUNDS {
         meet(&rounds, 1, 2 * round);
-        let asleep = wake.prepare_sleep(|| b.wants_turn());
+        let asleep = wake.prepare_sleep(|| b.regained_room() | b.has_mail());
         meet(&rounds, 1, 2 * round + 1);
         assert!(
             !asleep || rang.load(Ordering::Relaxed),
@@ -192,7 +195,7 @@ fn run_shard(me: u16, wake: &Wake, mut mailbox: Mailbox<u64>, count: u64, batch:
         if others.iter().all(|peer| sent[peer.index()] == count && received[peer.index()] == count) {
             return mailbox;
         }
-        if wake.prepare_sleep(|| mailbox.wants_turn()) {
+        if wake.prepare_sleep(|| mailbox.regained_room() | mailbox.has_mail()) {
             poll.poll(&mut events, None).unwrap();
             wake.awoke();
         }
@@ -249,7 +252,7 @@ fn ping_pong_sleeps_and_wakes_every_time() {
             let mut last = 0;
             while last < 50_000 {
                 mailbox.flush_wakes();
-                if wake.prepare_sleep(|| mailbox.wants_turn()) {
+                if wake.prepare_sleep(|| mailbox.regained_room() | mailbox.has_mail()) {
                     poll.poll(&mut events, None).unwrap();
                     wake.awoke();
                 }

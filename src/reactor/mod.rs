@@ -8,6 +8,7 @@ mod socket;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -41,6 +42,17 @@ pub enum Control {
         /// Over which the clients' return is spread.
         window: Duration,
     },
+}
+
+/// A socket on its way to a shard.
+#[derive(Debug)]
+pub struct Accepted<T> {
+    /// Nonblocking, not registered anywhere.
+    pub stream: TcpStream,
+    /// Who connected.
+    pub peer: SocketAddr,
+    /// Kept as long as the connection, and dropped with it.
+    pub kept: T,
 }
 
 /// Reads both clocks; the same origin for all reactors.
@@ -81,8 +93,8 @@ pub struct Parts<T> {
     pub requests: Mailbox<ToOwner>,
     /// Lanes to and from edges.
     pub edges: Mailbox<ToEdge>,
-    /// Accepted sockets, with something to drop when they end.
-    pub intake: Receiver<(TcpStream, T)>,
+    /// Sockets from the acceptor.
+    pub intake: Receiver<Accepted<T>>,
     /// Orders from the server.
     pub control: Receiver<Control>,
 }
@@ -138,7 +150,8 @@ impl<T> Reactor<T> {
     }
 
     fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
-        let timeout = if self.ready.is_empty() { self.parts.shard.poll_timeout() } else { Some(Duration::ZERO) };
+        let timeout =
+            if self.ready.is_empty() { self.parts.shard.poll_timeout() } else { Some(Duration::ZERO) };
         let timeout = match timeout {
             Some(Duration::ZERO) => timeout,
             _ if self.prepare_sleep() => timeout,
@@ -156,10 +169,10 @@ impl<T> Reactor<T> {
     fn prepare_sleep(&mut self) -> bool {
         let Parts { shard, wake, requests, edges, intake, control, .. } = &mut self.parts;
         wake.prepare_sleep(|| {
-            // Mail that the shard does not take now is no reason to turn: what it waits for wakes it.
-            let (wants_requests, wants_edges) = (requests.wants_turn(), edges.wants_turn());
-            (wants_requests && shard.takes_requests())
-                || (wants_edges && shard.takes_edge_mail())
+            let room = requests.regained_room() | edges.regained_room();
+            // Mail that the shard does not take now is no reason to turn: what it waits for is.
+            room || (requests.has_mail() && shard.takes_requests())
+                || (edges.has_mail() && shard.takes_edge_mail())
                 || !intake.is_empty()
                 || !control.is_empty()
         })
@@ -174,7 +187,7 @@ impl<T> Reactor<T> {
 
     fn take_sockets(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            let Ok((mut stream, kept)) = self.parts.intake.try_recv() else { return };
+            let Ok(Accepted { mut stream, peer, kept }) = self.parts.intake.try_recv() else { return };
             if self.draining {
                 continue; // too late: dropping the socket is the answer
             }
@@ -191,6 +204,7 @@ impl<T> Reactor<T> {
                 self.sockets.resize_with(slot + 1, || None);
             }
             self.sockets[slot] = Some(Socket::new(key, stream, kept));
+            tracing::debug!(%peer, shard = %self.parts.id, slot, "connection opened");
         }
         // Those that are left are looked at before the next sleep.
     }

@@ -60,7 +60,6 @@ impl Block {
         // A listener for both families reports IPv4 peers as ::ffff:a.b.c.d; all of them are one /64.
         match address.to_canonical() {
             IpAddr::V4(v4) => Block::V4(v4.to_bits()),
-            #[expect(clippy::cast_possible_truncation, reason = "the upper half fits")]
             IpAddr::V6(v6) => Block::V6((v6.to_bits() >> 64) as u64),
         }
     }

@@ -33,9 +33,11 @@ pub fn listen() -> io::Result<Signals> {
     Ok(Signals { arriving, draining: false })
 }
 
-impl Signals {
-    /// Waits for the next signal that asks for an end; none once the [`Handle`] was closed.
-    pub fn next(&mut self) -> Option<Wanted> {
+/// Each step waits for the next signal that asks for an end; none once the [`Handle`] was closed.
+impl Iterator for Signals {
+    type Item = Wanted;
+
+    fn next(&mut self) -> Option<Wanted> {
         for signal in self.arriving.forever() {
             if signal == SIGTERM || signal == SIGINT {
                 let wanted = if self.draining { Wanted::Now } else { Wanted::Drain };
@@ -46,7 +48,9 @@ impl Signals {
         }
         None
     }
+}
 
+impl Signals {
     /// Its `close` ends the wait from another thread, when there is nothing left to be ended.
     #[must_use]
     pub fn handle(&self) -> Handle {

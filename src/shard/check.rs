@@ -42,7 +42,8 @@ impl Shard {
             let vacant = local.list.iter().filter(|slot| **slot == VACANT).count();
             assert_eq!(vacant, local.vacant as usize, "vacant entries of {:?}", local.topic);
             assert!(vacant == 0 || !local.jobs.is_empty(), "gaps stay open in {:?}", local.topic);
-            let holders = self.conns.iter().flat_map(|(_, conn)| &conn.memberships).filter(|m| m.topic == index);
+            let holders =
+                self.conns.iter().flat_map(|(_, conn)| &conn.memberships).filter(|m| m.topic == index);
             assert_eq!(holders.count(), local.holders as usize, "holders of {:?}", local.topic);
             assert!(local.list.len() - vacant <= local.holders as usize, "members of {:?}", local.topic);
         }

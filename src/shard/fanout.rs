@@ -11,10 +11,10 @@ use crate::dialect::native::encode;
 use crate::hub::command::Tag;
 use crate::hub::event::{Event, Outcome, Reply, Sender};
 use crate::hub::name::{Topic, TopicKind};
-use crate::shard::conn::outbox::{Delivery, Pushed};
-use crate::shard::conn::Dirty;
-use crate::shard::members::{VACANT, index};
 use crate::shard::Shard;
+use crate::shard::conn::Dirty;
+use crate::shard::conn::outbox::{Delivery, Pushed};
+use crate::shard::members::{VACANT, index};
 use crate::wire::ws::frame::{self, Opcode, SERVER_HEADER_BYTES_MAX};
 
 /// Pushes to send queues in one turn: about 0.1 ms of work.
@@ -119,7 +119,8 @@ impl Shard {
                 }
                 Job::Answer { .. } => {
                     // The list may change now: no cursor walks it.
-                    let Some(Job::Answer { origin, tag, reply }) = self.members.topic_mut(index).jobs.pop_front()
+                    let Some(Job::Answer { origin, tag, reply }) =
+                        self.members.topic_mut(index).jobs.pop_front()
                     else {
                         return false;
                     };
@@ -210,7 +211,8 @@ impl Shard {
     /// Encodes the event, unless another shard has, and the sender's own copy.
     fn prepare(&mut self, topic: &Topic, event: &Event, sender: Option<Sender>, end: usize) -> Fanout {
         let delivery = self.delivery(topic, event);
-        let here = sender.filter(|sender| sender.origin.shard == self.id && self.conns.contains(sender.origin.conn));
+        let here =
+            sender.filter(|sender| sender.origin.shard == self.id && self.conns.contains(sender.origin.conn));
         let (sender, copy) = match here {
             None | Some(Sender { copy: Some(None), .. }) => (None, None), // its copy is like everybody's
             Some(Sender { origin, copy: None }) => (Some(origin.conn.slot), None),
@@ -223,7 +225,8 @@ impl Shard {
     }
 
     fn delivery(&mut self, topic: &Topic, event: &Event) -> Arc<Delivery> {
-        let mut encoded = || Shared::copy_of(framed(&mut self.scratch, |out| encode::event(out, topic, event, None)));
+        let mut encoded =
+            || Shared::copy_of(framed(&mut self.scratch, |out| encode::event(out, topic, event, None)));
         let (offset, announced, frame) = match event {
             Event::Published(publication) => {
                 let frame = match publication.frame.get() {

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use crate::base::id::{Key, ShardId};
+use crate::dialect::native::encode;
 use crate::hub::command::Tag;
 use crate::hub::event::{Refusal, Stats};
-use crate::dialect::native::encode;
 use crate::shard::port::ToEdge;
 use crate::shard::{Shard, Timer};
 

@@ -53,7 +53,6 @@ pub(crate) struct Members {
 }
 
 /// The upper half of a topic's hash.
-#[expect(clippy::cast_possible_truncation, reason = "takes the high half")]
 pub(crate) fn high(hash: u64) -> u32 {
     (hash >> 32) as u32
 }

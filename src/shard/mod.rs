@@ -261,7 +261,12 @@ impl Shard {
     #[must_use]
     pub fn takes_requests(&self) -> bool {
         self.jobs_waiting < JOBS_HIGH
-            && self.lanes.edges.iter().enumerate().all(|(peer, mail)| peer == self.id.index() || mail.is_empty())
+            && self
+                .lanes
+                .edges
+                .iter()
+                .enumerate()
+                .all(|(peer, mail)| peer == self.id.index() || mail.is_empty())
     }
 
     /// An edge asks this owner.

@@ -5,11 +5,11 @@ use std::io::IoSlice;
 
 use crate::base::id::{Key, ShardId};
 use crate::dialect::native::encode;
+use crate::shard::Shard;
 use crate::shard::conn::timers::LINGER;
 use crate::shard::conn::{Conn, Dirty, Hold, Phase};
 use crate::shard::fanout::{PUSHES_PER_TURN, framed};
 use crate::shard::port::{Close, Written};
-use crate::shard::Shard;
 
 /// Connections flushed in one turn that owe it to a large fan-out: 128 writes are about half a millisecond, and
 /// nobody else waits longer than that for a big room.
@@ -143,7 +143,11 @@ impl Shard {
                 }
             }
         }
-        if self.conns.get(key).is_some_and(|conn| conn.outbox.is_empty() && matches!(conn.phase, Phase::Closing { .. })) {
+        if self
+            .conns
+            .get(key)
+            .is_some_and(|conn| conn.outbox.is_empty() && matches!(conn.phase, Phase::Closing { .. }))
+        {
             self.turn.closing.push(key);
         }
     }

@@ -106,7 +106,8 @@ fn room_joined(out: &mut Vec<u8>, room: &str, tag: Option<&[u8]>, snapshot: &Sna
     out.push(b'}');
 }
 
-fn server_stats(out: &mut Vec<u8>, tag: Option<&[u8]>, stats: &Stats) {
+/// `server_stats`, gathered from all shards.
+pub fn server_stats(out: &mut Vec<u8>, tag: Option<&[u8]>, stats: &Stats) {
     open(out, "server_stats");
     id(out, tag);
     number(out, ",\"total_clients\":", stats.total_clients);

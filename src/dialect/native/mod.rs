@@ -5,3 +5,6 @@
 pub mod alias;
 pub mod decode;
 pub mod encode;
+
+/// The subprotocols that mean this protocol: its own name, and the one that older clients of this vocabulary offer.
+pub const SUBPROTOCOLS: [&str; 2] = [encode::PROTOCOL, "chat"];

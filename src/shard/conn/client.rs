@@ -11,13 +11,13 @@ use crate::dialect::native::{decode, encode};
 use crate::hub::command::{Ask, Command, Request, Tag};
 use crate::hub::event::{Refusal, Reply};
 use crate::hub::name::{self, Topic, TopicKind, User};
+use crate::shard::Shard;
 use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Dirty, Hold, Phase};
 use crate::shard::fanout::framed;
 use crate::shard::members::{self, VACANT};
 use crate::shard::placement;
 use crate::shard::turn::REQUESTS_HIGH;
-use crate::shard::Shard;
 use crate::wire::ws::close::CloseCode;
 use crate::wire::ws::frame::Opcode;
 
@@ -107,7 +107,7 @@ impl Shard {
         let client = Client {
             serial,
             user: user.map(Arc::new),
-            bucket: Bucket::new(),
+            bucket: Bucket::default(),
             heartbeat_due,
             welcomed: false,
             in_inbox: false,
@@ -147,13 +147,16 @@ impl Shard {
         let node = Arc::clone(&self.node);
         let heartbeat_interval = self.limits.ping_interval;
         self.send(key, |out| {
-            encode::welcome(out, &encode::Welcome {
-                client_id: &client_id,
-                user_id: user_id.as_deref().unwrap_or(&client_id),
-                session: &session,
-                node: &node,
-                heartbeat_interval,
-            });
+            encode::welcome(
+                out,
+                &encode::Welcome {
+                    client_id: &client_id,
+                    user_id: user_id.as_deref().unwrap_or(&client_id),
+                    session: &session,
+                    node: &node,
+                    heartbeat_interval,
+                },
+            );
         });
         for room in rooms {
             let join = Command::Join { room: (&*room).into(), since: None, history: None };
@@ -168,7 +171,10 @@ impl Shard {
             return self.refuse(key, None, &Refusal::RateLimited { retry_after_ms });
         }
         if opcode != Opcode::Text {
-            let refusal = Refusal::InvalidField { field: "message", expected: "a text frame that holds one JSON object" };
+            let refusal = Refusal::InvalidField {
+                field: "message",
+                expected: "a text frame that holds one JSON object",
+            };
             return self.refuse(key, None, &refusal);
         }
         // The assembler has validated it; only its type has forgotten.
@@ -203,11 +209,14 @@ impl Shard {
                 self.ask_room(key, tag, &room, ask)
             }
             Command::Typing { room, is_typing } => self.ask_room(key, tag, &room, Ask::Typing { is_typing }),
-            Command::History { room, limit, before } => self.ask_room(key, tag, &room, Ask::History { limit, before }),
+            Command::History { room, limit, before } => {
+                self.ask_room(key, tag, &room, Ask::History { limit, before })
+            }
             Command::Users { room } => self.ask_room(key, tag, &room, Ask::Users),
             Command::Broadcast { payload } => {
                 if let Some(user) = self.user_of(key) {
-                    let ask = Ask::Publish { payload: Shared::copy_of(payload), user: Some(user), echo: false };
+                    let ask =
+                        Ask::Publish { payload: Shared::copy_of(payload), user: Some(user), echo: false };
                     self.ask(key, self.everyone_topic.clone(), tag, ask);
                 }
                 Ok(())
@@ -316,7 +325,7 @@ impl Shard {
     /// The owner's answer to what the connection asked.
     pub(crate) fn on_reply(&mut self, topic: &Topic, origin: Origin, tag: Tag, reply: Reply) {
         let key = origin.conn;
-        if !self.conns.get_mut(key).is_some_and(|conn| conn.client().is_some()) {
+        if self.conns.get_mut(key).and_then(Conn::client).is_none() {
             return; // it left meanwhile, and the owner was told
         }
         match &reply {

@@ -10,10 +10,10 @@ use crate::dialect::route::{self, Endpoint};
 use crate::hub::name::{self, NameError, USER_ID_BYTES_MAX};
 use crate::metrics::shard::total;
 use crate::pages::{self, Page};
+use crate::shard::Shard;
 use crate::shard::conn::client::Introduction;
 use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Phase};
-use crate::shard::Shard;
 use crate::wire::http::answer::{self, After, Answer, Hint, NOSNIFF, Problem, Status};
 use crate::wire::http::head::{Body, Head, HeadReader, Slots};
 use crate::wire::http::target::Target;
@@ -84,7 +84,9 @@ impl Shard {
             }
             Ok(good) => good.accept(),
             // Whoever sees the upgrade refused may take what follows for frames: no second request.
-            Err(refusal) => return self.answer_problem(key, refusal.into(), head.method() == "HEAD", After::Close),
+            Err(refusal) => {
+                return self.answer_problem(key, refusal.into(), head.method() == "HEAD", After::Close);
+            }
         };
         let known: &[&'static str] = if introduction.is_some() { &native::SUBPROTOCOLS } else { &[] };
         let subprotocol = handshake::choose(head.tokens("sec-websocket-protocol"), known);
@@ -112,28 +114,38 @@ impl Shard {
             reading.connections, reading.rooms,
         );
         let headers = [NOSNIFF, ("Cache-Control", "no-store")];
-        self.answer(key, &Answer {
-            status: Status::Ok,
-            content_type: "application/json",
-            headers: &headers,
-            body: body.as_bytes(),
-            head_only,
-            after,
-        });
+        self.answer(
+            key,
+            &Answer {
+                status: Status::Ok,
+                content_type: "application/json",
+                headers: &headers,
+                body: body.as_bytes(),
+                head_only,
+                after,
+            },
+        );
     }
 
     fn answer_page(&mut self, key: Key, head: &Head<'_>, page: &'static Page, after: After) {
         let known = head.tokens("if-none-match").any(|tag| tag == page.etag.as_bytes() || tag == b"*");
-        let headers =
-            [NOSNIFF, ("Cache-Control", "no-cache"), ("ETag", page.etag), ("Content-Security-Policy", page.csp)];
-        self.answer(key, &Answer {
-            status: if known { Status::NotModified } else { Status::Ok },
-            content_type: page.content_type,
-            headers: &headers,
-            body: page.body,
-            head_only: head.method() == "HEAD",
-            after,
-        });
+        let headers = [
+            NOSNIFF,
+            ("Cache-Control", "no-cache"),
+            ("ETag", page.etag),
+            ("Content-Security-Policy", page.csp),
+        ];
+        self.answer(
+            key,
+            &Answer {
+                status: if known { Status::NotModified } else { Status::Ok },
+                content_type: page.content_type,
+                headers: &headers,
+                body: page.body,
+                head_only: head.method() == "HEAD",
+                after,
+            },
+        );
     }
 
     fn answer(&mut self, key: Key, answer: &Answer<'_>) {
@@ -164,7 +176,8 @@ impl Shard {
 
 /// What the target says about who comes and where to.
 fn introduction(target: &Target<'_>, room: Option<&str>) -> Result<Introduction, Problem> {
-    let mut introduction = Introduction { rooms: room.into_iter().map(Into::into).collect(), ..Introduction::default() };
+    let mut introduction =
+        Introduction { rooms: room.into_iter().map(Into::into).collect(), ..Introduction::default() };
     for (field, value) in target.query() {
         match &*field {
             "room" => introduction.rooms.push(value?.into()),

@@ -148,11 +148,6 @@ impl Outbox {
         self.own_bytes
     }
 
-    /// Bytes that wait.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Appends a frame of the connection's own: `write` appends it to the buffer.
     pub(crate) fn push_own(&mut self, spares: &mut Spares, write: impl FnOnce(&mut Vec<u8>)) {
         if !matches!(self.items.back(), Some(Item::Own { .. })) {
@@ -266,7 +261,12 @@ impl Outbox {
 
     /// Gives every gap among the first `window` items its frame: `write` appends the announcement. What was
     /// announced can't grow any more.
-    pub(crate) fn announce(&mut self, window: usize, spares: &mut Spares, mut write: impl FnMut(&Gap, &mut Vec<u8>)) {
+    pub(crate) fn announce(
+        &mut self,
+        window: usize,
+        spares: &mut Spares,
+        mut write: impl FnMut(&Gap, &mut Vec<u8>),
+    ) {
         for item in self.items.iter_mut().take(window) {
             if let Item::Gap(gap) = item {
                 let mut frames = spares.take();
@@ -329,7 +329,10 @@ impl Outbox {
         assert_eq!(self.bytes, queued - self.head_written as usize, "bytes");
         assert_eq!(self.messages, self.items.iter().map(Item::messages).sum::<u32>(), "messages");
         if let Some(head) = self.items.front() {
-            assert!(self.head_written == 0 || (self.head_written as usize) < head.bytes().len(), "head_written");
+            assert!(
+                self.head_written == 0 || (self.head_written as usize) < head.bytes().len(),
+                "head_written"
+            );
         } else {
             assert_eq!(self.head_written, 0, "head_written of an empty queue");
         }

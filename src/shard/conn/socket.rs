@@ -2,11 +2,11 @@
 
 use crate::base::clock::Mono;
 use crate::base::id::Key;
+use crate::shard::Shard;
 use crate::shard::conn::client::Client;
 use crate::shard::conn::outbox::Spares;
 use crate::shard::conn::timers::LINGER;
 use crate::shard::conn::{Conn, Dirty, Hold, Phase};
-use crate::shard::Shard;
 use crate::wire::ws::close::{self, CloseCode};
 use crate::wire::ws::frame::{self, CONTROL_BYTES_MAX, Opcode};
 use crate::wire::ws::message::{Assembler, Step};
