@@ -1,1 +1,3 @@
 //! WebSocket, RFC 6455: the opening handshake, frames, messages, the closing handshake.
+
+pub mod mask;
