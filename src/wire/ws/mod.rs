@@ -1,3 +1,4 @@
 //! WebSocket, RFC 6455: the opening handshake, frames, messages, the closing handshake.
 
 pub mod mask;
+pub mod utf8;
