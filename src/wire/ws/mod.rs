@@ -2,3 +2,4 @@
 
 pub mod mask;
 pub mod utf8;
+pub mod frame;
