@@ -3,3 +3,4 @@
 pub mod mask;
 pub mod utf8;
 pub mod frame;
+pub mod close;
