@@ -4,3 +4,4 @@ pub mod mask;
 pub mod utf8;
 pub mod frame;
 pub mod close;
+pub mod message;
