@@ -415,7 +415,8 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
             "Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n", "X:\r\n", "x : 1\r\n", " fold\r\n", "\r\n",
             "PUT a b HTTP/1.1\r\n", "GET / HTTP/9.9\r\n",
         ]).prop_map(|line| line.as_bytes().to_vec()),
-        1 => prop::sample::select(vec!["\r", "\n", "\0", ":", " ", "HTTP/1.1", "é"]).prop_map(|text| text.as_bytes().to_vec()),
+        1 => prop::sample::select(vec!["\r", "\n", "\0", ":", " ", "HTTP/1.1", "é"])
+            .prop_map(|text| text.as_bytes().to_vec()),
         1 => prop::collection::vec(any::<u8>(), 0..4),
     ];
     (any::<bool>(), prop::collection::vec(piece, 0..9)).prop_map(|(good_start, pieces)| {
