@@ -128,7 +128,7 @@ impl<'a> Name<'a> {
 pub fn object<'a>(text: &'a str, mut each: impl FnMut(Name<'a>, Value<'a>)) -> Result<(), Invalid> {
     let mut skimmer = Skimmer { text, bytes: text.as_bytes(), at: 0 };
     skimmer.skip_blanks();
-    skimmer.expect(b'{')?;
+    skimmer.demand(b'{')?;
     skimmer.skip_blanks();
     if !skimmer.take_if(b'}') {
         loop {
@@ -199,7 +199,7 @@ impl<'a> Skimmer<'a> {
         found
     }
 
-    fn expect(&mut self, wanted: u8) -> Result<(), Invalid> {
+    fn demand(&mut self, wanted: u8) -> Result<(), Invalid> {
         if self.take()? == wanted { Ok(()) } else { Err(Invalid::Unexpected) }
     }
 
@@ -213,11 +213,11 @@ impl<'a> Skimmer<'a> {
     #[inline]
     fn name(&mut self) -> Result<Name<'a>, Invalid> {
         let start = self.at + 1;
-        self.expect(b'"')?;
+        self.demand(b'"')?;
         self.string_rest()?;
         let name = Name(&self.text[start..self.at - 1]);
         self.skip_blanks();
-        self.expect(b':')?;
+        self.demand(b':')?;
         self.skip_blanks();
         Ok(name)
     }
@@ -347,7 +347,7 @@ impl<'a> Skimmer<'a> {
 
     fn literal_rest(&mut self, rest: &[u8], kind: Kind) -> Result<Kind, Invalid> {
         for &byte in rest {
-            self.expect(byte)?;
+            self.demand(byte)?;
         }
         Ok(kind)
     }
