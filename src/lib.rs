@@ -5,5 +5,11 @@
 pub mod base;
 pub mod wire;
 pub mod hub;
+pub mod dialect;
 pub mod pages;
+pub mod metrics;
 pub mod shard;
+pub mod mailbox;
+pub mod reactor;
+pub mod config;
+pub mod server;

@@ -1,3 +1,48 @@
 //! The `roomcast` program: parses, runs, exits with a code.
+//!
+//! Exit codes: 0 after help, version and an orderly stop; 1 if a second signal cut the stop short; 2 if it cannot
+//! start as it was asked to; 70 if a part of it failed.
 
-fn main() {}
+use std::fmt::Display;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use roomcast::config::plan::Plan;
+use roomcast::config::source::{self, Asked};
+use roomcast::server::{self, Ended};
+
+/// A second signal cut the drain short: clients were left without a word.
+const EXIT_CUT_SHORT: u8 = 1;
+/// The conventional code of wrong usage.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let typed = match source::read(std::env::args_os(), |name| std::env::var_os(name)) {
+        Ok(Asked::Start(typed)) => *typed,
+        Ok(Asked::Print(text)) => {
+            // Whoever closed the pipe has read enough.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Err(complaint) => return refuse(&complaint),
+    };
+    let plan = match Plan::new(typed, &server::descriptors::machine()) {
+        Ok(plan) => plan,
+        Err(complaint) => return refuse(&complaint),
+    };
+    server::log::init(plan.log);
+    for warning in &plan.warnings {
+        tracing::warn!("{warning}");
+    }
+    match server::run(&plan) {
+        Ok(Ended::Drained) => ExitCode::SUCCESS,
+        Ok(Ended::AtOnce) => ExitCode::from(EXIT_CUT_SHORT),
+        Err(error) => refuse(&error),
+    }
+}
+
+/// One line, whatever the log's format: this is for whoever typed the command.
+fn refuse(error: &dyn Display) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "roomcast: error: {error}");
+    ExitCode::from(EXIT_USAGE)
+}

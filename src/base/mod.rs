@@ -8,3 +8,6 @@ pub mod hash;
 pub mod id;
 pub mod prng;
 pub mod shared;
+pub mod slab;
+pub mod wheel;
+pub mod bucket;

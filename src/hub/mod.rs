@@ -3,6 +3,12 @@
 //! Knows nothing about connections (it sees an [`crate::base::id::Origin`] and never looks inside), about
 //! JSON (payloads are opaque bytes), about sockets, clocks or threads. Imports `base` only.
 
+pub mod name;
 pub mod command;
 pub mod event;
-pub mod name;
+pub mod policy;
+pub mod history;
+mod table;
+pub mod presence;
+pub mod topic;
+pub mod owner;

@@ -1,1 +1,5 @@
 //! HTTP/1.1 as far as an edge server needs it: request heads in, complete answers out.
+
+pub mod head;
+pub mod target;
+pub mod answer;

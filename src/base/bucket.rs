@@ -1,0 +1,132 @@
+//! Token bucket: so many at once, then so many per second, exact over any time.
+//!
+//! It counts debt, not tokens, in millionths of a token: a microsecond pays back exactly `per_second`
+//! millionths, so nothing is ever rounded and nothing drifts. Reads no clock, holds no settings: both are
+//! arguments, so that a connection pays 16 bytes for its bucket.
+
+use std::time::Duration;
+
+use crate::base::clock::Mono;
+
+/// One token, in the unit of the debt.
+const TOKEN: u64 = 1_000_000;
+
+/// What one sender has used up. The default is a full bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bucket {
+    /// Tokens taken and not yet paid back at `at`, in millionths; at most the burst.
+    debt: u64,
+    /// When `debt` was computed.
+    at: Mono,
+}
+
+impl Bucket {
+    /// Takes one token, or says how long to wait until one is there.
+    ///
+    /// `burst` tokens fit in the bucket (0 counts as 1, or nothing would ever pass), `per_second` flow in.
+    /// A take after exactly the wait succeeds if nobody else took in between.
+    ///
+    /// # Errors
+    /// The wait, rounded up to a microsecond; `Duration::MAX` if nothing flows in.
+    pub fn take(&mut self, now: Mono, per_second: u32, burst: u32) -> Result<(), Duration> {
+        let paid = now.0.saturating_sub(self.at.0).saturating_mul(u64::from(per_second));
+        let size = u64::from(burst.max(1)) * TOKEN;
+        // The burst may have been lowered since the last take; the debt of the old one is forgiven.
+        self.debt = self.debt.saturating_sub(paid).min(size);
+        self.at = self.at.max(now);
+        let wanted = self.debt + TOKEN;
+        if wanted <= size {
+            self.debt = wanted;
+            return Ok(());
+        }
+        if per_second == 0 {
+            return Err(Duration::MAX);
+        }
+        Err(Duration::from_micros((wanted - size).div_ceil(u64::from(per_second))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_two_words() {
+        assert!(size_of::<Bucket>() <= 16);
+    }
+
+    #[test]
+    fn burst_then_steady_rate() {
+        let mut bucket = Bucket::default();
+        let start = Mono(5_000_000);
+        for _ in 0..10 {
+            assert_eq!(bucket.take(start, 4, 10), Ok(()));
+        }
+        let wait = Duration::from_millis(250);
+        assert_eq!(bucket.take(start, 4, 10), Err(wait));
+        assert_eq!(
+            bucket.take(start + wait - Duration::from_micros(1), 4, 10),
+            Err(Duration::from_micros(1))
+        );
+        assert_eq!(bucket.take(start + wait, 4, 10), Ok(()));
+        // A long silence fills it again, and not beyond the burst.
+        let later = start + Duration::from_secs(3600);
+        assert_eq!((0..20).filter(|_| bucket.take(later, 4, 10).is_ok()).count(), 10);
+    }
+
+    #[test]
+    fn odd_rates_do_not_drift_in_a_day() {
+        let (mut bucket, mut taken, mut now) = (Bucket::default(), 0u64, Mono(0));
+        let day = Mono(86_400 * 1_000_000);
+        while now < day {
+            match bucket.take(now, 7, 2) {
+                Ok(()) => taken += 1,
+                Err(wait) => now = now + wait,
+            }
+        }
+        // A seventh of a second is no whole number of microseconds, yet the fractions carry over.
+        assert_eq!(taken, 86_400 * 7 + 1);
+    }
+
+    #[test]
+    fn extremes_do_not_overflow() {
+        let mut bucket = Bucket::default();
+        assert_eq!(bucket.take(Mono(0), 0, 0), Ok(()), "a burst of zero counts as one");
+        assert_eq!(bucket.take(Mono(u64::MAX), 0, 0), Err(Duration::MAX));
+        assert_eq!(bucket.take(Mono(u64::MAX), u32::MAX, u32::MAX), Ok(()));
+        assert_eq!(bucket.take(Mono(3), u32::MAX, 1), Err(Duration::from_micros(1)), "time never goes back");
+    }
+
+    proptest! {
+        /// Against the definition: any window of time lets at most `burst` and what flowed in pass, and a
+        /// wait is the shortest that helps.
+        #[test]
+        fn never_more_than_burst_and_inflow(
+            per_second in 1..50_000u32, burst in 1..100u32, steps in prop::collection::vec(0..40_000u64, 1..300),
+        ) {
+            let (mut bucket, mut now) = (Bucket::default(), Mono(0));
+            let mut passed: Vec<Mono> = Vec::new();
+            for step in steps {
+                now = now + Duration::from_micros(step);
+                match bucket.take(now, per_second, burst) {
+                    Ok(()) => passed.push(now),
+                    Err(wait) => {
+                        let (mut early, mut due) = (bucket, bucket);
+                        let just_before = now + wait - Duration::from_micros(1);
+                        prop_assert!(early.take(just_before, per_second, burst).is_err());
+                        prop_assert!(due.take(now + wait, per_second, burst).is_ok());
+                    }
+                }
+            }
+            for (first, &start) in passed.iter().enumerate() {
+                for (last, &end) in passed.iter().enumerate().skip(first) {
+                    let count = (last - first + 1) as u128;
+                    let inflow = u128::from(end.0 - start.0) * u128::from(per_second);
+                    prop_assert!(count * 1_000_000 <= u128::from(burst) * 1_000_000 + inflow);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What is meant: every choice made, every relation checked, nothing left to look up.
+//!
+//! Reads no process state by itself: what depends on the machine arrives as a [`Machine`].
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::config::setting::{Log, Typed};
+use crate::config::source::Complaint;
+use crate::config::table::{NODE_NAME_BYTES_MAX, SHARDS_MAX};
+use crate::config::value::show_bytes;
+use crate::hub::name;
+use crate::shard::limits::Limits;
+
+/// Descriptors kept from connections: standard streams, listeners, per shard a poll and a waker, what
+/// libraries open for a moment; generous, as running out of descriptors is ugly.
+const DESCRIPTORS_RESERVED: u64 = 64;
+
+/// Descriptors that a shard needs for itself: poll, waker, one to spare.
+const DESCRIPTORS_PER_SHARD: u64 = 3;
+
+/// Descriptors that the process needs beside shards and listeners.
+const DESCRIPTORS_BASE: u64 = 16;
+
+/// What a server message may put around a client's: keys, timestamp, identifiers, user, tag. The room's
+/// name comes on top, twice its length at most, as JSON escapes quotes and backslashes with one more byte.
+const ENVELOPE_BYTES: usize = 4 << 10;
+
+/// What a plan needs to know of the machine.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Cores that this process may use.
+    pub cores: usize,
+    /// Files that this process may have open.
+    pub descriptors: u64,
+    /// The host's name; none if it has none.
+    pub host_name: Option<String>,
+    /// Any number, new at every start.
+    pub random: u32,
+}
+
+/// What the server is to do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where to listen; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// Threads with connections; at least one.
+    pub shards: u16,
+    /// What the shards keep to.
+    pub limits: Limits,
+    /// Most open connections of the process; fits the descriptors.
+    pub max_connections: usize,
+    /// Most open connections of one peer address; none = unlimited.
+    pub max_connections_per_address: Option<u32>,
+    /// From the signal to the exit.
+    pub drain_timeout: Duration,
+    /// Over which clients spread their return.
+    pub reconnect_window: Duration,
+    /// What clients are told that they reached; 1 to 128 bytes without control characters.
+    pub node_name: String,
+    /// How to log.
+    pub log: Log,
+    /// What was changed so that the settings fit each other, one line each, for the log.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Makes the choices that `typed` left open, and settings fit each other.
+    ///
+    /// # Errors
+    /// [`Complaint::Descriptors`] if the machine leaves no room for a single connection.
+    pub fn new(typed: Typed, machine: &Machine) -> Result<Plan, Complaint> {
+        let mut warnings = Vec::new();
+        let shards = shards(&typed, machine);
+        let max_connections = max_connections(&typed, machine, shards, &mut warnings)?;
+        let limits = limits(typed.limits, &mut warnings);
+        debug_assert!(!typed.listen.is_empty(), "the table's default names an address");
+        Ok(Plan {
+            listen: typed.listen,
+            shards,
+            limits,
+            max_connections,
+            max_connections_per_address: typed.max_connections_per_address,
+            drain_timeout: typed.drain_timeout,
+            reconnect_window: typed.reconnect_window,
+            node_name: typed.node_name.unwrap_or_else(|| node_name(machine)),
+            log: typed.log,
+            warnings,
+        })
+    }
+}
+
+fn shards(typed: &Typed, machine: &Machine) -> u16 {
+    let chosen = typed.shards.unwrap_or(u32::try_from(machine.cores).unwrap_or(u32::MAX));
+    u16::try_from(chosen.clamp(1, SHARDS_MAX)).expect("SHARDS_MAX fits")
+}
+
+fn max_connections(
+    typed: &Typed,
+    machine: &Machine,
+    shards: u16,
+    warnings: &mut Vec<String>,
+) -> Result<usize, Complaint> {
+    let needed = DESCRIPTORS_BASE + DESCRIPTORS_PER_SHARD * u64::from(shards) + typed.listen.len() as u64;
+    let (limit, reserved) = (machine.descriptors, needed.max(DESCRIPTORS_RESERVED));
+    let room = match limit.checked_sub(reserved) {
+        None | Some(0) => return Err(Complaint::Descriptors { limit, reserved }),
+        // Slots are numbered with 32 bits.
+        Some(room) => u32::try_from(room).unwrap_or(u32::MAX),
+    };
+    if let Some(asked) = typed.max_connections.filter(|asked| *asked > room) {
+        warnings.push(format!(
+            "--max-connections {asked} is lowered to {room}: this process may open {limit} files and needs \
+             {reserved} for itself; raise the limit (ulimit -n) before starting"
+        ));
+    }
+    Ok(typed.max_connections.unwrap_or(room).min(room) as usize)
+}
+
+/// A message that is longer than the queue could never be delivered, and whoever sent it would have all
+/// members of its room disconnected as slow. So the queue always holds one longest message.
+fn limits(mut limits: Limits, warnings: &mut Vec<String>) -> Limits {
+    let (queue, message) = (limits.queue_bytes_max, limits.message_bytes_max);
+    let least =
+        message.saturating_add(ENVELOPE_BYTES).saturating_add(limits.name_bytes_max.saturating_mul(2));
+    if queue < message {
+        warnings.push(format!(
+            "--send-queue-bytes {} is raised to hold one message of --max-message {}; lower both to \
+             use less memory",
+            show_bytes(queue as u64),
+            show_bytes(message as u64)
+        ));
+    }
+    limits.queue_bytes_max = queue.max(least);
+    limits
+}
+
+fn node_name(machine: &Machine) -> String {
+    match &machine.host_name {
+        // What the kernel says when nobody has set a name.
+        Some(host) if host == "(none)" => None,
+        Some(host) => name::check(host, NODE_NAME_BYTES_MAX).is_ok().then(|| host.clone()),
+        None => None,
+    }
+    .unwrap_or_else(|| format!("node-{:08x}", machine.random))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::source::{Asked, read};
+
+    const MACHINE: Machine = Machine { cores: 4, descriptors: 20_000, host_name: None, random: 0xbeef };
+
+    fn plan(args: &str, machine: &Machine) -> Result<Plan, Complaint> {
+        let args = std::iter::once("roomcast").chain(args.split_whitespace()).map(Into::into);
+        match read(args, |_| None) {
+            Ok(Asked::Start(typed)) => Plan::new(*typed, machine),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn defaults() {
+        let plan = plan("", &MACHINE).unwrap();
+        assert_eq!(plan.listen, ["127.0.0.1:8080".parse().unwrap()]);
+        assert_eq!((plan.shards, plan.max_connections, plan.max_connections_per_address), (4, 19_936, None));
+        assert_eq!(plan.drain_timeout, Duration::from_secs(10));
+        assert_eq!(plan.reconnect_window, Duration::from_secs(10));
+        assert_eq!(plan.node_name, "node-0000beef");
+        assert!(plan.warnings.is_empty());
+    }
+
+    #[test]
+    fn shards_stay_in_bounds() {
+        assert_eq!(plan("--shards 7", &MACHINE).unwrap().shards, 7);
+        assert_eq!(plan("", &Machine { cores: 0, ..MACHINE }).unwrap().shards, 1);
+        assert_eq!(plan("", &Machine { cores: 100_000, ..MACHINE }).unwrap().shards, 256);
+    }
+
+    #[test]
+    fn connections_fit_the_descriptors() {
+        let at = |args, descriptors| plan(args, &Machine { descriptors, ..MACHINE });
+        assert_eq!(at("--max-connections 5", 20_000).unwrap().max_connections, 5);
+        assert_eq!(at("", 65).unwrap().max_connections, 1);
+        assert!(matches!(at("", 64), Err(Complaint::Descriptors { limit: 64, reserved: 64 })));
+        assert!(matches!(at("--max-connections 1", 10), Err(Complaint::Descriptors { .. })));
+        // Sixteen for the process, three for each shard, one for the listener.
+        assert_eq!(at("--shards 100", 20_000).unwrap().max_connections, 20_000 - 317);
+        assert_eq!(at("", u64::MAX).unwrap().max_connections, u32::MAX as usize);
+        let lowered = at("--max-connections 30000", 20_000).unwrap();
+        assert_eq!(lowered.max_connections, 19_936);
+        assert_eq!(
+            lowered.warnings,
+            ["--max-connections 30000 is lowered to 19936: this process may open 20000 files and needs \
+              64 for itself; raise the limit (ulimit -n) before starting"]
+        );
+    }
+
+    #[test]
+    fn queue_holds_one_longest_message() {
+        for (args, warned) in [
+            ("", false),
+            ("--max-message 16MiB", true),
+            ("--send-queue-bytes 64KiB", true),
+            ("--send-queue-bytes 64KiB --max-message 64KiB --max-name 1024", false),
+            ("--send-queue-bytes 2MiB", false),
+        ] {
+            let plan = plan(args, &MACHINE).unwrap();
+            let envelope = ENVELOPE_BYTES + 2 * plan.limits.name_bytes_max;
+            assert!(plan.limits.queue_bytes_max >= plan.limits.message_bytes_max + envelope, "{args}");
+            assert_eq!(!plan.warnings.is_empty(), warned, "{args}");
+        }
+        assert_eq!(plan("--send-queue-bytes 2MiB", &MACHINE).unwrap().limits.queue_bytes_max, 2 << 20);
+        assert_eq!(
+            plan("--max-message 16MiB", &MACHINE).unwrap().warnings,
+            ["--send-queue-bytes 1MiB is raised to hold one message of --max-message 16MiB; lower both to \
+              use less memory"]
+        );
+    }
+
+    #[test]
+    fn node_is_named_after_the_host_if_that_has_a_name() {
+        let at = |host: &str, args| {
+            plan(args, &Machine { host_name: Some(host.to_owned()), ..MACHINE }).unwrap().node_name
+        };
+        assert_eq!(at("web-3", ""), "web-3");
+        assert_eq!(at("web-3", "--node-name edge"), "edge");
+        for none in ["", "(none)", "a\u{1b}[31m", &"x".repeat(129)] {
+            assert_eq!(at(none, ""), "node-0000beef");
+        }
+    }
+}

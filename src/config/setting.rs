@@ -1,0 +1,281 @@
+//! What a setting is: name, value, default, words for people, and where its value goes in [`Typed`].
+//!
+//! Names no setting (the table does) and checks each value by itself only; relations are the plan's.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::config::value::{self, Wrong, show_bytes, show_duration};
+use crate::hub::name;
+use crate::shard::limits::{Limits, Rate};
+
+/// Most listeners: each costs a descriptor that no connection can have.
+pub const LISTENERS_MAX: usize = 32;
+
+/// Before the names of the environment variables. No setting may be called `port`, `host` or `service-…`:
+/// Kubernetes sets `ROOMCAST_PORT` and its like in containers next to a service called `roomcast`.
+const ENVIRONMENT_PREFIX: &str = "ROOMCAST_";
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for programs.
+    Json,
+}
+
+/// The least severe lines that are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Something is broken.
+    Error,
+    /// Something needs attention.
+    Warn,
+    /// Start, stop and what an operator asked for.
+    Info,
+    /// Every connection.
+    Debug,
+}
+
+/// How to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// How lines look.
+    pub format: LogFormat,
+    /// Which lines there are.
+    pub level: LogLevel,
+}
+
+/// What was typed, each value in its range; `None` where the operator leaves the choice to us.
+#[derive(Clone, Debug)]
+pub struct Typed {
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// Threads with connections; none = one per core.
+    pub shards: Option<u32>,
+    /// Connections of the process; none = as many as there are descriptors for.
+    pub max_connections: Option<u32>,
+    /// Connections of one peer address; none = unlimited.
+    pub max_connections_per_address: Option<u32>,
+    /// What the shards keep to.
+    pub limits: Limits,
+    /// From the signal to the exit.
+    pub drain_timeout: Duration,
+    /// Over which clients spread their return.
+    pub reconnect_window: Duration,
+    /// What clients are told that they reached; none = the host's name.
+    pub node_name: Option<String>,
+    /// How to log.
+    pub log: Log,
+}
+
+impl Typed {
+    /// Before any row has set its value; every field is overwritten by the default of a row.
+    pub(super) fn blank() -> Typed {
+        Typed {
+            listen: Vec::new(),
+            shards: None,
+            max_connections: None,
+            max_connections_per_address: None,
+            limits: Limits::default(),
+            drain_timeout: Duration::ZERO,
+            reconnect_window: Duration::ZERO,
+            node_name: None,
+            log: Log { format: LogFormat::Text, level: LogLevel::Info },
+        }
+    }
+}
+
+/// Where a setting stands in help and docs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Category {
+    /// Where to listen, with how many threads.
+    Server,
+    /// What one client, or all of them, may use.
+    Limits,
+    /// When silence ends a connection.
+    Timeouts,
+    /// What waits for slow readers.
+    Queues,
+    /// How the process leaves.
+    Shutdown,
+    /// What the process says about itself.
+    Logging,
+}
+
+impl Category {
+    /// In the order of help and docs.
+    pub const ALL: [Category; 6] = [
+        Category::Server,
+        Category::Limits,
+        Category::Timeouts,
+        Category::Queues,
+        Category::Shutdown,
+        Category::Logging,
+    ];
+
+    /// Heading in help and docs.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Category::Server => "Server",
+            Category::Limits => "Limits",
+            Category::Timeouts => "Heartbeats and timeouts",
+            Category::Queues => "Send queues",
+            Category::Shutdown => "Shutdown",
+            Category::Logging => "Logging",
+        }
+    }
+}
+
+/// A word that may be given, and what it sets.
+pub type Word = (&'static str, fn(&mut Typed));
+
+/// Which values there are, in which bounds (both included), and what a value sets.
+#[derive(Debug)]
+pub enum Kind {
+    /// Present or not.
+    Switch(fn(&mut Typed, bool)),
+    /// Addresses to listen on; replaces them all.
+    Addresses(fn(&mut Typed, Vec<SocketAddr>)),
+    /// A whole number.
+    Count(u32, u32, fn(&mut Typed, u32)),
+    /// A size; bounds in bytes.
+    Bytes(u32, u32, fn(&mut Typed, usize)),
+    /// A duration.
+    Time(Duration, Duration, fn(&mut Typed, Duration)),
+    /// A rate; the bound of both its numbers.
+    Rate(u32, fn(&mut Typed, Rate)),
+    /// A name; most bytes.
+    Name(usize, fn(&mut Typed, String)),
+    /// One of these words.
+    Choice(&'static [Word]),
+}
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Long name of the flag, without dashes.
+    pub name: &'static str,
+    /// Where it stands.
+    pub category: Category,
+    /// What values there are.
+    pub kind: Kind,
+    /// The one word, if any, that may stand in place of such a value, and what it sets.
+    pub word: Option<Word>,
+    /// What holds where nothing is said, as it would be typed.
+    pub default: &'static str,
+    /// A value that somebody may want, as it would be typed.
+    pub example: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// What else there is to know, for the docs; may be empty.
+    pub details: &'static str,
+}
+
+impl Setting {
+    /// The environment variable.
+    #[must_use]
+    pub fn environment(&self) -> String {
+        format!("{ENVIRONMENT_PREFIX}{}", self.name.replace('-', "_").to_ascii_uppercase())
+    }
+
+    /// What stands for the value in help, such as `BYTES` or `N|off`; none for switches.
+    #[must_use]
+    pub fn value_name(&self) -> Option<String> {
+        let name = match &self.kind {
+            Kind::Switch(_) => return None,
+            Kind::Choice(words) => return Some(names(words).join("|")),
+            Kind::Addresses(_) => "ADDR",
+            Kind::Count(..) => "N",
+            Kind::Bytes(..) => "BYTES",
+            Kind::Time(..) => "DURATION",
+            Kind::Rate(..) => "N/s",
+            Kind::Name(..) => "NAME",
+        };
+        Some(self.word.map_or(name.to_owned(), |(word, _)| format!("{name}|{word}")))
+    }
+
+    /// What may be given: kind, range and words.
+    #[must_use]
+    pub fn accepts(&self) -> String {
+        let values = match &self.kind {
+            Kind::Switch(_) => "true or false".to_owned(),
+            Kind::Addresses(_) => "HOST:PORT, or several with commas between".to_owned(),
+            Kind::Count(min, max, _) => format!("a number from {min} to {max}"),
+            Kind::Bytes(min, max, _) => {
+                format!("a size from {} to {}", show_bytes((*min).into()), show_bytes((*max).into()))
+            }
+            Kind::Time(min, max, _) => {
+                format!("a duration from {} to {}", show_duration(*min), show_duration(*max))
+            }
+            Kind::Rate(max, _) => format!("N/s or N/s,burst=M with numbers from 1 to {max}"),
+            Kind::Name(max, _) => format!("1 to {max} bytes of UTF-8 without control characters"),
+            Kind::Choice(words) => match names(words).split_last() {
+                Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+                _ => names(words).concat(),
+            },
+        };
+        self.word.map_or(values.clone(), |(word, _)| format!("{values}, or {word}"))
+    }
+
+    /// Reads `text` and sets it in `typed`.
+    ///
+    /// # Errors
+    /// Says what is wrong with `text`; then nothing is set.
+    pub fn apply(&self, typed: &mut Typed, text: &str) -> Result<(), Wrong> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(Wrong::Empty);
+        }
+        if let Some((word, set)) = self.word
+            && word.eq_ignore_ascii_case(text)
+        {
+            set(typed);
+            return Ok(());
+        }
+        match &self.kind {
+            Kind::Switch(set) => set(typed, value::switch(text)?),
+            Kind::Addresses(set) => set(typed, addresses(text)?),
+            Kind::Count(min, max, set) => {
+                set(typed, value::ranged(value::count(text)?, *min, *max, |n| n.to_string())?);
+            }
+            Kind::Bytes(min, max, set) => {
+                set(typed, value::ranged(value::bytes(text)?, *min, *max, show_bytes)? as usize);
+            }
+            Kind::Time(min, max, set) => set(typed, value::between(value::duration(text)?, *min, *max)?),
+            Kind::Rate(max, set) => set(typed, value::rate(text, *max)?),
+            Kind::Name(max, set) => {
+                name::check(text, *max).map_err(Wrong::Name)?;
+                set(typed, text.to_owned());
+            }
+            Kind::Choice(words) => {
+                let (_, set) =
+                    words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).ok_or(Wrong::NotWord)?;
+                set(typed);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn names(words: &[Word]) -> Vec<&'static str> {
+    words.iter().map(|(word, _)| *word).collect()
+}
+
+/// Addresses with commas between, each once.
+fn addresses(text: &str) -> Result<Vec<SocketAddr>, Wrong> {
+    let mut all = Vec::new();
+    for part in text.split(',') {
+        let address = value::address(part.trim())?;
+        // Port 0 asks for any free port, so two of them are not the same.
+        if address.port() == 0 || !all.contains(&address) {
+            all.push(address);
+        }
+        if all.len() > LISTENERS_MAX {
+            return Err(Wrong::TooMany(LISTENERS_MAX));
+        }
+    }
+    Ok(all)
+}

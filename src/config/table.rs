@@ -1,0 +1,335 @@
+//! The one table of all settings.
+//!
+//! Command line, `--help`, environment and `docs/configuration.md` derive from it: a new setting is a new
+//! row here, a field in [`Typed`](crate::config::setting::Typed), and its way into the plan.
+
+use std::time::Duration;
+
+use crate::config::setting::{Category, Kind, LogFormat, LogLevel, Setting};
+use crate::shard::limits::SlowConsumer;
+
+/// Longest name of a node, in bytes: it is repeated in every `welcome`.
+pub const NODE_NAME_BYTES_MAX: usize = 128;
+/// Shortest time that a setting takes: below it the turns of a shard are too coarse.
+const TIME_MIN: Duration = Duration::from_millis(10);
+/// Longest time for a step that a waiting peer has to take.
+const STEP_MAX: Duration = Duration::from_secs(3_600);
+/// Longest silence; also the longest time over which clients are told to come back.
+const SILENCE_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// Most connections, members or messages a setting may speak of: beyond what one machine holds, below
+/// overflow.
+const MANY: u32 = 100_000_000;
+/// Largest message or queue of one connection.
+const SIZE_MAX: u32 = 1 << 30;
+
+/// Most shards: two shards talk over their own lane, so lanes grow with the square.
+pub const SHARDS_MAX: u32 = 256;
+/// Longest room name that can be allowed, in bytes: it stands in every event of its room.
+const NAME_BYTES_MAX: u32 = 1_024;
+/// Most messages per second, and in a burst, that can be allowed; also keeps the bucket's arithmetic from
+/// overflowing.
+const RATE_MAX: u32 = 1_000_000;
+
+/// All settings, in the order of help and docs.
+pub static SETTINGS: &[Setting] = &[
+    Setting {
+        name: "listen",
+        category: Category::Server,
+        kind: Kind::Addresses(|t, v| t.listen = v),
+        word: None,
+        default: "127.0.0.1:8080",
+        example: "0.0.0.0:8080",
+        help: "Address to listen on; may be given several times.",
+        details: "`HOST:PORT`, `[IPV6]:PORT`, or `:PORT` for every IPv4 address of this machine. A host name \
+            stands for one address: its first IPv4 one, or else its first IPv6 one. Port 0 takes any \
+            free port; the log says which. The default can only be reached from the same machine. \
+            HTTP, WebSocket and metrics are served on every address. The environment variable, and a \
+            flag too, may hold several addresses with commas between.",
+    },
+    Setting {
+        name: "shards",
+        category: Category::Server,
+        kind: Kind::Count(1, SHARDS_MAX, |t, v| t.shards = Some(v)),
+        word: Some(("auto", |t| t.shards = None)),
+        default: "auto",
+        example: "4",
+        help: "Threads that hold connections; auto is one per core.",
+        details: "`auto` counts the cores that this process may use, so it respects CPU affinity and the \
+            quota of a container. Connections are spread evenly over the shards.",
+    },
+    Setting {
+        name: "node-name",
+        category: Category::Server,
+        kind: Kind::Name(NODE_NAME_BYTES_MAX, |t, v| t.node_name = Some(v)),
+        word: Some(("auto", |t| t.node_name = None)),
+        default: "auto",
+        example: "edge-1",
+        help: "Name of this node, shown to clients in `welcome`; auto is the host's name.",
+        details: "Should the host have no name, `auto` makes one up that is new at every start.",
+    },
+    Setting {
+        name: "no-echo",
+        category: Category::Server,
+        kind: Kind::Switch(|t, v| t.limits.echo = !v),
+        word: None,
+        default: "false",
+        example: "true",
+        help: "Do not serve the echo endpoint `/echo`.",
+        details: "`/echo` sends every message back to its sender; conformance and load tests need it, \
+            production does not.",
+    },
+    Setting {
+        name: "max-connections",
+        category: Category::Limits,
+        kind: Kind::Count(1, MANY, |t, v| t.max_connections = Some(v)),
+        word: Some(("auto", |t| t.max_connections = None)),
+        default: "auto",
+        example: "50000",
+        help: "Most open connections; auto is the limit of open files minus 64.",
+        details: "At start the soft limit of open files (`ulimit -Sn`) is raised to the hard limit (`ulimit \
+            -Hn`). Files that the process itself needs are set aside: 64, or 16 plus 3 per shard and \
+            one per listener where that is more. A number that does not fit is lowered, and a warning \
+            says to what.",
+    },
+    Setting {
+        name: "max-connections-per-address",
+        category: Category::Limits,
+        kind: Kind::Count(1, MANY, |t, v| t.max_connections_per_address = Some(v)),
+        word: Some(("off", |t| t.max_connections_per_address = None)),
+        default: "off",
+        example: "100",
+        help: "Most open connections of one peer address.",
+        details: "Clients behind one proxy or one NAT share an address, so leave it off unless clients \
+            connect directly.",
+    },
+    Setting {
+        name: "max-connections-per-user",
+        category: Category::Limits,
+        kind: Kind::Count(1, MANY, |t, v| t.limits.connections_per_user_max = Some(v)),
+        word: Some(("off", |t| t.limits.connections_per_user_max = None)),
+        default: "off",
+        example: "5",
+        help: "Most open connections of one user.",
+        details: "One more is closed with 1008.",
+    },
+    Setting {
+        name: "max-message",
+        category: Category::Limits,
+        kind: Kind::Bytes(1, SIZE_MAX, |t, v| t.limits.message_bytes_max = v),
+        word: None,
+        default: "1MiB",
+        example: "16MiB",
+        help: "Longest message from a client, all its fragments together.",
+        details: "A longer one closes its connection with 1009. The send queues must hold such a message: \
+            see `--send-queue-bytes`.",
+    },
+    Setting {
+        name: "max-rooms-per-connection",
+        category: Category::Limits,
+        kind: Kind::Count(1, MANY, |t, v| t.limits.rooms_per_connection_max = v),
+        word: None,
+        default: "128",
+        example: "1000",
+        help: "Most rooms that one connection may be in.",
+        details: "One more is answered with the error `too_many_rooms`.",
+    },
+    Setting {
+        name: "max-members-per-room",
+        category: Category::Limits,
+        kind: Kind::Count(1, MANY, |t, v| t.limits.members_per_room_max = Some(v)),
+        word: Some(("off", |t| t.limits.members_per_room_max = None)),
+        default: "off",
+        example: "500",
+        help: "Most connections in one room.",
+        details: "One more is answered with the error `room_full`.",
+    },
+    Setting {
+        name: "max-name",
+        category: Category::Limits,
+        kind: Kind::Bytes(1, NAME_BYTES_MAX, |t, v| t.limits.name_bytes_max = v),
+        word: None,
+        default: "255B",
+        example: "64B",
+        help: "Longest room name, counted in bytes of UTF-8.",
+        details: "A longer one is answered with the error `invalid_field`.",
+    },
+    Setting {
+        name: "rate-limit",
+        category: Category::Limits,
+        kind: Kind::Rate(RATE_MAX, |t, v| t.limits.rate = Some(v)),
+        word: Some(("off", |t| t.limits.rate = None)),
+        default: "off",
+        example: "20/s,burst=100",
+        help: "Messages per second of one connection, as 20/s or 20/s,burst=100.",
+        details: "`20/s` allows 20 in the long run and 40 at once after a pause; `20/s,burst=100` allows 100 \
+            at once. One more is not taken, and answered with the error `rate_limited`, which says \
+            when to try again.",
+    },
+    Setting {
+        name: "handshake-timeout",
+        category: Category::Timeouts,
+        kind: Kind::Time(TIME_MIN, STEP_MAX, |t, v| t.limits.handshake_timeout = v),
+        word: None,
+        default: "10s",
+        example: "5s",
+        help: "Time for a new connection to send its whole request head.",
+        details: "Afterwards it is closed; this is what stops clients that send one byte at a time.",
+    },
+    Setting {
+        name: "ping-interval",
+        category: Category::Timeouts,
+        kind: Kind::Time(TIME_MIN, SILENCE_MAX, |t, v| t.limits.ping_interval = Some(v)),
+        word: Some(("off", |t| t.limits.ping_interval = None)),
+        default: "25s",
+        example: "1m",
+        help: "Silence of a client after which it is sent a ping.",
+        details: "Keep it below the idle timeout of proxies on the way; many close after 30s or 60s.",
+    },
+    Setting {
+        name: "pong-timeout",
+        category: Category::Timeouts,
+        kind: Kind::Time(TIME_MIN, STEP_MAX, |t, v| t.limits.pong_timeout = v),
+        word: None,
+        default: "10s",
+        example: "5s",
+        help: "Time for a pinged client to show any sign of life.",
+        details: "Any bytes from the client count, not only a pong. Without effect where `--ping-interval` \
+            is off.",
+    },
+    Setting {
+        name: "max-missed-pongs",
+        category: Category::Timeouts,
+        kind: Kind::Count(1, 100, |t, v| t.limits.missed_pongs_max = v),
+        word: None,
+        default: "1",
+        example: "3",
+        help: "Unanswered pings in a row after which a connection is closed with 4006.",
+        details: "More than 1 is kinder to phones on bad networks, and slower to notice who is gone.",
+    },
+    Setting {
+        name: "idle-timeout",
+        category: Category::Timeouts,
+        kind: Kind::Time(TIME_MIN, SILENCE_MAX, |t, v| t.limits.idle_timeout = Some(v)),
+        word: Some(("off", |t| t.limits.idle_timeout = None)),
+        default: "off",
+        example: "30m",
+        help: "Silence of a client, pongs aside, after which it is closed with 4003.",
+        details: "For clients that are there but do nothing; who is no longer there is found by pings.",
+    },
+    Setting {
+        name: "close-timeout",
+        category: Category::Timeouts,
+        kind: Kind::Time(TIME_MIN, STEP_MAX, |t, v| t.limits.close_timeout = v),
+        word: None,
+        default: "5s",
+        example: "1s",
+        help: "Time for a client to answer a close frame before its connection is cut.",
+        details: "",
+    },
+    Setting {
+        name: "heartbeat-json",
+        category: Category::Timeouts,
+        kind: Kind::Switch(|t, v| t.limits.heartbeat_json = v),
+        word: None,
+        default: "false",
+        example: "true",
+        help: "Send `heartbeat` messages to every client, not only to those that ask.",
+        details: "For clients that cannot see protocol pings. A single one may ask with \
+            `/ws?heartbeat=json`; protocol pings go out in any case.",
+    },
+    Setting {
+        name: "send-queue-bytes",
+        category: Category::Queues,
+        kind: Kind::Bytes(1 << 10, SIZE_MAX, |t, v| t.limits.queue_bytes_max = v),
+        word: None,
+        default: "1MiB",
+        example: "256KiB",
+        help: "Bytes that may wait for one slow client.",
+        details: "The queue must hold at least one longest message, or that could never be delivered: where \
+            the value is less than `--max-message` and its envelope, that much may wait instead. To \
+            bound memory, lower both. The worst case is this × `--max-connections`.",
+    },
+    Setting {
+        name: "send-queue-messages",
+        category: Category::Queues,
+        kind: Kind::Count(1, MANY, |t, v| t.limits.queue_messages_max = v as usize),
+        word: None,
+        default: "1024",
+        example: "256",
+        help: "Messages that may wait for one slow client.",
+        details: "Whichever bound is reached first counts.",
+    },
+    Setting {
+        name: "slow-consumer",
+        category: Category::Queues,
+        kind: Kind::Choice(&[
+            ("disconnect", |t| t.limits.slow_consumer = SlowConsumer::Disconnect),
+            ("drop-oldest", |t| t.limits.slow_consumer = SlowConsumer::DropOldest),
+            ("drop-newest", |t| t.limits.slow_consumer = SlowConsumer::DropNewest),
+        ]),
+        word: None,
+        default: "disconnect",
+        example: "drop-oldest",
+        help: "What happens to a client whose queue is full.",
+        details: "`disconnect` closes it with 4004, so that it comes back and asks for what it missed. \
+            `drop-oldest` throws away what waits longest, `drop-newest` what is new; either way \
+            `dropped` tells the client which messages it lost.",
+    },
+    Setting {
+        name: "drain-timeout",
+        category: Category::Shutdown,
+        kind: Kind::Time(Duration::ZERO, STEP_MAX, |t, v| t.drain_timeout = v),
+        word: None,
+        default: "10s",
+        example: "30s",
+        help: "Time from SIGTERM or SIGINT until the process exits.",
+        details: "In it, clients are told when to come back (`server_shutdown`), sent what waits for them, \
+            and closed with 1001. 0 exits at once. Keep it below the grace period of whatever stops \
+            the process (Docker 10s, Kubernetes 30s).",
+    },
+    Setting {
+        name: "reconnect-window",
+        category: Category::Shutdown,
+        kind: Kind::Time(Duration::ZERO, SILENCE_MAX, |t, v| t.reconnect_window = v),
+        word: None,
+        default: "10s",
+        example: "1m",
+        help: "Time over which the clients of a stopping server spread their return.",
+        details: "Each client is told its own random delay from 0 to this, so that the next server is not \
+            met by all of them at once. The more clients, the longer it should be.",
+    },
+    Setting {
+        name: "log-format",
+        category: Category::Logging,
+        kind: Kind::Choice(&[
+            ("text", |t| t.log.format = LogFormat::Text),
+            ("json", |t| t.log.format = LogFormat::Json),
+        ]),
+        word: None,
+        default: "text",
+        example: "json",
+        help: "How log lines look on standard error.",
+        details: "Either way an event is one line with a UTC timestamp, and control characters in whatever \
+            clients sent are escaped. `text` has colours where standard error is a terminal, unless \
+            `NO_COLOR` is set.",
+    },
+    Setting {
+        name: "log-level",
+        category: Category::Logging,
+        kind: Kind::Choice(&[
+            ("error", |t| t.log.level = LogLevel::Error),
+            ("warn", |t| t.log.level = LogLevel::Warn),
+            ("info", |t| t.log.level = LogLevel::Info),
+            ("debug", |t| t.log.level = LogLevel::Debug),
+        ]),
+        word: None,
+        default: "info",
+        example: "debug",
+        help: "The least severe lines that are logged.",
+        details: "`error`: something is broken; `warn`: something needs attention; `info`: start and stop; \
+            `debug`: every connection.",
+    },
+];
+
+#[cfg(test)]
+mod tests;

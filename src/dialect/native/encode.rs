@@ -1,0 +1,335 @@
+//! What clients are told, as JSON appended to a buffer: one function for each message type.
+//!
+//! Adds no frame header and decides neither who gets what nor whether to answer. Payloads and tags are copied as
+//! the bytes that came, all other text is escaped. `type` is always the first field.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::clock::Wall;
+use crate::dialect::{refusal, timestamp};
+use crate::hub::event::{Event, Publication, Refusal, Reply, Snapshot, Stats};
+use crate::hub::name::{Topic, TopicKind, User};
+use crate::wire::json;
+
+/// The protocol's name, also offered as a WebSocket subprotocol.
+pub const PROTOCOL: &str = "roomcast.v1";
+
+/// The greeting in `welcome`.
+pub const GREETING: &str = "Connected to roomcast";
+
+/// More than the names of the fields and the numbers of one message take up together.
+const FRAMEWORK_BYTES: usize = 192;
+
+/// Who a new connection is, and where it has come to.
+#[derive(Clone, Copy, Debug)]
+pub struct Welcome<'a> {
+    /// This connection.
+    pub client_id: &'a str,
+    /// Its user; the same as `client_id` for who has not said.
+    pub user_id: &'a str,
+    /// Names the connection to a later one that takes its place.
+    pub session: &'a str,
+    /// The server's own name.
+    pub node: &'a str,
+    /// Silence after which the server pings; none = never, written as 0.
+    pub heartbeat_interval: Option<Duration>,
+}
+
+/// `welcome`, the first message of all.
+pub fn welcome(out: &mut Vec<u8>, welcome: &Welcome<'_>) {
+    open(out, "welcome");
+    text(out, ",\"message\":", GREETING);
+    text(out, ",\"client_id\":", welcome.client_id);
+    text(out, ",\"user_id\":", welcome.user_id);
+    text(out, ",\"session\":", welcome.session);
+    text(out, ",\"node\":", welcome.node);
+    text(out, ",\"protocol\":", PROTOCOL);
+    let interval = welcome.heartbeat_interval.unwrap_or_default();
+    number(out, ",\"heartbeat_interval\":", interval.as_secs());
+    if interval.subsec_millis() > 0 {
+        out.extend_from_slice(format!(".{:03}", interval.subsec_millis()).as_bytes());
+    }
+    out.push(b'}');
+}
+
+/// An answer to something asked of `topic` (which for `Accepted`, `Stats` and `Refused` makes no difference).
+pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply, now: Wall) {
+    let room = topic.name();
+    match reply {
+        Reply::Joined(snapshot) => room_joined(out, room, tag, snapshot),
+        Reply::Left => {
+            open(out, "room_left");
+            id(out, tag);
+            text(out, ",\"room\":", room);
+            out.push(b'}');
+        }
+        Reply::Accepted { offset } => ack(out, tag, *offset),
+        Reply::History { messages, offset, epoch } => {
+            open(out, "message_history");
+            id(out, tag);
+            text(out, ",\"room\":", room);
+            number(out, ",\"offset\":", *offset);
+            text(out, ",\"epoch\":", epoch);
+            publications(out, room, messages);
+            out.push(b'}');
+        }
+        Reply::Users { members_count, user_count, users: listed } => {
+            open(out, "room_info");
+            id(out, tag);
+            text(out, ",\"room\":", room);
+            number(out, ",\"members_count\":", u64::from(*members_count));
+            number(out, ",\"user_count\":", u64::from(*user_count));
+            users(out, listed);
+            out.push(b'}');
+        }
+        Reply::Stats(stats) => server_stats(out, tag, stats),
+        Reply::Refused(refusal) => error(out, tag, refusal, now),
+    }
+}
+
+fn room_joined(out: &mut Vec<u8>, room: &str, tag: Option<&[u8]>, snapshot: &Snapshot) {
+    open(out, "room_joined");
+    id(out, tag);
+    text(out, ",\"room\":", room);
+    number(out, ",\"members_count\":", u64::from(snapshot.members_count));
+    number(out, ",\"user_count\":", u64::from(snapshot.user_count));
+    users(out, &snapshot.users);
+    number(out, ",\"offset\":", snapshot.offset);
+    text(out, ",\"epoch\":", &snapshot.epoch);
+    if let Some(recovered) = snapshot.recovered {
+        boolean(out, ",\"recovered\":", recovered);
+    }
+    if let Some(messages) = &snapshot.messages {
+        publications(out, room, messages);
+    }
+    out.push(b'}');
+}
+
+/// `server_stats`, gathered from all shards.
+pub fn server_stats(out: &mut Vec<u8>, tag: Option<&[u8]>, stats: &Stats) {
+    open(out, "server_stats");
+    id(out, tag);
+    number(out, ",\"total_clients\":", stats.total_clients);
+    number(out, ",\"total_rooms\":", stats.total_rooms);
+    out.extend_from_slice(b",\"rooms\":{");
+    list(out, &stats.rooms, |out, (topic, members)| {
+        json::write_string(out, topic.name());
+        number(out, ":", u64::from(*members));
+    });
+    out.push(b'}');
+    number(out, ",\"uptime\":", stats.uptime_s);
+    out.push(b'}');
+}
+
+/// `ack`, for what has no answer of its own; with the offset where one was given (it begins at 1).
+pub fn ack(out: &mut Vec<u8>, tag: Option<&[u8]>, offset: u64) {
+    open(out, "ack");
+    id(out, tag);
+    if offset > 0 {
+        number(out, ",\"offset\":", offset);
+    }
+    out.push(b'}');
+}
+
+/// `error`: why something was not done. The texts are in [`refusal::words`].
+pub fn error(out: &mut Vec<u8>, tag: Option<&[u8]>, refusal: &Refusal, now: Wall) {
+    let words = refusal::words(refusal);
+    open(out, "error");
+    id(out, tag);
+    text(out, ",\"code\":", words.code);
+    text(out, ",\"message\":", &words.text);
+    if let Some(retry_after_ms) = words.retry_after_ms {
+        number(out, ",\"retry_after_ms\":", retry_after_ms);
+    }
+    time(out, now);
+    out.push(b'}');
+}
+
+/// `pong`, with what came as `ts`.
+pub fn pong(out: &mut Vec<u8>, tag: Option<&[u8]>, ts: Option<&[u8]>, now: Wall) {
+    open(out, "pong");
+    id(out, tag);
+    if let Some(ts) = ts {
+        out.extend_from_slice(b",\"ts\":");
+        out.extend_from_slice(ts);
+    }
+    time(out, now);
+    out.push(b'}');
+}
+
+/// `heartbeat`, which asks for a `pong`.
+pub fn heartbeat(out: &mut Vec<u8>, now: Wall) {
+    open(out, "heartbeat");
+    time(out, now);
+    out.push(b'}');
+}
+
+/// `server_shutdown`: when this client is to come back.
+pub fn server_shutdown(out: &mut Vec<u8>, reconnect_after: Duration) {
+    open(out, "server_shutdown");
+    let reconnect_after_ms = u64::try_from(reconnect_after.as_millis()).unwrap_or(u64::MAX);
+    number(out, ",\"reconnect_after_ms\":", reconnect_after_ms);
+    out.push(b'}');
+}
+
+/// What a slow consumer did not get of one topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// First and last offset of the publications lost; they can be asked for. None = only events were.
+    pub offsets: Option<(u64, u64)>,
+    /// How many messages without offset were lost; they are gone for good.
+    pub events: u64,
+}
+
+/// `dropped`: what a slow consumer lost.
+pub fn dropped(out: &mut Vec<u8>, topic: &Topic, dropped: Dropped) {
+    let (kind, is_room) = match topic.kind() {
+        TopicKind::Room => ("room", true),
+        TopicKind::Inbox => ("user", false),
+        TopicKind::Everyone => ("everyone", false),
+    };
+    open(out, "dropped");
+    text(out, ",\"topic\":", &format!("{kind}:{}", topic.name()));
+    if is_room {
+        text(out, ",\"room\":", topic.name());
+    }
+    if let Some((from, to)) = dropped.offsets {
+        debug_assert!(0 < from && from <= to, "offsets begin at 1 and grow");
+        number(out, ",\"from\":", from);
+        number(out, ",\"to\":", to);
+    }
+    if dropped.events > 0 {
+        number(out, ",\"events\":", dropped.events);
+    }
+    out.push(b'}');
+}
+
+/// What happened in `topic`, as its members get it. `tag` is for the sender's own copy of a publication.
+pub fn event(out: &mut Vec<u8>, topic: &Topic, event: &Event, tag: Option<&[u8]>) {
+    let room = topic.name();
+    match event {
+        Event::Published(publication) => match topic.kind() {
+            TopicKind::Everyone => broadcast(out, publication),
+            // Nothing publishes to inboxes yet.
+            TopicKind::Room | TopicKind::Inbox => chat_message(out, room, publication, tag),
+        },
+        Event::UserJoined { user, members_count } => presence(out, "user_joined", room, user, *members_count),
+        Event::UserLeft { user, members_count } => presence(out, "user_left", room, user, *members_count),
+        Event::Typing { user, is_typing } => {
+            open(out, "typing_indicator");
+            text(out, ",\"room\":", room);
+            shown(out, ",\"user_id\":", user);
+            boolean(out, ",\"is_typing\":", *is_typing);
+            out.push(b'}');
+        }
+    }
+}
+
+fn presence(out: &mut Vec<u8>, kind: &str, room: &str, user: &User, members_count: u32) {
+    open(out, kind);
+    text(out, ",\"room\":", room);
+    shown(out, ",\"user_id\":", user);
+    number(out, ",\"members_count\":", u64::from(members_count));
+    out.push(b'}');
+}
+
+/// `chat_message`: made once for all members, and once more with `id` where its sender asked for that.
+pub fn chat_message(out: &mut Vec<u8>, room: &str, publication: &Publication, tag: Option<&[u8]>) {
+    let Publication { offset, time: taken, user, payload, .. } = publication;
+    let name_bytes = user.name.as_ref().map_or(0, |name| name.len());
+    let tag_bytes = tag.map_or(0, <[u8]>::len);
+    out.reserve(FRAMEWORK_BYTES + room.len() + user.id.len() + name_bytes + tag_bytes + payload.len());
+    open(out, "chat_message");
+    id(out, tag);
+    text(out, ",\"room\":", room);
+    shown(out, ",\"user_id\":", user);
+    out.extend_from_slice(b",\"message\":");
+    out.extend_from_slice(payload);
+    time(out, *taken);
+    number(out, ",\"offset\":", *offset);
+    out.push(b'}');
+}
+
+/// `broadcast`, to everybody.
+pub fn broadcast(out: &mut Vec<u8>, publication: &Publication) {
+    out.reserve(FRAMEWORK_BYTES + publication.user.id.len() + publication.payload.len());
+    open(out, "broadcast");
+    out.extend_from_slice(b",\"message\":");
+    out.extend_from_slice(&publication.payload);
+    text(out, ",\"user_id\":", &publication.user.id);
+    time(out, publication.time);
+    out.push(b'}');
+}
+
+/// Begins an object; every field after this brings its comma.
+fn open(out: &mut Vec<u8>, kind: &str) {
+    out.extend_from_slice(b"{\"type\":\"");
+    out.extend_from_slice(kind.as_bytes());
+    out.push(b'"');
+}
+
+/// `before` is what stands before a value: comma, name and colon.
+fn text(out: &mut Vec<u8>, before: &str, value: &str) {
+    out.extend_from_slice(before.as_bytes());
+    json::write_string(out, value);
+}
+
+fn number(out: &mut Vec<u8>, before: &str, value: u64) {
+    out.extend_from_slice(before.as_bytes());
+    json::write_integer(out, value);
+}
+
+fn boolean(out: &mut Vec<u8>, before: &str, value: bool) {
+    out.extend_from_slice(before.as_bytes());
+    out.extend_from_slice(if value { b"true" } else { b"false" });
+}
+
+fn id(out: &mut Vec<u8>, tag: Option<&[u8]>) {
+    if let Some(tag) = tag {
+        out.extend_from_slice(b",\"id\":");
+        out.extend_from_slice(tag);
+    }
+}
+
+fn time(out: &mut Vec<u8>, time: Wall) {
+    out.extend_from_slice(b",\"timestamp\":\"");
+    timestamp::write(out, time);
+    out.push(b'"');
+}
+
+/// A user's id and, if there is one, name.
+fn shown(out: &mut Vec<u8>, before: &str, user: &User) {
+    text(out, before, &user.id);
+    if let Some(name) = &user.name {
+        text(out, ",\"username\":", name);
+    }
+}
+
+fn users(out: &mut Vec<u8>, users: &[Arc<User>]) {
+    out.extend_from_slice(b",\"users\":[");
+    list(out, users, |out, user| {
+        shown(out, "{\"user_id\":", user);
+        out.push(b'}');
+    });
+    out.push(b']');
+}
+
+/// History, each message as its members once got it.
+fn publications(out: &mut Vec<u8>, room: &str, messages: &[Arc<Publication>]) {
+    out.extend_from_slice(b",\"messages\":[");
+    list(out, messages, |out, publication| chat_message(out, room, publication, None));
+    out.push(b']');
+}
+
+fn list<T>(out: &mut Vec<u8>, items: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! The one table of what clients are told when something is refused: code and text.
+//!
+//! Decides nothing: who refuses has said why, as a [`Refusal`]. Never tells more than the client itself sent.
+
+use std::borrow::Cow;
+
+use crate::hub::event::Refusal;
+use crate::hub::name::NameError;
+
+/// Every code that an `error` can carry, as `docs/protocol.md` lists them.
+pub const CODES: [&str; 10] = [
+    "invalid_json",
+    "unknown_type",
+    "invalid_field",
+    "room_required",
+    "message_required",
+    "not_in_room",
+    "room_full",
+    "too_many_rooms",
+    "rate_limited",
+    "unavailable",
+];
+
+/// A refusal as clients see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// For programs: one of [`CODES`], never changed once published.
+    pub code: &'static str,
+    /// For people.
+    pub text: Cow<'static, str>,
+    /// When asking again makes sense, if that is known.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// The table.
+#[must_use]
+pub fn words(refusal: &Refusal) -> Words {
+    let (code, text): (_, Cow<'static, str>) = match refusal {
+        Refusal::InvalidJson => ("invalid_json", "Invalid JSON format".into()),
+        Refusal::UnknownType(named) => ("unknown_type", format!("Unknown message type: {named}").into()),
+        Refusal::InvalidField { field, expected } => {
+            ("invalid_field", format!("{field} must be {expected}").into())
+        }
+        Refusal::BadName { field: "room", error: NameError::Empty } | Refusal::RoomRequired => {
+            ("room_required", "Room name is required".into())
+        }
+        Refusal::BadName { field, error } => {
+            ("invalid_field", format!("{field} must {}", rule(*error)).into())
+        }
+        Refusal::MessageRequired => ("message_required", "Room and message are required".into()),
+        Refusal::NotInRoom => ("not_in_room", "You are not in this room".into()),
+        Refusal::RoomFull => ("room_full", "This room is full".into()),
+        Refusal::TooManyRooms { max } => {
+            ("too_many_rooms", format!("A connection can be in {max} rooms at most").into())
+        }
+        Refusal::RateLimited { .. } => ("rate_limited", "Too many messages, slow down".into()),
+        Refusal::Unavailable => ("unavailable", "Not available now, try again later".into()),
+    };
+    let retry_after_ms = match refusal {
+        Refusal::RateLimited { retry_after_ms } => Some(*retry_after_ms),
+        _ => None,
+    };
+    Words { code, text, retry_after_ms }
+}
+
+/// The rule that a name breaks, said of the field that held it.
+fn rule(error: NameError) -> Cow<'static, str> {
+    match error {
+        NameError::Empty => "not be empty".into(),
+        NameError::TooLong { max } => format!("have at most {max} bytes").into(),
+        NameError::Control => "have no control characters".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One of each, with its code and text.
+    fn all() -> Vec<(Refusal, &'static str, &'static str)> {
+        let bad = |field, error| Refusal::BadName { field, error };
+        vec![
+            (Refusal::InvalidJson, "invalid_json", "Invalid JSON format"),
+            (Refusal::UnknownType("X".into()), "unknown_type", "Unknown message type: X"),
+            (
+                Refusal::InvalidField { field: "limit", expected: "an integer" },
+                "invalid_field",
+                "limit must be an integer",
+            ),
+            (Refusal::RoomRequired, "room_required", "Room name is required"),
+            (Refusal::MessageRequired, "message_required", "Room and message are required"),
+            (bad("room", NameError::Empty), "room_required", "Room name is required"),
+            (bad("user_id", NameError::Empty), "invalid_field", "user_id must not be empty"),
+            (
+                bad("room", NameError::TooLong { max: 255 }),
+                "invalid_field",
+                "room must have at most 255 bytes",
+            ),
+            (bad("room", NameError::Control), "invalid_field", "room must have no control characters"),
+            (Refusal::NotInRoom, "not_in_room", "You are not in this room"),
+            (Refusal::RoomFull, "room_full", "This room is full"),
+            (Refusal::TooManyRooms { max: 9 }, "too_many_rooms", "A connection can be in 9 rooms at most"),
+            (Refusal::RateLimited { retry_after_ms: 1 }, "rate_limited", "Too many messages, slow down"),
+            (Refusal::Unavailable, "unavailable", "Not available now, try again later"),
+        ]
+    }
+
+    #[test]
+    fn each_refusal_has_its_code_and_text() {
+        for (refusal, code, text) in all() {
+            let words = words(&refusal);
+            assert_eq!((words.code, &*words.text), (code, text));
+            assert_eq!(words.retry_after_ms.is_some(), code == "rate_limited");
+        }
+    }
+
+    #[test]
+    fn codes_in_use_and_codes_listed_are_the_same() {
+        for code in CODES {
+            assert!(all().iter().any(|(refusal, ..)| words(refusal).code == code), "{code} is never used");
+        }
+        for (refusal, ..) in all() {
+            assert!(CODES.contains(&words(&refusal).code), "{refusal:?}");
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! One topic as its owner knows it: numbering, members, presence and history, put together.
+//!
+//! Operations return what happened as values; telling anybody is `hub::owner`'s work. No rule about a
+//! kind of topic stands here: they come in as a [`Policy`].
+
+use std::sync::{Arc, OnceLock};
+
+use crate::base::clock::{Mono, Now};
+use crate::base::hash::Keys;
+use crate::base::id::{Origin, ShardId};
+use crate::base::shared::Shared;
+use crate::hub::event::{LISTED_USERS_MAX, Publication, Snapshot};
+use crate::hub::history::{Gap, History};
+use crate::hub::name::{Topic, User};
+use crate::hub::policy::Policy;
+use crate::hub::presence::{Place, Presence};
+use crate::hub::table::Table;
+
+/// Everything that is known about one topic.
+#[derive(Debug)]
+pub struct Record {
+    topic: Topic,
+    /// Names the numbering; another record of the same topic has another one.
+    epoch: Arc<str>,
+    /// Offset of the newest publication; 0 before the first.
+    head: u64,
+    members: Table<Origin, Place>,
+    /// Members per shard, in order of the shards; none with zero.
+    shards: Vec<(ShardId, u32)>,
+    presence: Presence,
+    /// None while nothing is remembered, which is most topics' lot.
+    history: Option<Box<History>>,
+}
+
+/// How a join went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// The origin had been a member already; nothing changed.
+    Again,
+    /// The user's first connection here.
+    First,
+    /// One more connection of a user who is here.
+    Further,
+}
+
+/// The topic has its most members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// Who left.
+#[derive(Debug)]
+pub struct Departure {
+    /// The user that the origin had joined as.
+    pub user: Arc<User>,
+    /// Whether this was the user's last connection here.
+    pub last: bool,
+}
+
+/// Which part of the history a join asks for.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted<'a> {
+    /// None of it.
+    Nothing,
+    /// The newest so many publications.
+    Newest(u32),
+    /// All after an offset of an epoch.
+    Since(u64, &'a str),
+}
+
+impl Record {
+    /// A topic without members whose numbering begins, named by `epoch`.
+    #[must_use]
+    pub fn new(topic: Topic, epoch: Arc<str>) -> Record {
+        Record {
+            topic,
+            epoch,
+            head: 0,
+            members: Table::default(),
+            shards: Vec::new(),
+            presence: Presence::default(),
+            history: None,
+        }
+    }
+
+    /// Makes `origin` a member as `user`.
+    ///
+    /// # Errors
+    /// When it would be one more than the policy allows.
+    pub fn join(
+        &mut self,
+        origin: Origin,
+        user: &Arc<User>,
+        policy: &Policy,
+        keys: Keys,
+    ) -> Result<Arrival, Full> {
+        if self.is_member(origin) {
+            return Ok(Arrival::Again);
+        }
+        if policy.members_max.is_some_and(|max| self.members_count() >= max) {
+            return Err(Full);
+        }
+        let (place, first) = self.presence.come(user, keys);
+        self.members.insert(origin, place, keys);
+        match self.shards.binary_search_by_key(&origin.shard, |(shard, _)| *shard) {
+            Ok(at) => self.shards[at].1 += 1,
+            Err(at) => {
+                // Exactly: rooms with members on one or two shards are the very many.
+                self.shards.reserve_exact(1);
+                self.shards.insert(at, (origin.shard, 1));
+            }
+        }
+        Ok(if first { Arrival::First } else { Arrival::Further })
+    }
+
+    /// Ends `origin`'s membership; none if it was no member.
+    pub fn leave(&mut self, origin: Origin) -> Option<Departure> {
+        let place = self.members.remove(&origin)?;
+        let (user, last) = self.presence.go(place);
+        let at = self.shards.binary_search_by_key(&origin.shard, |(shard, _)| *shard);
+        let at = at.expect("a member's shard is counted");
+        self.shards[at].1 -= 1;
+        if self.shards[at].1 == 0 {
+            self.shards.remove(at);
+        }
+        Some(Departure { user, last })
+    }
+
+    /// Numbers, dates and remembers a publication of `user`.
+    pub fn publish(
+        &mut self,
+        user: Arc<User>,
+        payload: Shared,
+        now: Now,
+        policy: &Policy,
+    ) -> Arc<Publication> {
+        let offset = if policy.numbered { self.head + 1 } else { 0 };
+        self.head = offset;
+        let publication = fresh(offset, user, payload, now);
+        if policy.history_messages_max > 0 {
+            self.history.get_or_insert_default().push(Arc::clone(&publication), now.mono, policy);
+            self.drop_empty_history();
+        }
+        publication
+    }
+
+    /// How the topic stands, with the part of its history that is `wanted`. A position that cannot be
+    /// continued without a hole gets all the history there is instead.
+    pub fn snapshot(&mut self, wanted: Wanted<'_>, now: Mono, policy: &Policy) -> Snapshot {
+        let (recovered, messages) = match wanted {
+            Wanted::Nothing => (None, None),
+            Wanted::Newest(limit) => (None, Some(self.newest(limit, None, now, policy))),
+            Wanted::Since(offset, epoch) => match self.since(offset, epoch, now, policy) {
+                Ok(missed) => (Some(true), Some(missed)),
+                Err(_) => (Some(false), Some(self.newest(u32::MAX, None, now, policy))),
+            },
+        };
+        Snapshot {
+            members_count: self.members_count(),
+            user_count: self.user_count(),
+            users: self.listed_users(),
+            offset: self.head,
+            epoch: Arc::clone(&self.epoch),
+            recovered,
+            messages,
+        }
+    }
+
+    /// Everything published after `offset` of `epoch`, oldest first.
+    ///
+    /// # Errors
+    /// When it cannot be all.
+    pub fn since(
+        &mut self,
+        offset: u64,
+        epoch: &str,
+        now: Mono,
+        policy: &Policy,
+    ) -> Result<Vec<Arc<Publication>>, Gap> {
+        if !policy.numbered || epoch != &*self.epoch {
+            return Err(Gap::Epoch);
+        }
+        let mut nothing = History::default();
+        let history = self.history.as_deref_mut().unwrap_or(&mut nothing);
+        let missed = history.since(offset, self.head, now, policy).map(|missed| missed.cloned().collect());
+        self.drop_empty_history();
+        missed
+    }
+
+    /// The newest `limit` publications, oldest first; only those before offset `before` if given.
+    pub fn newest(
+        &mut self,
+        limit: u32,
+        before: Option<u64>,
+        now: Mono,
+        policy: &Policy,
+    ) -> Vec<Arc<Publication>> {
+        let Some(history) = self.history.as_deref_mut() else { return Vec::new() };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let messages = history.newest(limit, before, now, policy).cloned().collect();
+        self.drop_empty_history();
+        messages
+    }
+
+    /// When the whole history will have expired; none if nothing is remembered at `now`.
+    pub fn expiry(&mut self, now: Mono, policy: &Policy) -> Option<Mono> {
+        self.history.as_deref_mut()?.forget_aged(now, policy);
+        self.drop_empty_history();
+        self.history.as_ref()?.expiry(policy)
+    }
+
+    /// Forgets the oldest publications: at least one, and until `bytes` are free or half is gone.
+    pub fn forget(&mut self, bytes: usize) {
+        let Some(history) = self.history.as_deref_mut() else { return };
+        let before = history.bytes();
+        history.forget_oldest();
+        while before - history.bytes() < bytes && history.bytes() > before / 2 {
+            history.forget_oldest();
+        }
+        self.drop_empty_history();
+    }
+
+    /// Kind and name.
+    #[must_use]
+    pub fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    /// The numbering's name.
+    #[must_use]
+    pub fn epoch(&self) -> &Arc<str> {
+        &self.epoch
+    }
+
+    /// Offset of the newest publication; 0 before the first.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// Whether `origin` is a member.
+    #[must_use]
+    pub fn is_member(&self, origin: Origin) -> bool {
+        self.members.get(&origin).is_some()
+    }
+
+    /// The user that `origin` is a member as. Where one user's connections show different names, this is
+    /// the user as it first came.
+    #[must_use]
+    pub fn member(&self, origin: Origin) -> Option<&Arc<User>> {
+        self.members.get(&origin).map(|place| self.presence.user(place))
+    }
+
+    /// Connections in the topic.
+    #[must_use]
+    pub fn members_count(&self) -> u32 {
+        u32::try_from(self.members.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Distinct users in the topic.
+    #[must_use]
+    pub fn user_count(&self) -> u32 {
+        u32::try_from(self.presence.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The first [`LISTED_USERS_MAX`] users, in order of arrival.
+    #[must_use]
+    pub fn listed_users(&self) -> Vec<Arc<User>> {
+        self.presence.users().take(LISTED_USERS_MAX).cloned().collect()
+    }
+
+    /// Shards that have members, in order, and how many.
+    #[must_use]
+    pub fn shards(&self) -> &[(ShardId, u32)] {
+        &self.shards
+    }
+
+    /// What the history costs, in bytes.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        self.history.as_ref().map_or(0, |history| history.bytes())
+    }
+
+    fn drop_empty_history(&mut self) {
+        if self.history.as_ref().is_some_and(|history| history.is_empty()) {
+            self.history = None;
+        }
+    }
+
+    /// Asserts the invariants, in time proportional to the topic.
+    pub(super) fn check(&self, policy: &Policy) {
+        let mut counted = std::collections::BTreeMap::new();
+        for (origin, place) in self.members.entries() {
+            assert!(!self.presence.user(place).id.is_empty());
+            *counted.entry(origin.shard).or_insert(0) += 1;
+        }
+        assert_eq!(self.shards, counted.into_iter().collect::<Vec<_>>(), "members per shard");
+        self.presence.check(self.members.len());
+        assert!(policy.members_max.is_none_or(|max| self.members_count() <= max));
+        assert!(policy.numbered || self.head == 0);
+        if let Some(history) = &self.history {
+            assert!(!history.is_empty(), "an empty history costs nothing");
+            history.check(self.head, policy);
+        }
+    }
+}
+
+/// A publication that nobody has encoded yet.
+pub(super) fn fresh(offset: u64, user: Arc<User>, payload: Shared, now: Now) -> Arc<Publication> {
+    Arc::new(Publication { offset, time: now.wall, user, payload, frame: OnceLock::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Wall;
+    use crate::base::id::Key;
+    use crate::hub::name::TopicKind;
+    use crate::hub::policy::{Options, Policies};
+
+    const KEYS: [u8; 16] = [5; 16];
+
+    fn origin(shard: u16, slot: u32) -> Origin {
+        Origin { shard: ShardId(shard), conn: Key { slot, generation: 0 } }
+    }
+
+    fn user(id: &str) -> Arc<User> {
+        Arc::new(User { id: id.into(), name: None })
+    }
+
+    fn room() -> (Record, Policy, Keys) {
+        let keys = Keys::new(KEYS);
+        let policies = Policies::new(Options { room_members_max: Some(3), user_connections_max: None });
+        (Record::new(Topic::new(TopicKind::Room, "r", keys), "e1".into()), policies.room, keys)
+    }
+
+    fn at(micros: u64) -> Now {
+        Now { mono: Mono(micros), wall: Wall(micros / 1000) }
+    }
+
+    #[test]
+    fn joins_count_once_per_origin_up_to_the_limit() {
+        let (mut record, policy, keys) = room();
+        let ann = user("ann");
+        assert_eq!(record.join(origin(1, 1), &ann, &policy, keys), Ok(Arrival::First));
+        assert_eq!(record.join(origin(1, 1), &ann, &policy, keys), Ok(Arrival::Again));
+        assert_eq!(record.join(origin(0, 1), &ann, &policy, keys), Ok(Arrival::Further));
+        assert_eq!(record.join(origin(1, 2), &user("bob"), &policy, keys), Ok(Arrival::First));
+        assert_eq!(record.join(origin(1, 3), &user("cat"), &policy, keys), Err(Full));
+        assert_eq!(
+            record.join(origin(1, 2), &user("bob"), &policy, keys),
+            Ok(Arrival::Again),
+            "even when full"
+        );
+        assert_eq!(record.shards(), [(ShardId(0), 1), (ShardId(1), 2)]);
+        assert_eq!((record.members_count(), record.user_count()), (3, 2));
+        record.check(&policy);
+        assert!(!record.leave(origin(0, 1)).expect("a member").last);
+        assert!(record.leave(origin(0, 1)).is_none());
+        assert!(record.leave(origin(1, 1)).expect("a member").last);
+        assert_eq!(record.shards(), [(ShardId(1), 1)]);
+        record.check(&policy);
+    }
+
+    #[test]
+    fn a_snapshot_says_whether_it_is_everything() {
+        let (mut record, policy, _) = room();
+        for n in 1..=3 {
+            record.publish(user("ann"), Shared::copy_of(b"x"), at(n), &policy);
+        }
+        let mut told = |wanted| {
+            let snapshot = record.snapshot(wanted, Mono(4), &policy);
+            let messages = snapshot.messages;
+            (snapshot.recovered, messages.map(|all| all.iter().map(|one| one.offset).collect::<Vec<_>>()))
+        };
+        assert_eq!(told(Wanted::Nothing), (None, None));
+        assert_eq!(told(Wanted::Newest(2)), (None, Some(vec![2, 3])));
+        assert_eq!(told(Wanted::Since(1, "e1")), (Some(true), Some(vec![2, 3])));
+        assert_eq!(told(Wanted::Since(3, "e1")), (Some(true), Some(vec![])));
+        assert_eq!(told(Wanted::Since(4, "e1")), (Some(false), Some(vec![1, 2, 3])), "ahead of the head");
+        assert_eq!(told(Wanted::Since(1, "e0")), (Some(false), Some(vec![1, 2, 3])), "another numbering");
+        // A day later all is forgotten, and yet who stands at the head has missed nothing.
+        let day = Mono(86_400_000_000);
+        assert_eq!(record.snapshot(Wanted::Since(3, "e1"), day, &policy).recovered, Some(true));
+        assert_eq!(record.snapshot(Wanted::Since(2, "e1"), day, &policy).recovered, Some(false));
+        assert_eq!(record.history_bytes(), 0);
+        record.check(&policy);
+    }
+
+    #[test]
+    fn forgetting_frees_what_is_asked_but_at_most_about_half() {
+        let (mut record, policy, _) = room();
+        for n in 1..=10 {
+            record.publish(user("ann"), Shared::copy_of(b""), at(n), &policy);
+        }
+        let each = record.history_bytes() / 10;
+        record.forget(1);
+        assert_eq!(record.history_bytes(), 9 * each);
+        record.forget(each + 1);
+        assert_eq!(record.history_bytes(), 7 * each);
+        record.forget(usize::MAX);
+        assert_eq!(record.history_bytes(), 3 * each);
+        record.check(&policy);
+        for _ in 0..3 {
+            record.forget(usize::MAX);
+        }
+        assert_eq!(record.history_bytes(), 0);
+        record.forget(1);
+        record.check(&policy);
+    }
+
+    #[test]
+    fn a_topic_of_one_stays_small() {
+        assert!(size_of::<Record>() <= 160, "{}", size_of::<Record>());
+        assert_eq!(size_of::<(Origin, Place)>(), 16);
+    }
+}

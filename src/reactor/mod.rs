@@ -1,0 +1,343 @@
+//! The mio loop around one shard: poll, read under budget, feed, end the turn, write, sleep.
+//!
+//! The only place that reads a clock and does socket calls while the server runs. Knows sockets and mail, but
+//! neither protocol nor topics. A socket is registered once, for both directions; a read that fills less than the
+//! buffer has drained the socket (epoll, edge-triggered), so a message costs one `recv` and one `send`.
+
+mod socket;
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::Receiver;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::base::clock::{Mono, Now, Wall};
+use crate::base::id::{Key, ShardId};
+use crate::mailbox::{Mailbox, Wake};
+use crate::reactor::socket::{Got, Socket};
+use crate::shard::port::{Close, ToEdge, ToOwner};
+use crate::shard::{SLICES_MAX, Shard};
+
+/// The one read buffer of a shard, and so what one connection may bring in one turn.
+const READ_BYTES: usize = 256 << 10;
+/// Events taken from the kernel at once.
+const EVENTS_MAX: usize = 1024;
+/// Pieces of mail of one class taken in one turn.
+const MAIL_PER_TURN: usize = 4096;
+/// Sockets taken over from the acceptor in one turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// The waker's token; no connection has it, as slots are fewer than 2^32.
+const WAKE: Token = Token(usize::MAX);
+
+/// What the server tells a running reactor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Close everything in an orderly way; clients come back within the window.
+    Drain {
+        /// Over which the clients' return is spread.
+        window: Duration,
+    },
+}
+
+/// A socket on its way to a shard.
+#[derive(Debug)]
+pub struct Accepted<T> {
+    /// Nonblocking, not registered anywhere.
+    pub stream: TcpStream,
+    /// Who connected.
+    pub peer: SocketAddr,
+    /// Kept as long as the connection, and dropped with it.
+    pub kept: T,
+}
+
+/// Reads both clocks; the same origin for all reactors.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(Instant);
+
+impl Clock {
+    /// A clock that begins now.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the drivers read the clocks")]
+    pub fn start() -> Clock {
+        Clock(Instant::now())
+    }
+
+    /// Both clocks.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the drivers read the clocks")]
+    pub fn now(&self) -> Now {
+        let mono = u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { mono: Mono(mono), wall: Wall(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)) }
+    }
+}
+
+/// Everything that one reactor is given.
+pub struct Parts<T> {
+    /// The shard it drives.
+    pub shard: Shard,
+    /// Which one that is.
+    pub id: ShardId,
+    /// How many shards there are.
+    pub shards: u16,
+    /// The common clock.
+    pub clock: Clock,
+    /// Ends this reactor's sleep.
+    pub wake: Arc<Wake>,
+    /// Lanes to and from owners.
+    pub requests: Mailbox<ToOwner>,
+    /// Lanes to and from edges.
+    pub edges: Mailbox<ToEdge>,
+    /// Sockets from the acceptor.
+    pub intake: Receiver<Accepted<T>>,
+    /// Orders from the server.
+    pub control: Receiver<Control>,
+}
+
+/// See the module's page. `T` is kept with each socket and dropped with it.
+pub struct Reactor<T> {
+    parts: Parts<T>,
+    poll: Poll,
+    /// By slot of the shard's slab.
+    sockets: Vec<Option<Socket<T>>>,
+    /// Sockets to be read, and those that a budget cut short.
+    ready: VecDeque<Key>,
+    buffer: Vec<u8>,
+    draining: bool,
+}
+
+impl<T> Reactor<T> {
+    /// A reactor that has not begun.
+    ///
+    /// # Errors
+    /// If the kernel gives no poll or no waker.
+    pub fn new(parts: Parts<T>) -> io::Result<Reactor<T>> {
+        let poll = Poll::new()?;
+        parts.wake.arm(mio::Waker::new(poll.registry(), WAKE)?);
+        let (sockets, ready, buffer) = (Vec::new(), VecDeque::new(), vec![0; READ_BYTES]);
+        Ok(Reactor { parts, poll, sockets, ready, buffer, draining: false })
+    }
+
+    /// Runs until it was told to drain and all connections are gone.
+    ///
+    /// # Errors
+    /// If the kernel's poll fails.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        loop {
+            self.sleep(&mut events)?;
+            self.parts.shard.begin_turn(self.parts.clock.now());
+            self.take_orders();
+            self.take_sockets();
+            self.take_mail();
+            self.take_events(&events);
+            self.read_ready();
+            self.parts.shard.handle_timers();
+            self.parts.shard.work();
+            self.flush();
+            self.reap();
+            self.send_mail();
+            self.parts.shard.end_turn();
+            if self.draining && self.parts.shard.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
+        let timeout =
+            if self.ready.is_empty() { self.parts.shard.poll_timeout() } else { Some(Duration::ZERO) };
+        let timeout = match timeout {
+            Some(Duration::ZERO) => timeout,
+            _ if self.prepare_sleep() => timeout,
+            _ => Some(Duration::ZERO),
+        };
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        self.parts.wake.awoke();
+        Ok(())
+    }
+
+    /// Announces sleep; false if something came meanwhile.
+    fn prepare_sleep(&mut self) -> bool {
+        let Parts { shard, wake, requests, edges, intake, control, .. } = &mut self.parts;
+        wake.prepare_sleep(|| {
+            let room = requests.regained_room() | edges.regained_room();
+            // Mail that the shard does not take now is no reason to turn: what it waits for is.
+            room || (requests.has_mail() && shard.takes_requests())
+                || (edges.has_mail() && shard.takes_edge_mail())
+                || !intake.is_empty()
+                || !control.is_empty()
+        })
+    }
+
+    fn take_orders(&mut self) {
+        while let Ok(Control::Drain { window }) = self.parts.control.try_recv() {
+            self.draining = true;
+            self.parts.shard.handle_drain(window);
+        }
+    }
+
+    fn take_sockets(&mut self) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Ok(Accepted { mut stream, peer, kept }) = self.parts.intake.try_recv() else { return };
+            if self.draining {
+                continue; // too late: dropping the socket is the answer
+            }
+            let key = self.parts.shard.handle_open();
+            let token = Token(usize::try_from(key.to_bits()).expect("pointers have 64 bits"));
+            let both = Interest::READABLE | Interest::WRITABLE;
+            if let Err(error) = self.poll.registry().register(&mut stream, token, both) {
+                tracing::warn!(%error, "cannot watch an accepted socket");
+                self.parts.shard.handle_reset(key);
+                continue;
+            }
+            let slot = key.slot as usize;
+            if self.sockets.len() <= slot {
+                self.sockets.resize_with(slot + 1, || None);
+            }
+            self.sockets[slot] = Some(Socket::new(key, stream, kept));
+            tracing::debug!(%peer, shard = %self.parts.id, slot, "connection opened");
+        }
+        // Those that are left are looked at before the next sleep.
+    }
+
+    fn take_mail(&mut self) {
+        let Parts { shard, requests, edges, .. } = &mut self.parts;
+        for _ in 0..MAIL_PER_TURN {
+            if !shard.takes_edge_mail() {
+                break;
+            }
+            let Some((_, mail)) = edges.receive_any() else { break };
+            shard.handle_edge_mail(mail);
+        }
+        for _ in 0..MAIL_PER_TURN {
+            if !shard.takes_requests() {
+                break;
+            }
+            let Some((_, request)) = requests.receive_any() else { break };
+            shard.handle_request(request);
+        }
+    }
+
+    fn take_events(&mut self, events: &Events) {
+        for event in events {
+            if event.token() == WAKE {
+                continue;
+            }
+            let key = Key::from_bits(event.token().0 as u64);
+            if event.is_writable() {
+                self.parts.shard.handle_writable(key);
+            }
+            let ended = event.is_read_closed() || event.is_error();
+            if let Some(socket) = find(&mut self.sockets, key)
+                && (event.is_readable() || ended)
+            {
+                socket.readable = true;
+                socket.ended |= ended;
+                if !socket.queued {
+                    socket.queued = true;
+                    self.ready.push_back(key);
+                }
+            }
+        }
+        while let Some(key) = self.parts.shard.poll_resume() {
+            if let Some(socket) = find(&mut self.sockets, key)
+                && socket.readable
+                && !socket.queued
+            {
+                socket.queued = true;
+                self.ready.push_back(key);
+            }
+        }
+    }
+
+    /// Reads each ready socket once. One that filled the buffer stays on the list, as no new edge will come; one
+    /// whose input is held leaves it until the shard resumes it.
+    fn read_ready(&mut self) {
+        for _ in 0..self.ready.len() {
+            let Some(key) = self.ready.pop_front() else { return };
+            let takes = self.parts.shard.takes_input(key);
+            let Some(socket) = find(&mut self.sockets, key) else { continue };
+            socket.queued = false;
+            if !takes {
+                continue;
+            }
+            match socket.read(&mut self.buffer) {
+                Got::Bytes { count, drained } => {
+                    socket.readable = !drained;
+                    if !drained {
+                        socket.queued = true;
+                        self.ready.push_back(key);
+                    }
+                    self.parts.shard.handle_bytes(key, &mut self.buffer[..count]);
+                }
+                Got::Nothing => socket.readable = false,
+                Got::End => {
+                    socket.readable = false;
+                    self.parts.shard.handle_eof(key);
+                }
+                Got::Broken => {
+                    socket.readable = false;
+                    self.parts.shard.handle_reset(key);
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        while let Some(key) = self.parts.shard.poll_flush() {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let (used, offered) = self.parts.shard.outgoing(key, &mut slices);
+            let Some(socket) = find(&mut self.sockets, key) else { continue };
+            let written = socket.write(&slices[..used]);
+            self.parts.shard.handle_written(key, written, offered);
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Some((key, close)) = self.parts.shard.poll_close() {
+            match close {
+                // Closing the descriptor takes it out of the poll as well.
+                Close::Drop => self.sockets[key.slot as usize] = None,
+                Close::Shutdown => {
+                    if let Some(socket) = find(&mut self.sockets, key) {
+                        socket.shutdown();
+                    }
+                }
+            }
+        }
+    }
+
+    fn send_mail(&mut self) {
+        let Parts { shard, id, shards, requests, edges, .. } = &mut self.parts;
+        for peer in (0..*shards).map(ShardId).filter(|peer| peer != id) {
+            hand_over(shard.edge_mail_for(peer), edges, peer);
+            hand_over(shard.requests_for(peer), requests, peer);
+        }
+        edges.flush_wakes();
+        requests.flush_wakes();
+    }
+}
+
+/// The socket of a connection; a stale key finds nothing.
+fn find<T>(sockets: &mut [Option<Socket<T>>], key: Key) -> Option<&mut Socket<T>> {
+    sockets.get_mut(key.slot as usize)?.as_mut().filter(|socket| socket.key == key)
+}
+
+/// Moves mail into the lane until that is full; the rest stays in order.
+fn hand_over<M>(mail: &mut VecDeque<M>, lanes: &mut Mailbox<M>, peer: ShardId) {
+    while let Some(first) = mail.pop_front() {
+        if let Err(refused) = lanes.send(peer, first) {
+            mail.push_front(refused);
+            return;
+        }
+    }
+}

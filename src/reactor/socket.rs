@@ -1,0 +1,81 @@
+//! One TCP socket of a reactor: reads and writes, and what their errors mean.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+
+use mio::net::TcpStream;
+
+use crate::base::id::Key;
+use crate::shard::port::Written;
+
+/// A socket and what the reactor knows of it.
+pub(super) struct Socket<T> {
+    /// Whose it is.
+    pub(super) key: Key,
+    stream: TcpStream,
+    /// Dropped with the socket.
+    _kept: T,
+    /// There may be something to read: an edge came and the socket was not drained since.
+    pub(super) readable: bool,
+    /// An edge told that the peer sends no more: a short read is not the last one, as no edge will follow.
+    pub(super) ended: bool,
+    /// It is on the ready list.
+    pub(super) queued: bool,
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Got {
+    /// So many bytes; drained: nothing more until the next edge.
+    Bytes { count: usize, drained: bool },
+    /// Nothing until the next edge.
+    Nothing,
+    /// The peer sends no more.
+    End,
+    /// The connection is gone.
+    Broken,
+}
+
+impl<T> Socket<T> {
+    pub(super) fn new(key: Key, stream: TcpStream, kept: T) -> Socket<T> {
+        Socket { key, stream, _kept: kept, readable: false, ended: false, queued: false }
+    }
+
+    /// One `recv`.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Got {
+        loop {
+            return match self.stream.read(buffer) {
+                Ok(0) => Got::End,
+                Ok(count) => Got::Bytes { count, drained: count < buffer.len() && !self.ended },
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => Got::Nothing,
+                    io::ErrorKind::Interrupted => continue,
+                    _ => Got::Broken,
+                },
+            };
+        }
+    }
+
+    /// One `send`, or one `writev` for several pieces.
+    pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> Written {
+        loop {
+            let result = match slices {
+                [one] => self.stream.write(one),
+                many => self.stream.write_vectored(many),
+            };
+            return match result {
+                Ok(count) => Written::Bytes(count),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => Written::Full,
+                    io::ErrorKind::Interrupted => continue,
+                    _ => Written::Broken,
+                },
+            };
+        }
+    }
+
+    /// No more comes from us. An error means that the peer is gone, which the next read tells.
+    pub(super) fn shutdown(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+}

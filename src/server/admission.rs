@@ -1,0 +1,282 @@
+//! Who may connect: how many in all, how many from one address, and which shard has the fewest.
+//!
+//! Counts connections from accept to close, exactly: an admitted connection carries a [`Ticket`], and dropping
+//! the ticket is the one way to be uncounted. Opens no sockets, reads no clock, writes no answers. Shared by
+//! the acceptor (which admits) and the shards (whose connections end); only the per-address counts are behind
+//! a lock, and only if there is a cap per address.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::base::hash::{Keys, Map};
+use crate::base::id::ShardId;
+
+/// How many connections are let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// Open connections of this process.
+    pub connections_max: u32,
+    /// Open connections from one address (IPv4) or one network (IPv6, /64: a single subscriber has all of
+    /// it); none = unlimited.
+    pub per_address_max: Option<u32>,
+}
+
+/// Why a connection is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// [`Caps::connections_max`] are open.
+    TooManyConnections,
+    /// [`Caps::per_address_max`] are open from this address.
+    TooManyFromAddress,
+}
+
+/// The counts of all open connections.
+#[derive(Debug)]
+pub struct Admission {
+    caps: Caps,
+    open: AtomicU32,
+    /// Invariant: no count is zero; the map holds addresses with connections only, so it is bounded by
+    /// `connections_max`.
+    by_address: Mutex<Map<Block, u32>>,
+    /// Connections of each shard, those on the way to it included.
+    by_shard: Box<[AtomicU32]>,
+    refused_in_all: AtomicU64,
+    refused_by_address: AtomicU64,
+}
+
+/// What the per-address cap counts as one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Block {
+    V4(u32),
+    /// The upper 64 bits.
+    V6(u64),
+}
+
+impl Block {
+    fn of(address: IpAddr) -> Block {
+        // A listener for both families reports IPv4 peers as ::ffff:a.b.c.d; all of them are one /64.
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Block::V4(v4.to_bits()),
+            IpAddr::V6(v6) => Block::V6((v6.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+/// One counted connection; dropping it gives everything back.
+#[derive(Debug)]
+pub struct Ticket {
+    admission: Arc<Admission>,
+    /// Counted under this address, if addresses are counted.
+    block: Option<Block>,
+    /// Counted for this shard, once it is chosen.
+    shard: Option<ShardId>,
+}
+
+impl Admission {
+    /// No connections yet. `keys` guard the address map against chosen collisions.
+    ///
+    /// # Panics
+    /// If there are no shards.
+    #[must_use]
+    pub fn new(caps: Caps, shards: u16, keys: Keys) -> Arc<Admission> {
+        assert!(shards > 0, "somebody has to take the connections");
+        Arc::new(Admission {
+            caps,
+            open: AtomicU32::new(0),
+            by_address: Mutex::new(Map::with_hasher(keys)),
+            by_shard: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            refused_in_all: AtomicU64::new(0),
+            refused_by_address: AtomicU64::new(0),
+        })
+    }
+
+    /// Counts one more connection from `address`, or says why not.
+    ///
+    /// # Errors
+    /// Which cap is reached; nothing was counted then but the refusal.
+    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Ticket, Refused> {
+        let max = self.caps.connections_max;
+        let more = |open: u32| (open < max).then(|| open + 1);
+        if self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+            self.refused_in_all.fetch_add(1, Ordering::Relaxed);
+            return Err(Refused::TooManyConnections);
+        }
+        // From here on the ticket gives back what was counted, also when it is refused below.
+        let mut ticket = Ticket { admission: Arc::clone(self), block: None, shard: None };
+        if let Some(max) = self.caps.per_address_max {
+            let block = Block::of(address);
+            if !self.count_address(block, max) {
+                self.refused_by_address.fetch_add(1, Ordering::Relaxed);
+                return Err(Refused::TooManyFromAddress);
+            }
+            ticket.block = Some(block);
+        }
+        Ok(ticket)
+    }
+
+    fn count_address(&self, block: Block, max: u32) -> bool {
+        let mut by_address = self.by_address.lock();
+        let open = by_address.get(&block).copied().unwrap_or(0);
+        if open >= max {
+            return false;
+        }
+        by_address.insert(block, open + 1);
+        true
+    }
+
+    /// Open connections of this process.
+    #[must_use]
+    pub fn open(&self) -> u32 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Connections that a shard has, or will have when it looks.
+    #[must_use]
+    pub fn load(&self, shard: ShardId) -> u32 {
+        self.by_shard[shard.index()].load(Ordering::Relaxed)
+    }
+
+    /// How often connections were refused for this reason since start.
+    #[must_use]
+    pub fn refused(&self, why: Refused) -> u64 {
+        match why {
+            Refused::TooManyConnections => self.refused_in_all.load(Ordering::Relaxed),
+            Refused::TooManyFromAddress => self.refused_by_address.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Ticket {
+    /// Counts the connection for `shard`, from now until the ticket is dropped.
+    pub fn assign(&mut self, shard: ShardId) {
+        debug_assert!(self.shard.is_none(), "a connection stays with its shard");
+        self.admission.by_shard[shard.index()].fetch_add(1, Ordering::Relaxed);
+        self.shard = Some(shard);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let admission = &*self.admission;
+        if let Some(shard) = self.shard {
+            let before = admission.by_shard[shard.index()].fetch_sub(1, Ordering::Relaxed);
+            debug_assert!(before > 0, "a shard gives back what was counted for it");
+        }
+        if let Some(block) = self.block {
+            let mut by_address = admission.by_address.lock();
+            match by_address.get_mut(&block) {
+                Some(open) if *open > 1 => *open -= 1,
+                _ => {
+                    by_address.remove(&block);
+                }
+            }
+        }
+        let before = admission.open.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(before > 0, "every ticket was counted");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn admission(connections_max: u32, per_address_max: Option<u32>) -> Arc<Admission> {
+        Admission::new(Caps { connections_max, per_address_max }, 2, Keys::new([3; 16]))
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_ticket_is_small() {
+        assert!(size_of::<Ticket>() <= 32);
+    }
+
+    #[test]
+    fn the_cap_holds_and_a_dropped_ticket_makes_room() {
+        let admission = admission(2, None);
+        let first = admission.admit(ip("10.0.0.1")).unwrap();
+        let _second = admission.admit(ip("10.0.0.1")).unwrap();
+        assert_eq!(admission.admit(ip("10.0.0.2")).unwrap_err(), Refused::TooManyConnections);
+        assert_eq!((admission.open(), admission.refused(Refused::TooManyConnections)), (2, 1));
+        drop(first);
+        assert!(admission.admit(ip("10.0.0.2")).is_ok());
+        assert!(admission.by_address.lock().is_empty(), "addresses are not counted without a cap");
+    }
+
+    #[test]
+    fn addresses_are_counted_as_their_owners_have_them() {
+        // Two connections from each pair of addresses; is the second one the same owner's?
+        let table = [
+            ("10.0.0.1", "10.0.0.1", true),
+            ("10.0.0.1", "10.0.0.2", false),
+            ("10.0.0.1", "::ffff:10.0.0.1", true),
+            ("::ffff:10.0.0.1", "::ffff:10.0.0.2", false),
+            ("2001:db8:0:1::1", "2001:db8:0:1:ffff::9", true),
+            ("2001:db8:0:1::1", "2001:db8:0:2::1", false),
+            ("::1", "::10.0.0.1", true),
+            ("0.0.0.1", "::1", false),
+        ];
+        for (first, second, same) in table {
+            let admission = admission(10, Some(1));
+            let _held = admission.admit(ip(first)).unwrap();
+            let refused = admission.admit(ip(second)).err();
+            assert_eq!(refused, same.then_some(Refused::TooManyFromAddress), "{first} and {second}");
+            assert_eq!(admission.open(), 1, "a refusal and a dropped ticket leave no trace");
+        }
+    }
+
+    #[test]
+    fn nothing_remains_of_who_left() {
+        let admission = admission(10, Some(3));
+        let tickets: Vec<_> = (0..3).map(|_| admission.admit(ip("10.0.0.1")).unwrap()).collect();
+        assert!(admission.admit(ip("10.0.0.1")).is_err());
+        assert_eq!(admission.refused(Refused::TooManyFromAddress), 1);
+        drop(tickets);
+        assert_eq!(admission.open(), 0);
+        assert!(admission.by_address.lock().is_empty());
+    }
+
+    #[test]
+    fn shards_are_counted_from_the_choice_to_the_end() {
+        let admission = admission(10, None);
+        let mut ticket = admission.admit(ip("10.0.0.1")).unwrap();
+        ticket.assign(ShardId(1));
+        assert_eq!((admission.load(ShardId(0)), admission.load(ShardId(1))), (0, 1));
+        drop(ticket);
+        assert_eq!(admission.load(ShardId(1)), 0);
+    }
+
+    #[test]
+    fn counts_are_exact_when_all_threads_open_and_close() {
+        let admission = admission(50, Some(5));
+        thread::scope(|scope| {
+            for thread in 0..4u8 {
+                let admission = &admission;
+                scope.spawn(move || {
+                    let mut held = Vec::new();
+                    for number in 0..5000u32 {
+                        let address = IpAddr::from([10, 0, 0, thread % 2 + (number % 7) as u8]);
+                        if let Ok(mut ticket) = admission.admit(address) {
+                            ticket.assign(ShardId(u16::from(thread % 2)));
+                            held.push(ticket);
+                        }
+                        assert!(admission.open() <= 50);
+                        if number % 3 == 0 && !held.is_empty() {
+                            held.swap_remove(number as usize % held.len());
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(admission.open(), 0);
+        assert!(admission.by_address.lock().is_empty());
+        assert_eq!((admission.load(ShardId(0)), admission.load(ShardId(1))), (0, 0));
+    }
+}

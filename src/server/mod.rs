@@ -1,0 +1,282 @@
+//! Start and stop, in order, written once.
+//!
+//! Everything that touches the operating system beside the shards' own loops is here: listeners, signals,
+//! threads, clocks at their source. Nothing below imports it.
+//!
+//! Start: listeners (so that a taken port ends the start), shards, acceptor, signals. Stop: no new connections,
+//! every client is told when to come back and closed, the shards end when they are empty, or at the deadline.
+
+pub mod descriptors;
+pub mod log;
+pub mod admission;
+pub mod listener;
+pub mod linger;
+pub mod acceptor;
+pub mod signals;
+
+use std::any::Any;
+use std::fmt;
+use std::io::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, unbounded};
+
+use crate::base::hash::Keys;
+use crate::base::id::ShardId;
+use crate::config::plan::Plan;
+use crate::mailbox::{Mailbox, Wake, mesh};
+use crate::metrics::shard::Gauges;
+use crate::pages;
+use crate::reactor::{Accepted, Clock, Control, Parts, Reactor};
+use crate::server::acceptor::{Acceptor, Door, Stop};
+use crate::server::admission::{Admission, Caps, Ticket};
+use crate::server::listener::{BindError, Listener};
+use crate::server::signals::Wanted;
+use crate::shard::port::{ToEdge, ToOwner};
+use crate::shard::{Setting, Shard};
+
+/// Mail of one class that waits in a lane between two shards.
+const LANE_CAPACITY: usize = 4096;
+/// Accepted sockets that wait for one shard.
+const INTAKE_CAPACITY: usize = 1024;
+/// Exit code when a thread of the server has failed: a half-dead server is worse than a restarted one
+/// (`EX_SOFTWARE` of sysexits).
+const EXIT_SOFTWARE: i32 = 70;
+
+/// Why the server could not start; shown as one line: what is wrong, then how to mend it.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    Listen(BindError),
+    /// The operating system refused something else.
+    System {
+        /// What was asked of it.
+        what: &'static str,
+        /// What it said.
+        cause: io::Error,
+    },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Listen(error) => error.fmt(f),
+            StartError::System { what, cause } => {
+                write!(f, "cannot {what}: {cause}; the limits of this process (ulimit -a) may be too low")
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// How a server that had started came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It drained, as far as the drain timeout allowed.
+    Drained,
+    /// A second signal cut the drain short.
+    AtOnce,
+}
+
+/// Runs the server until signals end it.
+///
+/// # Errors
+/// Says why it could not start.
+pub fn run(plan: &Plan) -> Result<Ended, StartError> {
+    let system = |what| move |cause| StartError::System { what, cause };
+    let signals = signals::listen().map_err(system("catch signals"))?;
+    let listeners = listener::bind(&plan.listen).map_err(StartError::Listen)?;
+    let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
+    let keys = Keys::new(seed().map_err(system("get random numbers"))?);
+    let wakes: Vec<Arc<Wake>> = (0..plan.shards).map(|_| Arc::default()).collect();
+    let (failed, failures) = unbounded();
+    let shards = start_shards(plan, keys, &wakes, &failed)?;
+    let stop = start_acceptor(plan, keys, listeners, &shards, &wakes, failed)?;
+    for address in &addresses {
+        tracing::info!(%address, "listening");
+    }
+    if let Some(address) = addresses.first() {
+        // Whoever waits for this line on the pipe may have closed it.
+        let _ = writeln!(io::stdout(), "chat page: http://{address}{}", pages::CHAT_PATH);
+    }
+    tracing::info!(shards = plan.shards, connections_max = plan.max_connections, "started");
+    Ok(wait(plan, signals, &stop, &shards, &wakes, &failures))
+}
+
+/// A running shard as the server sees it.
+struct Running {
+    intake: Sender<Accepted<Ticket>>,
+    control: Sender<Control>,
+}
+
+/// Which thread has ended, and how.
+struct Exit {
+    thread: String,
+    end: Result<(), String>,
+}
+
+fn seed() -> io::Result<[u8; 16]> {
+    let mut seed = [0; 16];
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    Ok(seed)
+}
+
+fn start_shards(
+    plan: &Plan,
+    keys: Keys,
+    wakes: &[Arc<Wake>],
+    exits: &Sender<Exit>,
+) -> Result<Vec<Running>, StartError> {
+    let clock = Clock::start();
+    let setting = Setting {
+        shards: plan.shards,
+        keys,
+        limits: plan.limits.clone(),
+        node: plan.node_name.as_str().into(),
+        gauges: (0..plan.shards).map(|_| Gauges::default()).collect(),
+    };
+    let requests: Vec<Mailbox<ToOwner>> = mesh(wakes, LANE_CAPACITY);
+    let edges: Vec<Mailbox<ToEdge>> = mesh(wakes, LANE_CAPACITY);
+    let mut running = Vec::new();
+    for ((id, requests), edges) in (0..plan.shards).map(ShardId).zip(requests).zip(edges) {
+        let (intake, taken) = bounded(INTAKE_CAPACITY);
+        let (control, orders) = unbounded();
+        let shard = Shard::new(id, &setting, keys.hash(&("jitter", id)), clock.now());
+        let parts = Parts {
+            shard,
+            id,
+            shards: plan.shards,
+            clock,
+            wake: Arc::clone(&wakes[id.index()]),
+            requests,
+            edges,
+            intake: taken,
+            control: orders,
+        };
+        let reactor =
+            Reactor::new(parts).map_err(|cause| StartError::System { what: "make a poll", cause })?;
+        spawn(format!("shard-{id}"), exits.clone(), move || reactor.run())?;
+        running.push(Running { intake, control });
+    }
+    Ok(running)
+}
+
+fn start_acceptor(
+    plan: &Plan,
+    keys: Keys,
+    listeners: Vec<Listener>,
+    shards: &[Running],
+    wakes: &[Arc<Wake>],
+    exits: Sender<Exit>,
+) -> Result<Stop, StartError> {
+    let caps = Caps {
+        connections_max: u32::try_from(plan.max_connections).unwrap_or(u32::MAX),
+        per_address_max: plan.max_connections_per_address,
+    };
+    let doors = shards.iter().zip(wakes);
+    let doors =
+        doors.map(|(shard, wake)| Door { lane: shard.intake.clone(), wake: Arc::clone(wake) }).collect();
+    let acceptor = Acceptor::new(listeners, doors, Admission::new(caps, plan.shards, keys))
+        .map_err(|cause| StartError::System { what: "make a poll", cause })?;
+    let stop = acceptor.stopper();
+    spawn("acceptor".to_owned(), exits, move || acceptor.run())?;
+    Ok(stop)
+}
+
+/// Starts a thread that tells when and how it ended, also by a panic.
+fn spawn(
+    name: String,
+    exits: Sender<Exit>,
+    body: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> Result<(), StartError> {
+    let run = {
+        let thread = name.clone();
+        move || {
+            let end = match catch_unwind(AssertUnwindSafe(body)) {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(panic) => Err(format!("panic: {}", panic_text(&*panic))),
+            };
+            // Nobody listens any more when the process is ending anyway.
+            let _ = exits.send(Exit { thread, end });
+        }
+    };
+    let started = thread::Builder::new().name(name).spawn(run);
+    started.map(drop).map_err(|cause| StartError::System { what: "start a thread", cause })
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("of unknown cause")
+}
+
+/// Waits for the end: for the signal that begins it, then for the shards, at most as long as the drain may take.
+fn wait(
+    plan: &Plan,
+    signals: signals::Signals,
+    stop: &Stop,
+    shards: &[Running],
+    wakes: &[Arc<Wake>],
+    exits: &Receiver<Exit>,
+) -> Ended {
+    let (caught, wanted) = unbounded();
+    let handle = signals.handle();
+    thread::spawn(move || {
+        for signal in signals {
+            if caught.send(signal).is_err() {
+                return;
+            }
+        }
+    });
+    let mut deadline = never();
+    let mut shards_left = shards.len();
+    let ended = loop {
+        select! {
+            recv(wanted) -> signal => match signal {
+                Ok(Wanted::Drain) => {
+                    tracing::info!(timeout = ?plan.drain_timeout, "draining");
+                    begin_drain(plan, stop, shards, wakes);
+                    deadline = after(plan.drain_timeout);
+                }
+                Ok(Wanted::Now) | Err(_) => break Ended::AtOnce,
+            },
+            recv(exits) -> exit => {
+                let Ok(Exit { thread, end }) = exit else { break Ended::Drained };
+                if let Err(cause) = end {
+                    fail(&thread, &cause);
+                }
+                shards_left -= usize::from(thread != "acceptor");
+                if shards_left == 0 {
+                    break Ended::Drained;
+                }
+            },
+            recv(deadline) -> _ => {
+                tracing::warn!("drain timeout: closing what is left");
+                break Ended::Drained;
+            }
+        }
+    };
+    handle.close();
+    tracing::info!("stopped");
+    ended
+}
+
+fn begin_drain(plan: &Plan, stop: &Stop, shards: &[Running], wakes: &[Arc<Wake>]) {
+    if let Err(error) = stop.stop() {
+        tracing::warn!(%error, "cannot wake the acceptor");
+    }
+    for (shard, wake) in shards.iter().zip(wakes) {
+        // A shard that has ended needs no order.
+        let _ = shard.control.send(Control::Drain { window: plan.reconnect_window });
+        wake.notify();
+    }
+}
+
+/// A part of the server is gone, and with it connections that nobody serves: end, so that it is started again.
+fn fail(thread: &str, cause: &str) -> ! {
+    tracing::error!(thread, cause, "a thread of the server has failed; ending the process");
+    std::process::exit(EXIT_SOFTWARE)
+}

@@ -1,0 +1,64 @@
+//! The invariant sweep: one function per invariant, for tests and simulations. Panics with what is broken.
+
+use crate::shard::Shard;
+use crate::shard::conn::Phase;
+use crate::shard::members::VACANT;
+
+impl Shard {
+    /// Checks everything that must hold between two calls.
+    ///
+    /// # Panics
+    /// If something does not hold.
+    pub fn check(&self) {
+        self.check_memberships();
+        self.check_lists();
+        self.check_counts();
+        for (_, conn) in self.conns.iter() {
+            conn.outbox.check();
+        }
+        self.owner.check();
+    }
+
+    /// Each placed membership stands in its topic's list.
+    fn check_memberships(&self) {
+        for (key, conn) in self.conns.iter() {
+            for membership in &conn.memberships {
+                let local = self.members.topic(membership.topic);
+                if membership.position == VACANT {
+                    assert!(membership.joins_pending > 0, "a membership that waits for nothing");
+                } else {
+                    assert_eq!(local.list[membership.position as usize], key.slot, "{:?}", local.topic);
+                }
+            }
+            if matches!(conn.phase, Phase::Closing { .. }) {
+                assert!(conn.memberships.is_empty(), "a closing connection is in no topic");
+            }
+        }
+    }
+
+    /// Each entry of a list belongs to a membership, and is held.
+    fn check_lists(&self) {
+        for (index, local) in self.members.iter() {
+            let vacant = local.list.iter().filter(|slot| **slot == VACANT).count();
+            assert_eq!(vacant, local.vacant as usize, "vacant entries of {:?}", local.topic);
+            assert!(vacant == 0 || !local.jobs.is_empty(), "gaps stay open in {:?}", local.topic);
+            let holders =
+                self.conns.iter().flat_map(|(_, conn)| &conn.memberships).filter(|m| m.topic == index);
+            assert_eq!(holders.count(), local.holders as usize, "holders of {:?}", local.topic);
+            assert!(local.list.len() - vacant <= local.holders as usize, "members of {:?}", local.topic);
+        }
+    }
+
+    /// Counters equal what they count.
+    fn check_counts(&self) {
+        let clients = self.conns.iter().filter(|(_, conn)| conn.hears_broadcasts()).count();
+        assert_eq!(clients as u64, self.clients_open, "clients_open");
+        let waiting: usize = self.members.iter().map(|(_, local)| local.jobs.len()).sum();
+        assert_eq!(waiting + self.everyone.len(), self.jobs_waiting, "jobs_waiting");
+        let timers = self.conns.iter().filter(|(_, conn)| conn.timer.is_some()).count();
+        assert_eq!(timers + self.gathers.len(), self.wheel.len(), "timers");
+        if self.conns.is_empty() {
+            assert_eq!(self.members.len(), 0, "topics without connections");
+        }
+    }
+}

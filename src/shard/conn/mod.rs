@@ -1,0 +1,141 @@
+//! One connection: its phases, and what they share.
+//!
+//! ```text
+//!             request answered, kept alive
+//!                  ┌──────┐
+//!                  ▼      │
+//! accepted ─► Head ───────┴─► Closing ─► (gone)
+//!              │                 ▲
+//!              └─► Socket ───────┘
+//!                  upgraded      both close frames, a violation, a deadline
+//! ```
+//!
+//! Closing means: everything that is to be said is in the outbox; what comes in is thrown away; when the outbox is
+//! empty the peer is told that no more comes, and the connection ends with the peer's own end or at a deadline. So
+//! an answer is not destroyed by a reset that unread input would cause.
+//!
+//! No parsing here: bytes go to `wire`, meaning comes from `dialect`.
+
+pub(crate) mod outbox;
+pub(crate) mod timers;
+pub(crate) mod socket;
+pub(crate) mod http;
+pub(crate) mod client;
+
+use crate::base::clock::Mono;
+use crate::base::wheel::TimerId;
+use crate::shard::limits::Limits;
+use crate::shard::members::Membership;
+use outbox::Outbox;
+use socket::Socket;
+
+use crate::wire::http::head::HeadReader;
+
+/// Own frames waiting, in bytes, at which the input of a connection that does not read is held.
+const OWN_BYTES_HIGH: usize = 64 << 10;
+
+/// Everything a shard keeps for one connection.
+pub(crate) struct Conn {
+    pub(crate) phase: Phase,
+    pub(crate) outbox: Outbox,
+    /// Topics that the connection is in, or asked to be in.
+    pub(crate) memberships: Vec<Membership>,
+    /// The connection's one entry in the wheel.
+    pub(crate) timer: Option<TimerId>,
+    /// When that entry fires.
+    pub(crate) armed: Mono,
+    /// Why its input is not handled now.
+    pub(crate) hold: Hold,
+    /// Input that came while it was held.
+    pub(crate) rest: Vec<u8>,
+    /// Which flush list it is on.
+    pub(crate) dirty: Dirty,
+}
+
+/// See the module's drawing.
+pub(crate) enum Phase {
+    /// Waits for a request; what has come of its head; until when it may take.
+    Head { reader: Option<Box<HeadReader>>, until: Mono },
+    /// An open WebSocket.
+    Socket(Socket),
+    /// On the way out.
+    Closing {
+        /// The connection ends then, whatever the peer does.
+        until: Mono,
+        /// The peer was told that no more comes.
+        shut: bool,
+        /// The peer itself ended: no need to linger.
+        ended: bool,
+    },
+}
+
+/// Reasons not to handle a connection's input; all must be gone before it goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hold(u8);
+
+impl Hold {
+    /// The owner of a topic it publishes to is behind.
+    pub(crate) const LANE: Hold = Hold(1);
+    /// It does not read the answers to what it asked.
+    pub(crate) const OUTBOX: Hold = Hold(2);
+    /// Whether the user may have one more connection is being asked.
+    pub(crate) const ADMISSION: Hold = Hold(4);
+
+    pub(crate) fn none(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn has(self, reason: Hold) -> bool {
+        self.0 & reason.0 != 0
+    }
+
+    pub(crate) fn set(&mut self, reason: Hold) {
+        self.0 |= reason.0;
+    }
+
+    pub(crate) fn clear(&mut self, reason: Hold) {
+        self.0 &= !reason.0;
+    }
+}
+
+/// Which flush list a connection is on, and so how soon its turn comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dirty {
+    /// Nothing to flush.
+    No,
+    /// A large fan-out reached it: flushed in slices.
+    Bulk,
+    /// Flushed before any bulk.
+    Soon,
+}
+
+impl Conn {
+    pub(crate) fn new(until: Mono) -> Conn {
+        Conn {
+            phase: Phase::Head { reader: None, until },
+            outbox: Outbox::default(),
+            memberships: Vec::new(),
+            timer: None,
+            armed: until,
+            hold: Hold::default(),
+            rest: Vec::new(),
+            dirty: Dirty::No,
+        }
+    }
+
+    /// Holds the input of a peer that asks without reading the answers.
+    pub(crate) fn brake(&mut self, limits: &Limits) {
+        let high = if self.outbox.blocked { OWN_BYTES_HIGH } else { limits.queue_bytes_max };
+        if self.outbox.own_bytes() > high {
+            self.hold.set(Hold::OUTBOX);
+        }
+    }
+
+    /// The open WebSocket, if it is one.
+    pub(crate) fn socket(&mut self) -> Option<&mut Socket> {
+        match &mut self.phase {
+            Phase::Socket(socket) => Some(socket),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The bounded send queue of one connection.
+//!
+//! Holds whole frames in order. Deliveries are shared with the other members' queues and can be dropped under
+//! pressure; frames of the connection's own (replies, control frames) are never dropped: whoever causes them is
+//! not read from while too many wait. A dropped delivery leaves a gap in its place, which is announced when the
+//! queue reaches it. Nothing is dropped while the socket still takes bytes: the limits hold from the moment that a
+//! write came back short; until then the turn's budgets bound the queue.
+//!
+//! Invariants: `bytes` is the sum of the frames queued, less `head_written`; `head_written` is less than the
+//! first item's length.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use crate::base::shared::Shared;
+use crate::dialect::native::encode::Dropped;
+use crate::hub::name::Topic;
+use crate::shard::limits::{Limits, SlowConsumer};
+
+/// Buffers that a shard keeps for the next own frames instead of freeing them.
+const SPARES_MAX: usize = 256;
+/// A spare buffer larger than this is freed: memory must not stay with the shard after a burst.
+const SPARE_BYTES_MAX: usize = 16 << 10;
+/// An emptied queue that had room for more items than this gives its memory back.
+const KEPT_ITEMS_MAX: usize = 4;
+
+/// One event of a topic as all its members here get it.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    /// Of which topic.
+    pub(crate) topic: Topic,
+    /// The publication's offset; 0 for events that are not numbered.
+    pub(crate) offset: u64,
+    /// Whether its loss must be announced.
+    pub(crate) announced: bool,
+    /// The encoded frame.
+    pub(crate) frame: Shared,
+}
+
+/// A run of deliveries of one topic that were dropped.
+#[derive(Debug)]
+pub(crate) struct Gap {
+    /// Of which topic.
+    pub(crate) topic: Topic,
+    /// What was lost of it.
+    pub(crate) lost: Dropped,
+}
+
+impl Gap {
+    fn take(&mut self, delivery: &Delivery) {
+        if delivery.offset == 0 {
+            self.lost.events += 1;
+            return;
+        }
+        let from = match self.lost.offsets {
+            Some((from, to)) => {
+                debug_assert!(to < delivery.offset, "a topic's offsets only grow");
+                from
+            }
+            None => delivery.offset,
+        };
+        self.lost.offsets = Some((from, delivery.offset));
+    }
+}
+
+#[derive(Debug)]
+enum Item {
+    Shared(Arc<Delivery>),
+    Own { frames: Vec<u8>, messages: u32 },
+    Gap(Box<Gap>),
+}
+
+impl Item {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Item::Shared(delivery) => &delivery.frame,
+            Item::Own { frames, .. } => frames,
+            Item::Gap(_) => &[],
+        }
+    }
+
+    fn messages(&self) -> u32 {
+        match self {
+            Item::Shared(_) | Item::Gap(_) => 1,
+            Item::Own { messages, .. } => *messages,
+        }
+    }
+
+    /// The gap, if it is one of `topic`.
+    fn gap_of(&mut self, topic: &Topic) -> Option<&mut Gap> {
+        match self {
+            Item::Gap(gap) if gap.topic == *topic => Some(gap),
+            _ => None,
+        }
+    }
+}
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// It waits, or a gap in its place does.
+    Queued,
+    /// The queue is full and the policy is to disconnect, or not even gaps fit any more.
+    Overrun,
+}
+
+/// Buffers for own frames, kept by the shard.
+#[derive(Debug, Default)]
+pub(crate) struct Spares(Vec<Vec<u8>>);
+
+impl Spares {
+    fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    fn give(&mut self, mut buffer: Vec<u8>) {
+        if self.0.len() < SPARES_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+            buffer.clear();
+            self.0.push(buffer);
+        }
+    }
+}
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    items: VecDeque<Item>,
+    /// Bytes not yet written.
+    bytes: usize,
+    /// Bytes of `items` that are the connection's own.
+    own_bytes: usize,
+    /// Messages queued, gaps included.
+    messages: u32,
+    /// Bytes of the first item that are written already.
+    head_written: u32,
+    /// The socket took less than it was offered; nothing can be written until its next edge.
+    pub(crate) blocked: bool,
+}
+
+impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Bytes of own frames that wait: what the client asked for and does not read.
+    pub(crate) fn own_bytes(&self) -> usize {
+        self.own_bytes
+    }
+
+    /// Appends a frame of the connection's own: `write` appends it to the buffer.
+    pub(crate) fn push_own(&mut self, spares: &mut Spares, write: impl FnOnce(&mut Vec<u8>)) {
+        if !matches!(self.items.back(), Some(Item::Own { .. })) {
+            self.items.push_back(Item::Own { frames: spares.take(), messages: 0 });
+        }
+        let Some(Item::Own { frames, messages }) = self.items.back_mut() else { return };
+        let before = frames.len();
+        write(frames);
+        *messages += 1;
+        self.messages += 1;
+        let added = frames.len() - before;
+        self.bytes += added;
+        self.own_bytes += added;
+    }
+
+    /// Queues a delivery, or drops one as the policy says.
+    pub(crate) fn push(&mut self, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
+        if self.blocked && !self.has_room(delivery.frame.len(), limits) {
+            return self.push_full(delivery, limits);
+        }
+        self.append(delivery);
+        Pushed::Queued
+    }
+
+    fn append(&mut self, delivery: &Arc<Delivery>) {
+        self.bytes += delivery.frame.len();
+        self.messages += 1;
+        self.items.push_back(Item::Shared(Arc::clone(delivery)));
+    }
+
+    fn has_room(&self, more: usize, limits: &Limits) -> bool {
+        self.bytes + more <= limits.queue_bytes_max && (self.messages as usize) < limits.queue_messages_max
+    }
+
+    fn push_full(&mut self, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
+        if !delivery.announced {
+            return Pushed::Queued; // a typing indicator: nobody misses it
+        }
+        match limits.slow_consumer {
+            SlowConsumer::Disconnect => Pushed::Overrun,
+            SlowConsumer::DropNewest => self.drop_newest(delivery, limits),
+            SlowConsumer::DropOldest => {
+                while !self.has_room(delivery.frame.len(), limits) {
+                    if !self.drop_oldest() {
+                        return self.drop_newest(delivery, limits);
+                    }
+                }
+                self.append(delivery);
+                Pushed::Queued
+            }
+        }
+    }
+
+    /// Turns the oldest delivery into (a part of) a gap. False if there is none that can go.
+    fn drop_oldest(&mut self) -> bool {
+        let first = usize::from(self.head_written > 0);
+        let Some(at) = (first..self.items.len()).find(|&i| matches!(self.items[i], Item::Shared(_))) else {
+            return false;
+        };
+        let Some(Item::Shared(delivery)) = self.items.remove(at) else { return false };
+        self.bytes -= delivery.frame.len();
+        self.messages -= 1;
+        // What stands before the first delivery are own frames and gaps: the gap to extend is among them.
+        let known = self.items.range_mut(first..at).find_map(|item| item.gap_of(&delivery.topic));
+        match known {
+            _ if !delivery.announced => {}
+            Some(gap) => gap.take(&delivery),
+            None => self.insert_gap(at, &delivery),
+        }
+        true
+    }
+
+    /// Leaves a gap at the end instead of the delivery.
+    fn drop_newest(&mut self, delivery: &Delivery, limits: &Limits) -> Pushed {
+        let trailing = self.items.iter_mut().rev().take_while(|item| matches!(item, Item::Gap(_)));
+        if let Some(gap) = trailing.filter_map(|item| item.gap_of(&delivery.topic)).next() {
+            gap.take(delivery);
+            return Pushed::Queued;
+        }
+        // Gaps may double the queue in messages; a client still further behind is let go.
+        if self.messages as usize >= limits.queue_messages_max * 2 {
+            return Pushed::Overrun;
+        }
+        self.insert_gap(self.items.len(), delivery);
+        Pushed::Queued
+    }
+
+    fn insert_gap(&mut self, at: usize, delivery: &Delivery) {
+        let mut gap = Gap { topic: delivery.topic.clone(), lost: Dropped::default() };
+        gap.take(delivery);
+        self.items.insert(at, Item::Gap(Box::new(gap)));
+        self.messages += 1;
+    }
+
+    /// Forgets everything but a half-written frame: what is left to say is a close frame.
+    pub(crate) fn abandon(&mut self, spares: &mut Spares) {
+        let keep = usize::from(self.head_written > 0);
+        for item in self.items.drain(keep..) {
+            if let Item::Own { frames, .. } = item {
+                spares.give(frames);
+            }
+        }
+        let (mut bytes, mut own_bytes, mut messages) = (0, 0, 0);
+        if let Some(head) = self.items.front() {
+            bytes = head.bytes().len() - self.head_written as usize;
+            messages = head.messages();
+            own_bytes = if matches!(head, Item::Own { .. }) { bytes } else { 0 };
+        }
+        (self.bytes, self.own_bytes, self.messages) = (bytes, own_bytes, messages);
+    }
+
+    /// Gives every gap among the first `window` items its frame: `write` appends the announcement. What was
+    /// announced can't grow any more.
+    pub(crate) fn announce(
+        &mut self,
+        window: usize,
+        spares: &mut Spares,
+        mut write: impl FnMut(&Gap, &mut Vec<u8>),
+    ) {
+        for item in self.items.iter_mut().take(window) {
+            if let Item::Gap(gap) = item {
+                let mut frames = spares.take();
+                write(gap, &mut frames);
+                self.bytes += frames.len();
+                self.own_bytes += frames.len();
+                *item = Item::Own { frames, messages: 1 };
+            }
+        }
+    }
+
+    /// Lays out the first frames for one write. Gaps end it: see [`Outbox::announce`]. Returns how many slices.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut skip = self.head_written as usize;
+        let mut used = 0;
+        for (slice, item) in slices.iter_mut().zip(&self.items) {
+            if matches!(item, Item::Gap(_)) {
+                break;
+            }
+            *slice = IoSlice::new(&item.bytes()[skip..]);
+            skip = 0;
+            used += 1;
+        }
+        used
+    }
+
+    /// Takes `count` written bytes off the front.
+    pub(crate) fn written(&mut self, mut count: usize, spares: &mut Spares) {
+        debug_assert!(count <= self.bytes);
+        self.bytes -= count;
+        while let Some(head) = self.items.front() {
+            if matches!(head, Item::Gap(_)) {
+                break;
+            }
+            let left = head.bytes().len() - self.head_written as usize;
+            let own = matches!(head, Item::Own { .. });
+            if own {
+                self.own_bytes -= left.min(count);
+            }
+            if count < left {
+                self.head_written += u32::try_from(count).expect("a frame is shorter than 4 GiB");
+                return;
+            }
+            count -= left;
+            self.head_written = 0;
+            self.messages -= head.messages();
+            if let Some(Item::Own { frames, .. }) = self.items.pop_front() {
+                spares.give(frames);
+            }
+        }
+        debug_assert_eq!(count, 0);
+        if self.items.is_empty() && self.items.capacity() > KEPT_ITEMS_MAX {
+            self.items = VecDeque::new();
+        }
+    }
+
+    /// Asserts the invariants.
+    pub(crate) fn check(&self) {
+        let queued: usize = self.items.iter().map(|item| item.bytes().len()).sum();
+        assert_eq!(self.bytes, queued - self.head_written as usize, "bytes");
+        assert_eq!(self.messages, self.items.iter().map(Item::messages).sum::<u32>(), "messages");
+        if let Some(head) = self.items.front() {
+            assert!(
+                self.head_written == 0 || (self.head_written as usize) < head.bytes().len(),
+                "head_written"
+            );
+        } else {
+            assert_eq!(self.head_written, 0, "head_written of an empty queue");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,269 @@
+//! From one event to the send queues of all local members: encoded once, pushed in slices.
+//!
+//! A fan-out that the turn's budget cuts short stays with its topic and goes on next turn; what comes for the same
+//! topic meanwhile, answers included, waits behind it, so members see the owner's order. Other topics go on.
+
+use std::sync::Arc;
+
+use crate::base::id::Origin;
+use crate::base::shared::Shared;
+use crate::dialect::native::encode;
+use crate::hub::command::Tag;
+use crate::hub::event::{Event, Outcome, Reply, Sender};
+use crate::hub::name::{Topic, TopicKind};
+use crate::shard::Shard;
+use crate::shard::conn::Dirty;
+use crate::shard::conn::outbox::{Delivery, Pushed};
+use crate::shard::members::{VACANT, index};
+use crate::wire::ws::frame::{self, Opcode, SERVER_HEADER_BYTES_MAX};
+
+/// Pushes to send queues in one turn: about 0.1 ms of work.
+pub(crate) const PUSHES_PER_TURN: u32 = 4096;
+/// A room with more local members than this is flushed in slices, after all others.
+const BULK_MEMBERS: usize = 256;
+/// Unfinished work at which an edge takes no more mail until it has caught up.
+pub(crate) const JOBS_HIGH: usize = 1024;
+
+/// What waits for its turn in a topic.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// An event on its way to the members.
+    Deliver(Fanout),
+    /// An answer that must not overtake the events before it.
+    Answer {
+        /// Who asked.
+        origin: Origin,
+        /// The client's own mark.
+        tag: Tag,
+        /// The answer.
+        reply: Reply,
+    },
+}
+
+/// A fan-out and how far it has come.
+#[derive(Debug)]
+pub(crate) struct Fanout {
+    delivery: Arc<Delivery>,
+    /// The cause, if it is a connection here; it gets `copy` instead of the delivery.
+    sender: Option<u32>,
+    copy: Option<Box<[u8]>>,
+    /// Entries of the member list visited.
+    cursor: usize,
+    /// Entries that the list had when this fan-out began.
+    end: usize,
+}
+
+impl Shard {
+    /// Takes an owner's word: an answer, or an event for the members here.
+    pub(crate) fn on_outcome(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Reply { topic, origin, tag, reply } => match self.members.find(&topic) {
+                Some(index) if !self.members.topic(index).jobs.is_empty() => {
+                    self.jobs_waiting += 1;
+                    self.members.topic_mut(index).jobs.push_back(Job::Answer { origin, tag, reply });
+                }
+                _ => self.on_reply(&topic, origin, tag, reply),
+            },
+            Outcome::Deliver { topic, event, sender } if topic.kind() == TopicKind::Everyone => {
+                let fanout = self.prepare(&topic, &event, sender, self.conns.slots());
+                self.jobs_waiting += 1;
+                self.everyone.push_back(fanout);
+            }
+            Outcome::Deliver { topic, event, sender } => {
+                let Some(index) = self.members.find(&topic) else { return };
+                let end = self.members.topic(index).list.len();
+                let fanout = self.prepare(&topic, &event, sender, end);
+                let local = self.members.topic_mut(index);
+                if local.jobs.is_empty() {
+                    self.active.push_back(index);
+                }
+                local.jobs.push_back(Job::Deliver(fanout));
+                self.jobs_waiting += 1;
+                if self.active.len() == 1 {
+                    self.run_fanouts();
+                }
+            }
+        }
+    }
+
+    /// Goes on with unfinished fan-outs, a slice of each topic in turns, as far as the budget reaches.
+    pub(crate) fn run_fanouts(&mut self) {
+        while self.turn.pushes_left > 0 {
+            if let Some(mut fanout) = self.everyone.pop_front() {
+                if self.run_everyone(&mut fanout) {
+                    self.jobs_waiting -= 1;
+                } else {
+                    self.everyone.push_front(fanout);
+                    return;
+                }
+            } else if let Some(index) = self.active.pop_front() {
+                if !self.run_topic(index) {
+                    self.active.push_back(index);
+                }
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Works off the jobs of one topic. True when none is left.
+    fn run_topic(&mut self, index: u32) -> bool {
+        while let Some(job) = self.members.topic_mut(index).jobs.front_mut() {
+            match job {
+                Job::Deliver(_) => {
+                    if !self.run_front(index) {
+                        return false;
+                    }
+                    self.members.topic_mut(index).jobs.pop_front();
+                    self.jobs_waiting -= 1;
+                }
+                Job::Answer { .. } => {
+                    // The list may change now: no cursor walks it.
+                    let Some(Job::Answer { origin, tag, reply }) =
+                        self.members.topic_mut(index).jobs.pop_front()
+                    else {
+                        return false;
+                    };
+                    self.jobs_waiting -= 1;
+                    let topic = self.members.topic(index).topic.clone();
+                    self.on_reply(&topic, origin, tag, reply);
+                }
+            }
+            self.begin_next(index);
+        }
+        self.close_gaps(index);
+        self.members.forget_unheld(index);
+        true
+    }
+
+    /// The next fan-out of the topic reaches those who are members now.
+    fn begin_next(&mut self, index: u32) {
+        let local = self.members.topic_mut(index);
+        let end = local.list.len();
+        if let Some(Job::Deliver(fanout)) = local.jobs.front_mut() {
+            fanout.end = end;
+        }
+    }
+
+    /// Members that moved while gaps were closed learn their new positions.
+    fn close_gaps(&mut self, index: u32) {
+        let conns = &mut self.conns;
+        self.members.compact(index, |slot, position| {
+            let conn = conns.by_slot_mut(slot).expect("a member list names open connections only");
+            for membership in &mut conn.memberships {
+                if membership.topic == index {
+                    membership.position = position;
+                }
+            }
+        });
+    }
+
+    /// Pushes the topic's first job to the members from its cursor on. True when all have it.
+    fn run_front(&mut self, index: u32) -> bool {
+        let local = self.members.topic_mut(index);
+        let bulk = if local.list.len() > BULK_MEMBERS { Dirty::Bulk } else { Dirty::Soon };
+        let Some(Job::Deliver(fanout)) = local.jobs.front_mut() else { return true };
+        while fanout.cursor < fanout.end {
+            if self.turn.pushes_left == 0 {
+                return false;
+            }
+            self.turn.pushes_left -= 1;
+            let slot = local.list[fanout.cursor];
+            fanout.cursor += 1;
+            if slot == VACANT {
+                continue;
+            }
+            let Some(conn) = self.conns.by_slot_mut(slot) else { continue };
+            if fanout.sender == Some(slot) {
+                let Some(copy) = &fanout.copy else { continue };
+                conn.outbox.push_own(&mut self.spares, |out| out.extend_from_slice(copy));
+            } else if conn.outbox.push(&fanout.delivery, &self.limits) == Pushed::Overrun {
+                self.turn.overrun.push(slot);
+                continue;
+            }
+            self.turn.mark(conn, slot, bulk);
+        }
+        true
+    }
+
+    /// Pushes to every native client from the cursor on. True when all have it.
+    fn run_everyone(&mut self, fanout: &mut Fanout) -> bool {
+        while fanout.cursor < fanout.end {
+            if self.turn.pushes_left == 0 {
+                return false;
+            }
+            self.turn.pushes_left -= 1;
+            let slot = index(fanout.cursor);
+            fanout.cursor += 1;
+            let Some(conn) = self.conns.by_slot_mut(slot) else { continue };
+            if fanout.sender == Some(slot) || !conn.hears_broadcasts() {
+                continue;
+            }
+            if conn.outbox.push(&fanout.delivery, &self.limits) == Pushed::Overrun {
+                self.turn.overrun.push(slot);
+                continue;
+            }
+            self.turn.mark(conn, slot, Dirty::Bulk);
+        }
+        true
+    }
+
+    /// Encodes the event, unless another shard has, and the sender's own copy.
+    fn prepare(&mut self, topic: &Topic, event: &Event, sender: Option<Sender>, end: usize) -> Fanout {
+        let delivery = self.delivery(topic, event);
+        let here =
+            sender.filter(|sender| sender.origin.shard == self.id && self.conns.contains(sender.origin.conn));
+        let (sender, copy) = match here {
+            None | Some(Sender { copy: Some(None), .. }) => (None, None), // its copy is like everybody's
+            Some(Sender { origin, copy: None }) => (Some(origin.conn.slot), None),
+            Some(Sender { origin, copy: Some(tag) }) => {
+                let frame = framed(&mut self.scratch, |out| encode::event(out, topic, event, tag.as_deref()));
+                (Some(origin.conn.slot), Some(Box::from(frame)))
+            }
+        };
+        Fanout { delivery, sender, copy, cursor: 0, end }
+    }
+
+    fn delivery(&mut self, topic: &Topic, event: &Event) -> Arc<Delivery> {
+        let mut encoded =
+            || Shared::copy_of(framed(&mut self.scratch, |out| encode::event(out, topic, event, None)));
+        let (offset, announced, frame) = match event {
+            Event::Published(publication) => {
+                let frame = match publication.frame.get() {
+                    Some(frame) => frame.clone(),
+                    None => {
+                        let frame = encoded();
+                        // Another shard may have been first: both made the same bytes, and neither waited.
+                        let _ = publication.frame.set(frame.clone());
+                        frame
+                    }
+                };
+                (publication.offset, true, frame)
+            }
+            Event::Typing { .. } => (0, false, encoded()),
+            Event::UserJoined { .. } | Event::UserLeft { .. } => (0, true, encoded()),
+        };
+        Arc::new(Delivery { topic: topic.clone(), offset, announced, frame })
+    }
+
+    /// Lets go of clients that did not read as fast as their topics went.
+    pub(crate) fn drop_overrun(&mut self) {
+        while let Some(slot) = self.turn.overrun.pop() {
+            if let Some(key) = self.conns.key_of(slot) {
+                self.on_overrun(key);
+            }
+        }
+    }
+}
+
+/// Encodes one text frame into the scratch buffer: the header is as long as the payload demands, so room for the
+/// longest is left in front and the frame begins where the real one does.
+pub(crate) fn framed(scratch: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+    scratch.clear();
+    scratch.resize(SERVER_HEADER_BYTES_MAX, 0);
+    write(scratch);
+    let (header, length) = frame::write(true, Opcode::Text, scratch.len() - SERVER_HEADER_BYTES_MAX);
+    let start = SERVER_HEADER_BYTES_MAX - length;
+    scratch[start..SERVER_HEADER_BYTES_MAX].copy_from_slice(&header[..length]);
+    &scratch[start..]
+}

@@ -1,0 +1,99 @@
+//! Questions to all shards, and their answers added up.
+//!
+//! A shard that does not answer within [`DEADLINE`] makes the whole answer `unavailable`: half a sum is no answer.
+
+use std::time::Duration;
+
+use crate::base::id::{Key, ShardId};
+use crate::dialect::native::encode;
+use crate::hub::command::Tag;
+use crate::hub::event::{Refusal, Stats};
+use crate::shard::port::ToEdge;
+use crate::shard::{Shard, Timer};
+
+/// Questions of one shard under way at a time; more are refused.
+const GATHERS_MAX: usize = 64;
+/// How long the slowest shard may take.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// Rooms named in an answer.
+const ROOMS_LISTED_MAX: usize = 100;
+
+/// A question under way.
+pub(crate) struct Gather {
+    asker: Key,
+    tag: Tag,
+    sum: Stats,
+    missing: u16,
+    timer: crate::base::wheel::TimerId,
+}
+
+impl Shard {
+    /// Asks all shards how they stand, on behalf of `asker`.
+    pub(crate) fn gather(&mut self, asker: Key, tag: Tag) -> Result<(), Refusal> {
+        if self.gathers.len() >= GATHERS_MAX {
+            return Err(Refusal::Unavailable);
+        }
+        let sum = self.own_stats();
+        if self.shards == 1 {
+            self.answer_stats(asker, &tag, sum);
+            return Ok(());
+        }
+        let number = self.gathers.next_key();
+        let timer = self.wheel.insert(super::tick_at(self.now.mono + DEADLINE), Timer::Gather(number));
+        let kept = self.gathers.insert(Gather { asker, tag, sum, missing: self.shards - 1, timer });
+        debug_assert_eq!(kept, number);
+        for peer in (0..self.shards).map(ShardId).filter(|peer| *peer != self.id) {
+            self.lanes.edges[peer.index()].push_back(ToEdge::Question { from: self.id, number });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_question(&mut self, from: ShardId, number: Key) {
+        let part = Box::new(self.own_stats());
+        self.lanes.edges[from.index()].push_back(ToEdge::Answer { number, part });
+    }
+
+    pub(crate) fn on_answer(&mut self, number: Key, part: Stats) {
+        let Some(gather) = self.gathers.get_mut(number) else { return }; // its deadline has passed
+        add(&mut gather.sum, part);
+        gather.missing -= 1;
+        if gather.missing > 0 {
+            return;
+        }
+        let Some(gather) = self.gathers.remove(number) else { return };
+        self.wheel.cancel(gather.timer);
+        self.answer_stats(gather.asker, &gather.tag, gather.sum);
+    }
+
+    /// Somebody did not answer.
+    pub(crate) fn on_gather_deadline(&mut self, number: Key) {
+        if let Some(gather) = self.gathers.remove(number) {
+            self.refuse(gather.asker, gather.tag.as_deref(), &Refusal::Unavailable);
+        }
+    }
+
+    fn answer_stats(&mut self, asker: Key, tag: &Tag, mut stats: Stats) {
+        stats.uptime_s = self.now.mono.since(crate::base::clock::Mono(0)).as_secs();
+        self.send(asker, |out| encode::server_stats(out, tag.as_deref(), &stats));
+    }
+
+    /// This shard's share, computed once for all questions between two changes.
+    fn own_stats(&mut self) -> Stats {
+        let owner = &self.owner;
+        let stats = self.stats.get_or_insert_with(|| Stats {
+            total_clients: 0,
+            total_rooms: owner.counts().rooms_with_members,
+            rooms: owner.largest(ROOMS_LISTED_MAX),
+            uptime_s: 0,
+        });
+        Stats { total_clients: self.clients_open, ..stats.clone() }
+    }
+}
+
+fn add(sum: &mut Stats, part: Stats) {
+    sum.total_clients += part.total_clients;
+    sum.total_rooms += part.total_rooms;
+    sum.rooms.extend(part.rooms);
+    sum.rooms.sort_by(|(a, m), (b, n)| n.cmp(m).then_with(|| a.name().cmp(b.name())));
+    sum.rooms.truncate(ROOMS_LISTED_MAX);
+}

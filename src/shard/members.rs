@@ -1,0 +1,181 @@
+//! Which local connections are in which topic, both ways.
+//!
+//! The owner of a topic decides who is a member; this table only says whom to deliver to here. Each
+//! connection keeps a [`Membership`] per topic with its place in the topic's list, so that leaving is a swap
+//! with the last member, whatever the size of the room.
+//!
+//! Invariant: `topics[m.topic].list[m.position] == slot` for each placed membership `m` of the connection in
+//! `slot`, and each entry of a list that is not vacant has such a membership.
+
+use std::collections::VecDeque;
+
+use slab::Slab;
+
+use crate::base::hash::{Keys, Map};
+use crate::hub::name::Topic;
+use crate::shard::conn::Conn;
+use crate::shard::fanout::Job;
+
+/// In `Topic::list`: the member left while a fan-out was under way. In [`Membership::position`]: not placed yet.
+pub(crate) const VACANT: u32 = u32::MAX;
+
+/// A topic with connections on this shard.
+pub(crate) struct LocalTopic {
+    /// Which topic.
+    pub(crate) topic: Topic,
+    /// Slots of the member connections.
+    pub(crate) list: Vec<u32>,
+    /// Entries of `list` that are vacant; only while a fan-out is under way.
+    pub(crate) vacant: u32,
+    /// Memberships that name this topic, placed or not. The entry goes when none is left.
+    pub(crate) holders: u32,
+    /// The unfinished fan-out (first) and what has to wait behind it.
+    pub(crate) jobs: VecDeque<Job>,
+}
+
+/// One connection in one topic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Membership {
+    /// Index of the topic in [`Members`].
+    pub(crate) topic: u32,
+    /// Place in the topic's list, or [`VACANT`] until the owner has answered the join.
+    pub(crate) position: u32,
+    /// High half of the topic's hash: finds the topic of a name without touching the topic.
+    pub(crate) hash_high: u32,
+    /// Joins that the owner has not answered yet.
+    pub(crate) joins_pending: u32,
+}
+
+/// All topics with connections here.
+pub(crate) struct Members {
+    by_topic: Map<Topic, u32>,
+    topics: Slab<LocalTopic>,
+}
+
+/// The upper half of a topic's hash.
+pub(crate) fn high(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+/// Slab indices are slots: at most 2^32 − 1 of anything.
+pub(crate) fn index(i: usize) -> u32 {
+    u32::try_from(i).expect("tables hold fewer than 2^32 entries")
+}
+
+impl Members {
+    pub(crate) fn new(keys: Keys) -> Members {
+        Members { by_topic: Map::with_hasher(keys), topics: Slab::new() }
+    }
+
+    /// Where in its memberships a connection has `topic`.
+    pub(crate) fn membership(&self, conn: &Conn, topic: &Topic) -> Option<usize> {
+        let index = self.find(topic)?;
+        conn.memberships.iter().position(|membership| membership.topic == index)
+    }
+
+    /// The topic's index, if it has connections here.
+    pub(crate) fn find(&self, topic: &Topic) -> Option<u32> {
+        self.by_topic.get(topic).copied()
+    }
+
+    pub(crate) fn topic(&self, index: u32) -> &LocalTopic {
+        &self.topics[index as usize]
+    }
+
+    pub(crate) fn topic_mut(&mut self, index: u32) -> &mut LocalTopic {
+        &mut self.topics[index as usize]
+    }
+
+    /// Counts one more membership that names `topic`; not placed yet.
+    pub(crate) fn hold(&mut self, topic: &Topic) -> Membership {
+        let index = match self.by_topic.get(topic) {
+            Some(&known) => known,
+            None => {
+                let fresh = index(self.topics.insert(LocalTopic {
+                    topic: topic.clone(),
+                    list: Vec::new(),
+                    vacant: 0,
+                    holders: 0,
+                    jobs: VecDeque::new(),
+                }));
+                self.by_topic.insert(topic.clone(), fresh);
+                fresh
+            }
+        };
+        self.topics[index as usize].holders += 1;
+        Membership { topic: index, position: VACANT, hash_high: high(topic.hash()), joins_pending: 0 }
+    }
+
+    /// Adds `slot` to the topic's list; returns its position.
+    pub(crate) fn place(&mut self, topic: u32, slot: u32) -> u32 {
+        let list = &mut self.topics[topic as usize].list;
+        list.push(slot);
+        index(list.len() - 1)
+    }
+
+    /// Takes the entry at `position` out of the list. Returns the slot of the member that moved there, which
+    /// the caller has to tell its new position.
+    #[must_use]
+    pub(crate) fn displace(&mut self, topic: u32, position: u32) -> Option<u32> {
+        let entry = &mut self.topics[topic as usize];
+        if !entry.jobs.is_empty() {
+            // A cursor walks the list: positions must not change under it.
+            entry.list[position as usize] = VACANT;
+            entry.vacant += 1;
+            return None;
+        }
+        entry.list.swap_remove(position as usize);
+        entry.list.get(position as usize).copied()
+    }
+
+    /// Counts one membership less; forgets the topic when it was the last and nothing is under way.
+    pub(crate) fn release(&mut self, topic: u32) {
+        let entry = &mut self.topics[topic as usize];
+        debug_assert!(entry.holders > 0);
+        entry.holders -= 1;
+        self.forget_unheld(topic);
+    }
+
+    /// Forgets the topic if nobody holds it and no fan-out walks it.
+    pub(crate) fn forget_unheld(&mut self, topic: u32) {
+        let entry = &self.topics[topic as usize];
+        if entry.holders == 0 && entry.jobs.is_empty() {
+            debug_assert_eq!(entry.list.len(), entry.vacant as usize);
+            let entry = self.topics.remove(topic as usize);
+            self.by_topic.remove(&entry.topic);
+        }
+    }
+
+    /// Closes the gaps that members left during a fan-out; calls `moved(slot, position)` for each that moved.
+    pub(crate) fn compact(&mut self, topic: u32, mut moved: impl FnMut(u32, u32)) {
+        let entry = &mut self.topics[topic as usize];
+        debug_assert!(entry.jobs.is_empty());
+        if entry.vacant == 0 {
+            return;
+        }
+        let mut kept = 0;
+        for position in 0..entry.list.len() {
+            let slot = entry.list[position];
+            if slot == VACANT {
+                continue;
+            }
+            if position != kept {
+                entry.list[kept] = slot;
+                moved(slot, index(kept));
+            }
+            kept += 1;
+        }
+        entry.list.truncate(kept);
+        entry.vacant = 0;
+    }
+
+    /// Topics with connections here.
+    pub(crate) fn len(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// All topics with their indices.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &LocalTopic)> {
+        self.topics.iter().map(|(i, topic)| (index(i), topic))
+    }
+}

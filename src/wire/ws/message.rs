@@ -1,0 +1,476 @@
+//! Client frames → messages (RFC 6455 §5.4 to §5.6): fragments joined, control frames let through between
+//! them, text checked, limits held, whatever way the bytes are cut.
+//!
+//! Never answers (pongs and close frames are the caller's), never keeps what it delivered, and never
+//! allocates for what was declared but has not arrived.
+//!
+//! ```text
+//!            header of a data frame            last byte of the frame with FIN
+//!   idle ───────────────────────────► partial ────────────────────────────────► delivered ──► idle
+//!    │ ▲                               │ ▲                                       (until the next step)
+//!    └─┘ frame whole in the input      └─┘ fragments; control frames
+//! ```
+
+use crate::wire::ws::close::{self, Close, CloseCode};
+use crate::wire::ws::frame::{self, CLIENT_HEADER_BYTES_MAX, CONTROL_BYTES_MAX, Header, Opcode};
+use crate::wire::ws::mask::unmask;
+use crate::wire::ws::utf8::{self, Utf8};
+
+/// Smallest buffer of a message that comes in pieces: what a first read usually brings, so that short
+/// messages are allocated once.
+const BUFFER_BYTES_MIN: usize = 256;
+
+/// What the bytes so far amount to. Payloads are unmasked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// All input is consumed; nothing is complete.
+    More,
+    /// A message of valid UTF-8.
+    Text(&'a mut [u8]),
+    /// A message of bytes.
+    Binary(&'a mut [u8]),
+    /// To be answered by a pong with the same payload.
+    Ping(&'a [u8]),
+    /// A sign of life.
+    Pong(&'a [u8]),
+    /// The client's last frame; whatever follows it is the caller's to ignore.
+    Close(Close<'a>),
+}
+
+/// Why the connection must be failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// Not a frame that a client may send.
+    Frame(frame::Violation),
+    /// A continuation, but no message was begun.
+    StrayContinuation,
+    /// A new message, but the one before has not ended.
+    UnfinishedMessage,
+    /// The message is, or declares to become, longer than allowed.
+    TooBig,
+    /// A text message that is not UTF-8.
+    Text,
+    /// A close frame whose payload is none.
+    Close(close::Invalid),
+}
+
+impl Violation {
+    /// What to close the connection with (§7.4.1).
+    #[must_use]
+    pub fn close_code(self) -> CloseCode {
+        match self {
+            Violation::Frame(_) | Violation::StrayContinuation | Violation::UnfinishedMessage => {
+                CloseCode::PROTOCOL
+            }
+            Violation::TooBig => CloseCode::TOO_BIG,
+            Violation::Text | Violation::Close(close::Invalid::Reason) => CloseCode::INVALID_TEXT,
+            Violation::Close(close::Invalid::HalfCode | close::Invalid::Code(_)) => CloseCode::PROTOCOL,
+        }
+    }
+
+    /// The reason for the close frame; short, and without anything that the client sent.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Violation::Frame(frame::Violation::ReservedBits) => "reserved bits set",
+            Violation::Frame(frame::Violation::ReservedOpcode) => "reserved opcode",
+            Violation::Frame(frame::Violation::FragmentedControl) => "fragmented control frame",
+            Violation::Frame(frame::Violation::Unmasked) => "frame not masked",
+            Violation::Frame(frame::Violation::LongControl) => "control frame too long",
+            Violation::Frame(frame::Violation::LengthNotMinimal) => "length not minimal",
+            Violation::Frame(frame::Violation::LengthTopBit) => "length out of range",
+            Violation::StrayContinuation => "continuation of nothing",
+            Violation::UnfinishedMessage => "message not finished",
+            Violation::TooBig => "message too big",
+            Violation::Text => "text is not UTF-8",
+            Violation::Close(close::Invalid::HalfCode) => "close code incomplete",
+            Violation::Close(close::Invalid::Code(_)) => "close code not allowed",
+            Violation::Close(close::Invalid::Reason) => "close reason is not UTF-8",
+        }
+    }
+}
+
+impl From<frame::Violation> for Violation {
+    fn from(violation: frame::Violation) -> Violation {
+        Violation::Frame(violation)
+    }
+}
+
+/// The receiving side of one connection.
+///
+/// A frame that lies whole in the input is unmasked where it lies and given back as part of the input:
+/// nothing is copied or allocated. Only what a read cuts, and fragments, are copied, once, into a buffer
+/// that grows with what has arrived.
+///
+/// The number of fragments is not limited, on purpose: a fragment costs its own bytes and a constant
+/// effort, and leaves nothing behind but its payload, so a million empty ones are as harmless as a million
+/// pings. (Autobahn 9.* sends 4 MiB in 65,536 fragments and demands that they are taken.)
+#[derive(Default)]
+pub struct Assembler {
+    /// The start of a header that the end of the input cut.
+    head: [u8; CLIENT_HEADER_BYTES_MAX],
+    /// How much of it there is. Invariant: 0 while a payload is being read.
+    head_len: u8,
+    /// What exists only in the middle of a message. Invariant: none between messages.
+    partial: Option<Box<Partial>>,
+}
+
+/// A message, or a control frame, that has not come whole.
+struct Partial {
+    /// The message that was begun; none if only a control frame is cut.
+    message: Option<Kind>,
+    /// Its payload so far, unmasked. Invariant: empty without a message.
+    buffer: Vec<u8>,
+    /// The frame whose payload is being read.
+    frame: Option<Frame>,
+    /// Payload of a cut control frame, of which `control_len` bytes have come.
+    control: [u8; CONTROL_BYTES_MAX],
+    control_len: u8,
+    /// What the last step gave away, to be freed by the next.
+    delivered: Delivered,
+}
+
+/// The kinds of messages; text with the state of its validation.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text(Utf8),
+    Binary,
+}
+
+/// The rest of a frame's payload.
+#[derive(Clone, Copy)]
+struct Frame {
+    fin: bool,
+    opcode: Opcode,
+    key: [u8; 4],
+    /// Bytes still to come.
+    remaining: usize,
+    /// Bytes that have come.
+    taken: usize,
+    /// Longest that the message can become, as far as headers tell.
+    message_len_max: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Delivered {
+    Nothing,
+    Message,
+    Control(Opcode),
+}
+
+/// What was completed, and where its payload lies.
+enum Found {
+    Nothing,
+    /// In the input, from this index to the last consumed byte.
+    InPlace(Opcode, usize),
+    /// In the partial.
+    Buffered,
+}
+
+impl Assembler {
+    /// A connection on which nothing was received.
+    #[must_use]
+    pub fn new() -> Assembler {
+        Assembler::default()
+    }
+
+    /// Whether the bytes so far end at the end of a message, with nothing kept.
+    #[inline]
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.head_len == 0 && self.partial.is_none()
+    }
+
+    /// Bytes on the heap: at most `message_bytes_max` and a few hundred.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.partial.as_deref().map_or(0, |partial| size_of::<Partial>() + partial.buffer.capacity())
+    }
+
+    /// Consumes from the front of `input` up to the end of one message or control frame, and says how many
+    /// bytes that were. Call again with the rest until [`Step::More`]: only then is everything consumed,
+    /// and what was delivered last freed.
+    ///
+    /// A message may have `message_bytes_max` bytes of payload over all its fragments.
+    ///
+    /// # Errors
+    /// The client broke the protocol. Which violation, and what was delivered before it, does not depend on
+    /// how the bytes were cut. Feed no more, and drop the assembler with its buffers.
+    #[inline]
+    pub fn step<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        message_bytes_max: usize,
+    ) -> Result<(usize, Step<'a>), Violation> {
+        // The hot path: nothing is kept, and one frame that is a message by itself lies whole in the input.
+        // Only a shortcut: without it the path below would give the same.
+        if self.is_idle()
+            && let Ok(Some((header, at))) = frame::read(input)
+            && stands_alone(&header)
+            && header.payload_len <= (input.len() - at) as u64
+            && (header.payload_len <= message_bytes_max as u64 || header.opcode.is_control())
+        {
+            #[expect(clippy::cast_possible_truncation, reason = "not above input.len()")]
+            let used = at + header.payload_len as usize;
+            let payload = &mut input[at..used];
+            unmask(payload, header.key, 0);
+            return Ok((used, whole(header.opcode, payload)?));
+        }
+        self.step_in_pieces(input, message_bytes_max)
+    }
+
+    /// [`Assembler::step`] for whatever the ends of input cut, for fragments, and for violations.
+    #[inline(never)]
+    fn step_in_pieces<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        message_bytes_max: usize,
+    ) -> Result<(usize, Step<'a>), Violation> {
+        self.release();
+        let (used, found) = self.advance(input, message_bytes_max)?;
+        let step = match found {
+            Found::Nothing => Step::More,
+            Found::InPlace(opcode, from) => whole(opcode, &mut input[from..used])?,
+            Found::Buffered => {
+                let partial = self.partial.as_deref_mut().expect("advance found it there");
+                partial.deliver()?
+            }
+        };
+        Ok((used, step))
+    }
+
+    /// Frees what the step before delivered.
+    fn release(&mut self) {
+        if let Some(partial) = self.partial.as_deref_mut() {
+            partial.release();
+            if partial.message.is_none() && partial.frame.is_none() {
+                self.partial = None;
+            }
+        }
+    }
+
+    fn advance(&mut self, input: &mut [u8], message_bytes_max: usize) -> Result<(usize, Found), Violation> {
+        let mut at = 0;
+        loop {
+            if self.partial.as_deref().is_none_or(|partial| partial.frame.is_none()) {
+                let (used, header) = self.take_header(&input[at..])?;
+                at += used;
+                let Some(header) = header else {
+                    debug_assert_eq!(at, input.len(), "a header waits only for input");
+                    return Ok((at, Found::Nothing));
+                };
+                let payload_len = self.admit(&header, message_bytes_max)?;
+                if stands_alone(&header) && payload_len <= input.len() - at {
+                    let end = at + payload_len;
+                    unmask(&mut input[at..end], header.key, 0);
+                    return Ok((end, Found::InPlace(header.opcode, at)));
+                }
+                self.begin(&header, payload_len, message_bytes_max);
+            }
+            let Some(partial) = self.partial.as_deref_mut() else { continue };
+            let (used, is_complete) = partial.take(&mut input[at..])?;
+            at += used;
+            if is_complete {
+                return Ok((at, Found::Buffered));
+            }
+            if partial.frame.is_some() {
+                debug_assert_eq!(at, input.len(), "a payload waits only for input");
+                return Ok((at, Found::Nothing));
+            }
+        }
+    }
+
+    /// Reads a header from what was kept of it and `input`. Without a header, all of `input` is consumed.
+    fn take_header(&mut self, input: &[u8]) -> Result<(usize, Option<Header>), Violation> {
+        if self.head_len == 0
+            && let Some((header, used)) = frame::read(input)?
+        {
+            return Ok((used, Some(header)));
+        }
+        self.join_header(input)
+    }
+
+    /// As [`Assembler::take_header`], for a header that some end of input has cut.
+    fn join_header(&mut self, input: &[u8]) -> Result<(usize, Option<Header>), Violation> {
+        let kept = usize::from(self.head_len);
+        let new = input.len().min(CLIENT_HEADER_BYTES_MAX - kept);
+        self.head[kept..kept + new].copy_from_slice(&input[..new]);
+        if let Some((header, head_len)) = frame::read(&self.head[..kept + new])? {
+            debug_assert!(head_len > kept, "what was kept was no header yet");
+            self.head_len = 0;
+            return Ok((head_len - kept, Some(header)));
+        }
+        debug_assert_eq!(new, input.len(), "{CLIENT_HEADER_BYTES_MAX} bytes are always a header");
+        #[expect(clippy::cast_possible_truncation, reason = "at most CLIENT_HEADER_BYTES_MAX")]
+        {
+            self.head_len = (kept + new) as u8;
+        }
+        Ok((new, None))
+    }
+
+    /// Whether this frame may come now; its payload's length.
+    fn admit(&self, header: &Header, message_bytes_max: usize) -> Result<usize, Violation> {
+        // §5.4 "Control frames MAY be injected in the middle of a fragmented message."
+        if header.opcode.is_control() {
+            return usize::try_from(header.payload_len).map_err(|_| Violation::TooBig);
+        }
+        // §5.4 "A fragmented message consists of a single frame with the FIN bit clear and an opcode other
+        // than 0, followed by zero or more frames with the FIN bit clear and the opcode set to 0, and
+        // terminated by a single frame with the FIN bit set and an opcode of 0."
+        let begun = self.partial.as_deref().filter(|partial| partial.message.is_some());
+        let room = match (header.opcode == Opcode::Continuation, begun) {
+            (true, None) => return Err(Violation::StrayContinuation),
+            (false, Some(_)) => return Err(Violation::UnfinishedMessage),
+            (_, Some(partial)) => message_bytes_max.saturating_sub(partial.buffer.len()),
+            (_, None) => message_bytes_max,
+        };
+        // §10.4 "implementations […] MUST […] by imposing limits on both frame sizes and message sizes":
+        // on what is declared, before a byte of it is kept.
+        usize::try_from(header.payload_len).ok().filter(|len| *len <= room).ok_or(Violation::TooBig)
+    }
+
+    /// Prepares for a payload that cannot be given back in place.
+    fn begin(&mut self, header: &Header, payload_len: usize, message_bytes_max: usize) {
+        let partial = self.partial.get_or_insert_with(Box::default);
+        debug_assert!(partial.frame.is_none() && partial.delivered == Delivered::Nothing);
+        match header.opcode {
+            Opcode::Text => partial.message = Some(Kind::Text(Utf8::new())),
+            Opcode::Binary => partial.message = Some(Kind::Binary),
+            Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {}
+        }
+        let message_len_max = if header.fin { partial.buffer.len() + payload_len } else { message_bytes_max };
+        partial.frame = Some(Frame {
+            fin: header.fin,
+            opcode: header.opcode,
+            key: header.key,
+            remaining: payload_len,
+            taken: 0,
+            message_len_max,
+        });
+    }
+}
+
+/// Whether the frame is a message, or a control frame, by itself.
+#[inline]
+fn stands_alone(header: &Header) -> bool {
+    header.fin && header.opcode != Opcode::Continuation
+}
+
+/// A frame that lies whole in the input, as a step.
+#[inline]
+fn whole(opcode: Opcode, payload: &mut [u8]) -> Result<Step<'_>, Violation> {
+    match opcode {
+        // §5.6 "a particular text frame might include a partial UTF-8 sequence; however, the whole message
+        // MUST contain valid UTF-8."
+        Opcode::Text if utf8::is_valid(payload) => Ok(Step::Text(payload)),
+        Opcode::Text => Err(Violation::Text),
+        Opcode::Binary | Opcode::Continuation => Ok(Step::Binary(payload)),
+        _ => control(opcode, payload),
+    }
+}
+
+fn control(opcode: Opcode, payload: &[u8]) -> Result<Step<'_>, Violation> {
+    match opcode {
+        Opcode::Ping => Ok(Step::Ping(payload)),
+        Opcode::Pong => Ok(Step::Pong(payload)),
+        _ => close::read(payload).map(Step::Close).map_err(Violation::Close),
+    }
+}
+
+impl Default for Partial {
+    fn default() -> Partial {
+        Partial {
+            message: None,
+            buffer: Vec::new(),
+            frame: None,
+            control: [0; CONTROL_BYTES_MAX],
+            control_len: 0,
+            delivered: Delivered::Nothing,
+        }
+    }
+}
+
+impl Partial {
+    /// Takes payload from the front of `input`: how many bytes, and whether that completed something.
+    fn take(&mut self, input: &mut [u8]) -> Result<(usize, bool), Violation> {
+        let Some(mut frame) = self.frame.take() else { return Ok((0, false)) };
+        let used = frame.remaining.min(input.len());
+        let piece = &mut input[..used];
+        unmask(piece, frame.key, frame.taken);
+        if frame.opcode.is_control() {
+            self.keep_control(piece);
+        } else {
+            self.keep(piece, frame.message_len_max)?;
+        }
+        frame.remaining -= used;
+        frame.taken += used;
+
+        if frame.remaining > 0 {
+            self.frame = Some(frame);
+            return Ok((used, false));
+        }
+        if frame.opcode.is_control() {
+            self.delivered = Delivered::Control(frame.opcode);
+        } else if frame.fin {
+            if let Some(Kind::Text(utf8)) = self.message {
+                utf8.finish().map_err(|_| Violation::Text)?;
+            }
+            self.delivered = Delivered::Message;
+        }
+        Ok((used, self.delivered != Delivered::Nothing))
+    }
+
+    fn keep_control(&mut self, piece: &[u8]) {
+        let start = usize::from(self.control_len);
+        self.control[start..start + piece.len()].copy_from_slice(piece);
+        #[expect(clippy::cast_possible_truncation, reason = "at most CONTROL_BYTES_MAX, as the slice held")]
+        {
+            self.control_len += piece.len() as u8;
+        }
+    }
+
+    /// Appends to the message. `len_max` is the longest that it can become.
+    fn keep(&mut self, piece: &[u8], len_max: usize) -> Result<(), Violation> {
+        // §8.1 "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is
+        // not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
+        if let Some(Kind::Text(utf8)) = &mut self.message {
+            utf8.push(piece).map_err(|_| Violation::Text)?;
+        }
+        let needed = self.buffer.len() + piece.len();
+        if needed > self.buffer.capacity() {
+            // Doubling keeps the copies below one more per byte, however small the pieces; the ceiling
+            // keeps the last doubling from asking for more than can come.
+            let doubled = self.buffer.capacity().saturating_mul(2).max(BUFFER_BYTES_MIN);
+            let capacity = doubled.min(len_max).max(needed);
+            self.buffer.reserve_exact(capacity - self.buffer.len());
+        }
+        self.buffer.extend_from_slice(piece);
+        Ok(())
+    }
+
+    fn deliver(&mut self) -> Result<Step<'_>, Violation> {
+        match (self.delivered, self.message) {
+            (Delivered::Control(opcode), _) => {
+                control(opcode, &self.control[..usize::from(self.control_len)])
+            }
+            (Delivered::Message, Some(Kind::Text(_))) => Ok(Step::Text(&mut self.buffer)),
+            (Delivered::Message, _) => Ok(Step::Binary(&mut self.buffer)),
+            (Delivered::Nothing, _) => Ok(Step::More),
+        }
+    }
+
+    fn release(&mut self) {
+        match self.delivered {
+            Delivered::Nothing => {}
+            Delivered::Control(_) => self.control_len = 0,
+            Delivered::Message => {
+                self.message = None;
+                self.buffer = Vec::new();
+            }
+        }
+        self.delivered = Delivered::Nothing;
+    }
+}
+
+#[cfg(test)]
+mod tests;
