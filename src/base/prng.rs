@@ -23,7 +23,6 @@ impl Prng {
     }
 
     /// A number in `0..bound`; zero if `bound` is zero.
-    #[expect(clippy::cast_possible_truncation, reason = "the high half of the product is below `bound`")]
     pub fn below(&mut self, bound: u64) -> u64 {
         // Multiply-shift: the bias is below 2^-32 for every bound used here.
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64

@@ -68,7 +68,7 @@ pub struct Owner {
     keys: Keys,
     policies: Policies,
     slots: Map<Topic, u32>,
-    records: Slab<Box<Held>>,
+    records: Slab<Held>,
     /// Topics without members, by the time at which the last of their history expires.
     /// Invariant: exactly the pairs (`Held::idle_until`, slot).
     idle: BTreeSet<(Mono, u32)>,
@@ -78,13 +78,16 @@ pub struct Owner {
     /// The epoch of all that is not numbered.
     no_epoch: Arc<str>,
     /// Where the next search for a victim begins.
-    hand: usize,
+    hand: u32,
     counts: Counts,
 }
 
+/// What the table itself holds of a topic: small, because a search for a victim looks at neighbours.
 #[derive(Debug)]
 struct Held {
-    record: Record,
+    record: Box<Record>,
+    /// Invariant: what `record` says, and part of the sum, whenever a request is done.
+    history_bytes: usize,
     /// Invariant: some exactly while there are no members.
     idle_until: Option<Mono>,
 }
@@ -217,10 +220,9 @@ impl Owner {
         if let Some(until) = held.idle_until.take() {
             self.idle.remove(&(until, slot));
         }
-        let before = held.record.history_bytes();
         let snapshot = held.record.snapshot(wanted, now.mono, policy);
-        self.counts.history_bytes -= before - held.record.history_bytes();
         let (members_count, presence) = (snapshot.members_count, policy.presence);
+        self.weigh(slot);
         if arrival != Arrival::Again {
             self.count_members(asker.topic.kind(), members_count - 1, members_count);
         }
@@ -273,10 +275,8 @@ impl Owner {
         let (echo, reach) = (echo && policy.publish == Publishers::Members, policy.reach);
         let publication = match slot {
             Some(slot) => {
-                let record = &mut self.records[slot as usize].record;
-                let before = record.history_bytes();
-                let publication = record.publish(user, payload, now, policy);
-                self.counts.history_bytes = self.counts.history_bytes - before + record.history_bytes();
+                let publication = self.records[slot as usize].record.publish(user, payload, now, policy);
+                self.weigh(slot);
                 publication
             }
             None => fresh(0, user, payload, now),
@@ -317,10 +317,9 @@ impl Owner {
             return self.reply(asker, Reply::Refused(Refusal::NotInRoom));
         };
         let record = &mut self.records[slot as usize].record;
-        let bytes = record.history_bytes();
         let messages = record.newest(limit, before, now.mono, self.policies.of(asker.topic.kind()));
-        self.counts.history_bytes -= bytes - record.history_bytes();
         let reply = Reply::History { messages, offset: record.head(), epoch: Arc::clone(record.epoch()) };
+        self.weigh(slot);
         self.reply(asker, reply);
     }
 
@@ -382,8 +381,8 @@ impl Owner {
         } else {
             Arc::clone(&self.no_epoch)
         };
-        let record = Record::new(topic.clone(), epoch);
-        let slot = self.records.insert(Box::new(Held { record, idle_until: None }));
+        let record = Box::new(Record::new(topic.clone(), epoch));
+        let slot = self.records.insert(Held { record, history_bytes: 0, idle_until: None });
         let slot = u32::try_from(slot).expect("fewer topics than memory can hold");
         self.slots.insert(topic.clone(), slot);
         self.counts.topics += 1;
@@ -398,15 +397,22 @@ impl Owner {
             return;
         }
         let policy = self.policies.of(held.record.topic().kind());
-        let before = held.record.history_bytes();
         held.idle_until = held.record.expiry(now.mono, policy);
-        self.counts.history_bytes -= before - held.record.history_bytes();
         match held.idle_until {
             Some(until) => {
                 self.idle.insert((until, slot));
+                self.weigh(slot);
             }
             None => self.remove(slot),
         }
+    }
+
+    /// Takes the change of a topic's history into the sum.
+    fn weigh(&mut self, slot: u32) {
+        let held = &mut self.records[slot as usize];
+        let bytes = held.record.history_bytes();
+        self.counts.history_bytes = self.counts.history_bytes - held.history_bytes + bytes;
+        held.history_bytes = bytes;
     }
 
     /// Forgets a topic without members, and gives memory back.
@@ -416,7 +422,7 @@ impl Owner {
         if let Some(until) = held.idle_until {
             self.idle.remove(&(until, slot));
         }
-        self.counts.history_bytes -= held.record.history_bytes();
+        self.counts.history_bytes -= held.history_bytes;
         self.counts.topics -= 1;
         self.slots.remove(held.record.topic());
         shrink_if_sparse(&mut self.slots);
@@ -437,23 +443,21 @@ impl Owner {
                 continue;
             }
             // It fitted before this publication, so the publisher has something to give: this ends.
-            let victim = self.largest_nearby(publisher as usize);
-            let record = &mut self.records[victim].record;
-            let before = record.history_bytes();
-            record.forget(excess);
-            debug_assert!(record.history_bytes() < before);
-            self.counts.history_bytes -= before - record.history_bytes();
+            let victim = self.largest_nearby(publisher);
+            self.records[victim as usize].record.forget(excess);
+            self.weigh(victim);
+            debug_assert!(self.counts.history_bytes < max + excess, "something was given");
         }
     }
 
     /// The slot with the largest history of `slot` and the next few under the hand.
-    fn largest_nearby(&mut self, slot: usize) -> usize {
-        let slots = self.records.capacity().max(1);
-        let mut largest = (self.records[slot].record.history_bytes(), slot);
+    fn largest_nearby(&mut self, slot: u32) -> u32 {
+        let slots = u32::try_from(self.records.capacity()).unwrap_or(u32::MAX).max(1);
+        let mut largest = (self.records[slot as usize].history_bytes, slot);
         for _ in 0..SAMPLE {
             self.hand = (self.hand + 1) % slots;
-            if let Some(held) = self.records.get(self.hand) {
-                largest = largest.max((held.record.history_bytes(), self.hand));
+            if let Some(held) = self.records.get(self.hand as usize) {
+                largest = largest.max((held.history_bytes, self.hand));
             }
         }
         largest.1
@@ -493,7 +497,8 @@ impl Owner {
             counts.topics_with_members += u64::from(members > 0);
             counts.rooms_with_members += u64::from(members > 0 && kind == TopicKind::Room);
             counts.members += u64::from(members);
-            counts.history_bytes += record.history_bytes();
+            assert_eq!(held.history_bytes, record.history_bytes());
+            counts.history_bytes += held.history_bytes;
         }
         assert_eq!(counts, self.counts);
         assert_eq!(self.slots.len(), self.records.len());

@@ -204,6 +204,9 @@ fn limits_refuse_one_more_and_leave_no_trace() {
         let join = Ask::Join { user: user("ann"), since: None, history: 0 };
         assert_eq!(words(&desk.ask(&inbox, origin(0, slot), join)), [expected]);
     }
+    let since = Some((0, "".into()));
+    let again = desk.ask(&inbox, origin(0, 1), Ask::Join { user: user("ann"), since, history: 0 });
+    assert_eq!(snapshot(again).recovered, Some(false), "without numbers nothing can be proved");
     let direct = Ask::Publish { payload: Shared::copy_of(b"psst"), user: Some(user("bob")), echo: true };
     let direct = desk.ask_tagged(&inbox, origin(2, 1), tag("1"), direct);
     assert_eq!(words(&direct), ["2:accepted 0", "0:published 0"], "no copy to a stranger");
