@@ -1,4 +1,5 @@
-// Unit tests of src/pages/chat-room.js and of the backoff: what is new, what is missing, what is confirmed.
+// Unit tests of the page's parts that need no browser: chat-room.js (what is new, missing, confirmed) and chat-link.js
+// (when to come back, when to give up), the latter with a socket and a clock of this file's.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -11,7 +12,7 @@ async function load(file) {
 }
 
 const { Room } = await load("chat-room.js");
-const { backoff } = await load("chat-link.js");
+const { Link, backoff } = await load("chat-link.js");
 
 const message = (offset, user = "u", text = `m${offset}`) => ({ type: "chat_message", user_id: user, message: text, offset });
 const range = (from, to) => Array.from({ length: to - from + 1 }, (_, n) => message(from + n));
@@ -123,4 +124,92 @@ test("typists: others only, and not for ever", () => {
   room.typing({ user_id: "b", is_typing: false }, 1);
   assert.deepEqual(room.typists(5_999), ["a"]);
   assert.deepEqual(room.typists(6_000), []);
+});
+
+// ---- the link -------------------------------------------------------------------------------------------
+
+/** A link whose sockets and time the test holds; `sockets` and `states` tell what it did. */
+function linked(t) {
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_000_000 });
+  t.mock.method(Math, "random", () => 1);
+  const sockets = [];
+  globalThis.WebSocket = class {
+    static OPEN = 1;
+    readyState = 1;
+    sent = [];
+    constructor() { sockets.push(this); }
+    send(text) { this.sent.push(JSON.parse(text)); }
+    close() {}
+    hears(object) { this.onmessage({ data: JSON.stringify(object) }); }
+    ends(code) { this.onclose({ code, reason: "" }); }
+  };
+  const states = [];
+  const link = new Link("ws://here/ws", { state: (s) => states.push(s), open() {}, message() {}, closed() {} });
+  link.connect();
+  return { link, sockets, states, tick: (ms) => t.mock.timers.tick(ms), last: () => sockets.at(-1) };
+}
+
+const WELCOME = { type: "welcome", heartbeat_interval: 25 };
+
+test("a lost link comes back with growing delays, and with small ones after it was stable", (t) => {
+  const { sockets, states, tick, last } = linked(t);
+  for (const delay of [500, 1_000, 2_000]) {
+    last().ends(1006);
+    const before = sockets.length;
+    tick(delay - 1);
+    assert.equal(sockets.length, before);
+    tick(1);
+    assert.equal(sockets.length, before + 1);
+  }
+  last().hears(WELCOME);
+  assert.equal(states.at(-1).kind, "open");
+  tick(5_001);
+  last().ends(1006);
+  assert.equal(states.at(-1).at - Date.now(), 500);
+});
+
+test("a server that stops says when to come back", (t) => {
+  const { sockets, states, tick, last } = linked(t);
+  last().hears(WELCOME);
+  last().hears({ type: "server_shutdown", reconnect_after_ms: 7_000 });
+  tick(1_000);
+  last().ends(1001);
+  assert.equal(states.at(-1).at - Date.now(), 6_000);
+  tick(5_999);
+  assert.equal(sockets.length, 1);
+  tick(1);
+  assert.equal(sockets.length, 2);
+});
+
+test("closes that would only be repeated are final, until a person asks", (t) => {
+  const { link, sockets, states, tick, last } = linked(t);
+  last().hears(WELCOME);
+  last().ends(4008);
+  assert.equal(states.at(-1).kind, "stopped");
+  tick(100_000);
+  assert.equal(sockets.length, 1);
+  link.connect();
+  assert.equal(sockets.length, 2);
+});
+
+test("silence: two intervals, one question, then the connection is given up", (t) => {
+  const { states, tick, last } = linked(t);
+  last().hears(WELCOME);
+  const kinds = () => last().sent.map((m) => m.type);
+  for (let n = 0; n < 4; n += 1) {
+    tick(25_000);
+    last().hears({ type: "heartbeat" });
+  }
+  assert.deepEqual(kinds(), ["pong", "pong", "pong", "pong"]);
+  tick(75_000);
+  assert.equal(kinds().at(-1), "ping");
+  assert.equal(states.at(-1).kind, "open");
+  tick(5_000);
+  assert.equal(states.at(-1).kind, "waiting");
+});
+
+test("no welcome in time is a lost connection", (t) => {
+  const { states, tick } = linked(t);
+  tick(10_000);
+  assert.equal(states.at(-1).kind, "waiting");
 });
