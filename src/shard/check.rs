@@ -1,5 +1,7 @@
 //! The invariant sweep: one function per invariant, for tests and simulations. Panics with what is broken.
 
+use std::collections::VecDeque;
+
 use crate::shard::Shard;
 use crate::shard::conn::Phase;
 use crate::shard::members::VACANT;
@@ -17,6 +19,25 @@ impl Shard {
             conn.outbox.check();
         }
         self.owner.check();
+    }
+
+    /// Checks that nothing is left of all that was: for the end of a simulation, when every connection is gone and
+    /// every history has expired.
+    ///
+    /// # Panics
+    /// If something is left.
+    pub fn check_empty(&self) {
+        self.check();
+        assert!(self.conns.is_empty(), "{} connections", self.conns.len());
+        assert!(self.wheel.is_empty(), "{} timers", self.wheel.len());
+        assert!(self.gathers.is_empty(), "{} gathers", self.gathers.len());
+        assert!(self.active.is_empty() && self.everyone.is_empty(), "unfinished fan-outs");
+        assert!(self.lanes.requests.iter().all(VecDeque::is_empty), "unsent requests");
+        assert!(self.lanes.edges.iter().all(VecDeque::is_empty), "unsent mail");
+        assert!(self.turn.is_idle(), "an unfinished turn");
+        assert_eq!(self.owner.counts().topics, 0, "topics");
+        assert_eq!(self.owner.counts().history_bytes, 0, "history");
+        assert_eq!(self.poll_timeout(), None, "nothing is left to wait for");
     }
 
     /// Each placed membership stands in its topic's list.

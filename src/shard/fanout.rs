@@ -17,13 +17,6 @@ use crate::shard::conn::outbox::{Delivery, Pushed};
 use crate::shard::members::{VACANT, index};
 use crate::wire::ws::frame::{self, Opcode, SERVER_HEADER_BYTES_MAX};
 
-/// Pushes to send queues in one turn: about 0.1 ms of work.
-pub(crate) const PUSHES_PER_TURN: u32 = 4096;
-/// A room with more local members than this is flushed in slices, after all others.
-const BULK_MEMBERS: usize = 256;
-/// Unfinished work at which an edge takes no more mail until it has caught up.
-pub(crate) const JOBS_HIGH: usize = 1024;
-
 /// What waits for its turn in a topic.
 #[derive(Debug)]
 pub(crate) enum Job {
@@ -161,7 +154,7 @@ impl Shard {
     /// Pushes the topic's first job to the members from its cursor on. True when all have it.
     fn run_front(&mut self, index: u32) -> bool {
         let local = self.members.topic_mut(index);
-        let bulk = if local.list.len() > BULK_MEMBERS { Dirty::Bulk } else { Dirty::Soon };
+        let bulk = if local.list.len() > self.limits.pace.bulk_members { Dirty::Bulk } else { Dirty::Soon };
         let Some(Job::Deliver(fanout)) = local.jobs.front_mut() else { return true };
         while fanout.cursor < fanout.end {
             if self.turn.pushes_left == 0 {

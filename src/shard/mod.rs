@@ -55,7 +55,7 @@ use crate::hub::policy::{Options, Policies};
 use crate::metrics::shard::{Gauges, Reading};
 use crate::shard::conn::timers::Deadline;
 use crate::shard::conn::{Conn, Phase};
-use crate::shard::fanout::{Fanout, JOBS_HIGH};
+use crate::shard::fanout::Fanout;
 use crate::shard::gather::Gather;
 use crate::shard::limits::Limits;
 use crate::shard::members::Members;
@@ -67,8 +67,6 @@ use crate::wire::ws::frame::Opcode;
 
 pub use crate::shard::turn::SLICES_MAX;
 
-/// Requests that an owner handles in one turn before sockets are looked at again.
-const REQUESTS_PER_TURN: u32 = 4096;
 /// Microseconds of one tick of the timer wheel.
 const TICK_US: u64 = 1000;
 
@@ -149,6 +147,7 @@ impl Shard {
     pub fn new(id: ShardId, setting: &Setting, seed: u64, now: Now) -> Shard {
         let Setting { shards, keys, limits, node, gauges } = setting.clone();
         assert!(id.0 < shards && gauges.len() == usize::from(shards));
+        limits.pace.check();
         let policies = Policies::new(Options {
             room_members_max: limits.members_per_room_max,
             user_connections_max: limits.connections_per_user_max,
@@ -189,7 +188,7 @@ impl Shard {
     pub fn begin_turn(&mut self, now: Now) {
         debug_assert!(now.mono >= self.now.mono, "monotonic time goes back");
         self.now = now;
-        self.turn.begin();
+        self.turn.begin(&self.limits.pace);
     }
 
     /// A socket was accepted. Its key stays good until [`Shard::poll_close`] says drop.
@@ -260,7 +259,7 @@ impl Shard {
     /// Whether the owner of this shard keeps up: nothing that it said before is stuck.
     #[must_use]
     pub fn takes_requests(&self) -> bool {
-        self.jobs_waiting < JOBS_HIGH
+        self.jobs_waiting < self.limits.pace.jobs_high
             && self
                 .lanes
                 .edges
@@ -285,7 +284,7 @@ impl Shard {
     /// Whether this edge keeps up with what it was told before.
     #[must_use]
     pub fn takes_edge_mail(&self) -> bool {
-        self.jobs_waiting < JOBS_HIGH
+        self.jobs_waiting < self.limits.pace.jobs_high
     }
 
     /// Mail from another shard to this edge.
@@ -384,7 +383,7 @@ impl Shard {
 
     /// Owner work, then fan-outs, each as far as this turn's budget reaches.
     pub fn work(&mut self) {
-        for _ in 0..REQUESTS_PER_TURN {
+        for _ in 0..self.limits.pace.requests_per_turn {
             if !self.takes_requests() {
                 break;
             }

@@ -8,14 +8,10 @@ use crate::dialect::native::encode;
 use crate::shard::Shard;
 use crate::shard::conn::timers::LINGER;
 use crate::shard::conn::{Conn, Dirty, Hold, Phase};
-use crate::shard::fanout::{PUSHES_PER_TURN, framed};
+use crate::shard::fanout::framed;
+use crate::shard::limits::Pace;
 use crate::shard::port::{Close, Written};
 
-/// Connections flushed in one turn that owe it to a large fan-out: 128 writes are about half a millisecond, and
-/// nobody else waits longer than that for a big room.
-const BULK_FLUSHES_PER_TURN: u32 = 128;
-/// Connections flushed in one turn at all.
-const FLUSHES_PER_TURN: u32 = 1024;
 /// Frames laid out for one write.
 pub const SLICES_MAX: usize = 64;
 
@@ -46,10 +42,10 @@ impl Turn {
         Turn { stalled: (0..shards).map(|_| Vec::new()).collect(), ..Turn::default() }
     }
 
-    pub(crate) fn begin(&mut self) {
-        self.pushes_left = PUSHES_PER_TURN;
-        self.flushes_left = FLUSHES_PER_TURN;
-        self.bulk_left = BULK_FLUSHES_PER_TURN;
+    pub(crate) fn begin(&mut self, pace: &Pace) {
+        self.pushes_left = pace.pushes_per_turn;
+        self.flushes_left = pace.flushes_per_turn;
+        self.bulk_left = pace.bulk_flushes_per_turn;
     }
 
     /// Puts a connection on a flush list, unless it is on an earlier one.
@@ -70,6 +66,12 @@ impl Turn {
     /// Whether anything is left that the next turn can do without news from outside.
     pub(crate) fn unfinished(&self) -> bool {
         !(self.soon.is_empty() && self.bulk.is_empty() && self.resumed.is_empty() && self.doomed.is_empty())
+    }
+
+    /// Whether no list holds anything.
+    pub(crate) fn is_idle(&self) -> bool {
+        let Turn { closing, stalled, overrun, .. } = self;
+        !self.unfinished() && closing.is_empty() && stalled.iter().all(Vec::is_empty) && overrun.is_empty()
     }
 
     pub(crate) fn stall(&mut self, owner: ShardId, key: Key) {
@@ -204,7 +206,7 @@ impl Shard {
     /// Lets the input of stalled connections go on whose owner has caught up.
     pub(crate) fn release_stalled(&mut self) {
         for owner in 0..self.turn.stalled.len() {
-            if self.turn.stalled[owner].is_empty() || self.lanes.requests[owner].len() > REQUESTS_LOW {
+            if self.turn.stalled[owner].is_empty() || self.lanes.requests[owner].len() > self.limits.pace.requests_low {
                 continue;
             }
             for key in std::mem::take(&mut self.turn.stalled[owner]) {
@@ -236,8 +238,3 @@ impl Shard {
         Some(key)
     }
 }
-
-/// Unsent requests at which stalled publishers go on.
-pub(crate) const REQUESTS_LOW: usize = 256;
-/// Unsent requests at which the publisher of the next one is not read from.
-pub(crate) const REQUESTS_HIGH: usize = 1024;

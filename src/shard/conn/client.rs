@@ -17,7 +17,6 @@ use crate::shard::conn::{Conn, Dirty, Hold, Phase};
 use crate::shard::fanout::framed;
 use crate::shard::members::{self, VACANT};
 use crate::shard::placement;
-use crate::shard::turn::REQUESTS_HIGH;
 use crate::wire::ws::close::CloseCode;
 use crate::wire::ws::frame::Opcode;
 
@@ -297,7 +296,7 @@ impl Shard {
         let origin = Origin { shard: self.id, conn: key };
         let lane = &mut self.lanes.requests[owner.index()];
         lane.push_back(Request { topic, origin, tag, ask });
-        if lane.len() > REQUESTS_HIGH {
+        if lane.len() > self.limits.pace.requests_high {
             let Some(conn) = self.conns.get_mut(key) else { return };
             if !conn.hold.has(Hold::LANE) {
                 conn.hold.set(Hold::LANE);
@@ -437,7 +436,7 @@ impl Shard {
     pub(crate) fn on_drained(&mut self, key: Key) {
         let now = self.now.mono;
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let low = conn.outbox.own_bytes() <= OWN_BYTES_LOW;
+        let low = conn.outbox.own_bytes() <= self.limits.pace.own_bytes_low;
         if let Some(socket) = conn.socket() {
             socket.last_seen = now; // it can't be heard while it is held, but it reads: it lives
             socket.ping_unanswered = None;
@@ -447,6 +446,3 @@ impl Shard {
         }
     }
 }
-
-/// Own frames waiting at which a held connection goes on.
-const OWN_BYTES_LOW: usize = 16 << 10;

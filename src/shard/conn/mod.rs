@@ -31,9 +31,6 @@ use socket::Socket;
 
 use crate::wire::http::head::HeadReader;
 
-/// Own frames waiting, in bytes, at which the input of a connection that does not read is held.
-const OWN_BYTES_HIGH: usize = 64 << 10;
-
 /// Everything a shard keeps for one connection.
 pub(crate) struct Conn {
     pub(crate) phase: Phase,
@@ -125,7 +122,7 @@ impl Conn {
 
     /// Holds the input of a peer that asks without reading the answers.
     pub(crate) fn brake(&mut self, limits: &Limits) {
-        let high = if self.outbox.blocked { OWN_BYTES_HIGH } else { limits.queue_bytes_max };
+        let high = if self.outbox.blocked { limits.pace.own_bytes_high } else { limits.queue_bytes_max };
         if self.outbox.own_bytes() > high {
             self.hold.set(Hold::OUTBOX);
         }
