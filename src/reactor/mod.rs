@@ -306,7 +306,8 @@ impl<T> Reactor<T> {
         while let Some((key, close)) = self.parts.shard.poll_close() {
             match close {
                 // Closing the descriptor takes it out of the poll as well.
-                Close::Drop => self.sockets[key.slot as usize] = None,
+                // One that could not be watched has no place here.
+                Close::Drop => drop(self.sockets.get_mut(key.slot as usize).map(Option::take)),
                 Close::Shutdown => {
                     if let Some(socket) = find(&mut self.sockets, key) {
                         socket.shutdown();

@@ -31,6 +31,9 @@ pub(crate) enum Job {
         /// The answer.
         reply: Reply,
     },
+    /// An answer that is being given. It keeps its place until that is done: a topic with jobs is neither forgotten
+    /// nor are its gaps closed, and the answer may be that the asker, its last member, has left.
+    Answering,
 }
 
 /// A fan-out and how far it has come.
@@ -107,21 +110,18 @@ impl Shard {
                     if !self.run_front(index) {
                         return false;
                     }
-                    self.members.topic_mut(index).jobs.pop_front();
-                    self.jobs_waiting -= 1;
                 }
                 Job::Answer { .. } => {
-                    // The list may change now: no cursor walks it.
-                    let Some(Job::Answer { origin, tag, reply }) =
-                        self.members.topic_mut(index).jobs.pop_front()
-                    else {
-                        return false;
-                    };
-                    self.jobs_waiting -= 1;
+                    let answer = std::mem::replace(job, Job::Answering);
                     let topic = self.members.topic(index).topic.clone();
-                    self.on_reply(&topic, origin, tag, reply);
+                    if let Job::Answer { origin, tag, reply } = answer {
+                        self.on_reply(&topic, origin, tag, reply);
+                    }
                 }
+                Job::Answering => {}
             }
+            self.members.topic_mut(index).jobs.pop_front();
+            self.jobs_waiting -= 1;
             self.begin_next(index);
         }
         self.close_gaps(index);

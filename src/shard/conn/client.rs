@@ -158,6 +158,9 @@ impl Shard {
             );
         });
         for room in rooms {
+            if self.known_room(key, &room).is_some() {
+                continue; // named twice
+            }
             let join = Command::Join { room: (&*room).into(), since: None, history: None };
             self.on_command(key, None, join);
         }
@@ -209,9 +212,11 @@ impl Shard {
             }
             Command::Typing { room, is_typing } => self.ask_room(key, tag, &room, Ask::Typing { is_typing }),
             Command::History { room, limit, before } => {
-                self.ask_room(key, tag, &room, Ask::History { limit, before })
+                self.ask_room(key, tag, &room, Ask::History { limit, before }).map(|()| self.await_answer(key))
             }
-            Command::Users { room } => self.ask_room(key, tag, &room, Ask::Users),
+            Command::Users { room } => {
+                self.ask_room(key, tag, &room, Ask::Users).map(|()| self.await_answer(key))
+            }
             Command::Broadcast { payload } => {
                 if let Some(user) = self.user_of(key) {
                     let ask =
@@ -253,12 +258,24 @@ impl Shard {
         let max = self.limits.rooms_per_connection_max;
         let Some(conn) = self.conns.get_mut(key) else { return Ok(()) };
         let inbox = usize::from(conn.client().is_some_and(|client| client.in_inbox));
-        if self.members.membership(conn, &topic).is_none() && conn.memberships.len() - inbox >= max as usize {
+        let again = self.members.membership(conn, &topic).is_some();
+        if !again && conn.memberships.len() - inbox >= max as usize {
             return Err(Refusal::TooManyRooms { max });
         }
+        let long = again || since.is_some() || history > 0;
         self.remember(key, &topic);
         self.ask(key, topic, tag, Ask::Join { user, since, history });
+        if long {
+            self.await_answer(key);
+        }
         Ok(())
+    }
+
+    /// Handles no more input of a connection until the owner has answered it.
+    fn await_answer(&mut self, key: Key) {
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.hold.set(Hold::ANSWER);
+        }
     }
 
     /// Notes that the connection asked to join: from now on what it says about the topic goes to the owner, who
@@ -277,17 +294,20 @@ impl Shard {
 
     /// Asks the owner of a room that the connection is in, or asked to be in.
     fn ask_room(&mut self, key: Key, tag: Tag, room: &str, ask: Ask) -> Result<(), Refusal> {
-        let hash = Topic::hash_of(TopicKind::Room, room, self.keys);
-        let Some(conn) = self.conns.get(key) else { return Ok(()) };
-        let known = conn.memberships.iter().find(|membership| {
-            membership.hash_high == members::high(hash)
-                && self.members.topic(membership.topic).topic.name() == room
-                && self.members.topic(membership.topic).topic.kind() == TopicKind::Room
-        });
-        let Some(membership) = known else { return Err(Refusal::NotInRoom) };
-        let topic = self.members.topic(membership.topic).topic.clone();
+        let topic = self.known_room(key, room).ok_or(Refusal::NotInRoom)?.clone();
         self.ask(key, topic, tag, ask);
         Ok(())
+    }
+
+    /// The room of this name, if the connection is in it or asked to be.
+    fn known_room(&self, key: Key, room: &str) -> Option<&Topic> {
+        let hash = Topic::hash_of(TopicKind::Room, room, self.keys);
+        let memberships = &self.conns.get(key)?.memberships;
+        let mut known = memberships.iter().filter(|membership| membership.hash_high == members::high(hash));
+        known.find_map(|membership| {
+            let topic = &self.members.topic(membership.topic).topic;
+            (topic.name() == room && topic.kind() == TopicKind::Room).then_some(topic)
+        })
     }
 
     /// Sends a request on its way; if the owner is behind, the connection is not read from until it caught up.
@@ -324,6 +344,12 @@ impl Shard {
     /// The owner's answer to what the connection asked.
     pub(crate) fn on_reply(&mut self, topic: &Topic, origin: Origin, tag: Tag, reply: Reply) {
         let key = origin.conn;
+        if matches!(
+            reply,
+            Reply::Joined(_) | Reply::History { .. } | Reply::Users { .. } | Reply::Refused(_)
+        ) {
+            self.release(key, Hold::ANSWER);
+        }
         if self.conns.get_mut(key).and_then(Conn::client).is_none() {
             return; // it left meanwhile, and the owner was told
         }
@@ -411,10 +437,14 @@ impl Shard {
         }
     }
 
-    /// Queues one text frame for `key`.
+    /// Queues one text frame for `key`; after a close frame nothing is said (RFC 6455 §5.5.1), as an answer that was
+    /// under way would be.
     pub(crate) fn send(&mut self, key: Key, write: impl FnOnce(&mut Vec<u8>)) {
         let Shard { conns, spares, scratch, turn, limits, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return };
+        if conn.client().is_none() {
+            return;
+        }
         let frame = framed(scratch, write);
         conn.outbox.push_own(spares, |out| out.extend_from_slice(frame));
         turn.mark(conn, key.slot, Dirty::Soon);

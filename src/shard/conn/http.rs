@@ -151,12 +151,14 @@ impl Shard {
     fn answer(&mut self, key: Key, answer: &Answer<'_>) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.outbox.push_own(&mut self.spares, |out| answer.write(out));
+        conn.brake(&self.limits);
         self.after_answer(key, answer.after);
     }
 
     pub(crate) fn answer_problem(&mut self, key: Key, problem: Problem, head_only: bool, after: After) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.outbox.push_own(&mut self.spares, |out| problem.write(out, head_only, after));
+        conn.brake(&self.limits);
         self.after_answer(key, after);
     }
 

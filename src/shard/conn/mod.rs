@@ -77,6 +77,9 @@ impl Hold {
     pub(crate) const OUTBOX: Hold = Hold(2);
     /// Whether the user may have one more connection is being asked.
     pub(crate) const ADMISSION: Hold = Hold(4);
+    /// It asked for what can be long (a history, a list) and is answered before it asks again: questions are short,
+    /// so a read could bring thousands before the first answer counts against it.
+    pub(crate) const ANSWER: Hold = Hold(8);
 
     pub(crate) fn none(self) -> bool {
         self.0 == 0

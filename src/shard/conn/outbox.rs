@@ -149,8 +149,11 @@ impl Outbox {
     }
 
     /// Appends a frame of the connection's own: `write` appends it to the buffer.
+    ///
+    /// But not to one that is partly written: a queue that never runs empty would keep all that it ever wrote.
     pub(crate) fn push_own(&mut self, spares: &mut Spares, write: impl FnOnce(&mut Vec<u8>)) {
-        if !matches!(self.items.back(), Some(Item::Own { .. })) {
+        let begun = self.items.len() == 1 && self.head_written > 0;
+        if begun || !matches!(self.items.back(), Some(Item::Own { .. })) {
             self.items.push_back(Item::Own { frames: spares.take(), messages: 0 });
         }
         let Some(Item::Own { frames, messages }) = self.items.back_mut() else { return };

@@ -161,6 +161,9 @@ impl Shard {
     /// Gives up a client that does not read: forgets what waits for it, says why, and ends.
     pub(crate) fn give_up(&mut self, key: Key, code: CloseCode, reason: &str) {
         let Some(conn) = self.conns.get_mut(key) else { return };
+        if conn.socket().is_none_or(|socket| socket.close_sent.is_some()) {
+            return; // it was told, and that must not be forgotten again
+        }
         conn.outbox.abandon(&mut self.spares);
         self.close(key, code, reason);
     }
