@@ -1,0 +1,165 @@
+//! Large rooms and floods: nobody loses anything, and those who come and go meanwhile are not mixed up.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::support::raw::{Raw, TEXT, frame};
+use crate::support::{Client, Server, offset};
+
+/// Sends `count` chat messages at once, each of about `bytes` bytes.
+fn flood(raw: &mut Raw, room: &str, count: usize, bytes: usize) {
+    let mut all = Vec::new();
+    for number in 0..count {
+        let message = format!("{number}{}", ".".repeat(bytes));
+        let object = json!({"type": "chat_message", "room": room, "message": message});
+        all.extend_from_slice(&frame(TEXT, object.to_string().as_bytes()));
+    }
+    raw.bytes(&all);
+}
+
+/// Reads chat messages until the one with offset `last`; they have to follow on each other.
+fn read_up_to(client: &mut Client, first: u64, last: u64) {
+    for expected in first..=last {
+        assert_eq!(offset(&client.find("chat_message")), expected);
+    }
+}
+
+/// Joins and leaves again and again; between the two nothing is missing, and after it nothing comes.
+fn come_and_go(client: &mut Client, room: &str, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let mut last = offset(&client.join(room));
+        client.send(&json!({"type": "leave_room", "room": room, "id": "leave"}));
+        loop {
+            let object = client.object();
+            match object["type"].as_str() {
+                Some("chat_message") => {
+                    assert_eq!(offset(&object), last + 1);
+                    last += 1;
+                }
+                Some("room_left") => break,
+                _ => {}
+            }
+        }
+        let after = client.settle();
+        assert!(after.iter().all(|object| object["type"] != "chat_message"), "{after:?}");
+    }
+}
+
+/// Uses rooms of its own for as long as it takes to say one thing: they come and go behind the others' fan-outs.
+fn use_and_forget(client: &mut Client, name: &str, stop: &AtomicBool) {
+    for number in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let room = format!("{name} {}", number % 7);
+        client.send(&json!({"type": "join_room", "room": room}));
+        client.send(&json!({"type": "chat_message", "room": room, "message": number}));
+        client.leave(&room);
+        let answers = client.settle();
+        let kinds: Vec<_> = answers.iter().map(|object| object["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["room_joined", "chat_message"]);
+    }
+}
+
+/// Comes, joins and is gone, in every way there is.
+fn visit(server: &Server, room: &str, stop: &AtomicBool) {
+    for number in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut raw = Raw::open(server, &format!("/ws?room={room}"));
+        match number % 4 {
+            0 => raw.reset(),
+            1 => raw.frame(8, &[]),
+            2 => drop(raw.next()),
+            _ => {
+                raw.send(&json!({"type": "leave_room", "room": room}));
+                raw.next();
+                raw.next();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_large_room_stays_whole_while_members_come_and_go() {
+    const STAYERS: usize = 320;
+    const MESSAGES: u64 = 300;
+    let server = Server::start(&["--send-queue-messages", "100000", "--send-queue-bytes", "64MiB"]);
+    let mut stayers = server.users(STAYERS);
+    for stayer in &mut stayers {
+        stayer.join("large");
+    }
+    let mut publisher = Raw::user(&server, "publisher");
+    publisher.join("large");
+    let mut movers: Vec<Client> = (0..4).map(|_| server.user("mover")).collect();
+    let mut tourists: Vec<Client> = (0..2).map(|_| server.client("/ws")).collect();
+    let stop = AtomicBool::new(false);
+    let stop = &stop;
+    thread::scope(|scope| {
+        let mut restless = Vec::new();
+        for mover in &mut movers {
+            restless.push(scope.spawn(move || come_and_go(mover, "large", stop)));
+        }
+        for (number, tourist) in tourists.iter_mut().enumerate() {
+            restless.push(scope.spawn(move || use_and_forget(tourist, &format!("tour {number}"), stop)));
+        }
+        restless.push(scope.spawn(|| visit(&server, "large", stop)));
+        flood(&mut publisher, "large", MESSAGES as usize, 20);
+        let readers: Vec<_> = stayers
+            .chunks_mut(STAYERS / 4)
+            .map(|chunk| {
+                scope.spawn(|| chunk.iter_mut().for_each(|stayer| read_up_to(stayer, 1, MESSAGES)))
+            })
+            .collect();
+        let ends: Vec<_> = readers.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        stop.store(true, Ordering::Relaxed);
+        ends.into_iter().chain(restless.into_iter().map(thread::ScopedJoinHandle::join)).for_each(|end| end.unwrap());
+    });
+    let stats = stayers[0].ask(json!({"type": "get_stats"}));
+    assert_eq!(stats["type"], "server_stats");
+    for stayer in &mut stayers {
+        assert!(stayer.settle().iter().all(|object| object["type"] != "chat_message"), "once each");
+    }
+}
+
+#[test]
+fn a_flood_reaches_its_own_publisher_and_leaves_room_for_others() {
+    const FLOOD: usize = 20_000;
+    let server = Server::start(&["--send-queue-messages", "100000", "--send-queue-bytes", "64MiB"]);
+    let mut publisher = server.user("publisher");
+    publisher.join("flood");
+    let mut others = server.users(8);
+    for (number, other) in others.iter_mut().enumerate() {
+        other.join(&format!("room {}", number / 2));
+    }
+    let writer = publisher.stream().try_clone().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut all = Vec::new();
+            for number in 0..FLOOD {
+                let object = json!({"type": "chat_message", "room": "flood", "message": number, "id": number});
+                all.extend_from_slice(&frame(TEXT, object.to_string().as_bytes()));
+            }
+            std::io::Write::write_all(&mut &writer, &all).unwrap();
+        });
+        let reader = scope.spawn(|| {
+            for number in 0..FLOOD {
+                let echo = publisher.expect("chat_message");
+                assert_eq!((echo["id"].clone(), echo["message"].clone()), (json!(number), json!(number)));
+                assert_eq!(offset(&echo), number as u64 + 1);
+            }
+        });
+        while !reader.is_finished() {
+            for (number, other) in others.iter_mut().enumerate() {
+                let said = other.ask(json!({"type": "chat_message", "room": format!("room {}", number / 2), "message": 1}));
+                assert_eq!(said["type"], "chat_message");
+            }
+        }
+    });
+    let number = |object: &Value| object["type"] == "chat_message";
+    let counts: Vec<usize> = others.iter_mut().map(|other| other.settle().iter().filter(|o| number(o)).count()).collect();
+    assert!(counts.windows(2).all(|pair| pair[0] == pair[1]), "each heard its neighbour as often: {counts:?}");
+}
