@@ -8,7 +8,7 @@
 //! # Why no wake-up is lost
 //!
 //! A shard sleeps in `mio::Poll`; only a ring of its `mio::Waker` ends that sleep, and a ring is a system
-//! call. [`Wake::awake`] saves most of them: whoever finds it set need not ring.
+//! call. `Wake::awake` saves most of them: whoever finds it set need not ring.
 //!
 //! ```text
 //! sender (Wake::notify, after its push)        receiver (Wake::prepare_sleep)
@@ -233,7 +233,7 @@ impl<T> Mailbox<T> {
         Some(value)
     }
 
-    /// The next value of any sender: in each sender's order, at most [`RUN_MAX`] from one before the others
+    /// The next value of any sender: in each sender's order, at most `RUN_MAX` from one before the others
     /// get their turn. The caller bounds how often it asks in one turn.
     pub fn receive_any(&mut self) -> Option<(ShardId, T)> {
         // One step more than there are lanes: the first may be left because its run is over, and come again.

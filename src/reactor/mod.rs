@@ -20,8 +20,9 @@ use crate::base::clock::{Mono, Now, Wall};
 use crate::base::id::{Key, ShardId};
 use crate::mailbox::{Mailbox, Wake};
 use crate::reactor::socket::{Got, Socket};
+use crate::shard::flush::SLICES_MAX;
 use crate::shard::port::{Close, ToEdge, ToOwner};
-use crate::shard::{SLICES_MAX, Shard};
+use crate::shard::state::Shard;
 
 /// The one read buffer of a shard, and so what one connection may bring in one turn.
 const READ_BYTES: usize = 256 << 10;

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use crate::shard::Shard;
 use crate::shard::conn::Phase;
 use crate::shard::members::VACANT;
+use crate::shard::state::Shard;
 
 impl Shard {
     /// Checks everything that must hold between two calls.

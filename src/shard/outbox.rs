@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 
+use crate::base::id::index32;
 use crate::base::shared::Shared;
 use crate::dialect::native::encode::Dropped;
 use crate::hub::name::Topic;
@@ -310,7 +311,7 @@ impl Outbox {
                 self.own_bytes -= left.min(count);
             }
             if count < left {
-                self.head_written += u32::try_from(count).expect("a frame is shorter than 4 GiB");
+                self.head_written += index32(count);
                 return;
             }
             count -= left;
