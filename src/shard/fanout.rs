@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::base::id::Origin;
+use crate::base::id::{Origin, index32};
 use crate::base::shared::Shared;
 use crate::dialect::native::encode;
 use crate::hub::command::Tag;
@@ -14,7 +14,7 @@ use crate::hub::name::{Topic, TopicKind};
 use crate::shard::Shard;
 use crate::shard::conn::Dirty;
 use crate::shard::conn::outbox::{Delivery, Pushed};
-use crate::shard::members::{VACANT, index};
+use crate::shard::members::VACANT;
 use crate::wire::ws::frame::{self, Opcode, SERVER_HEADER_BYTES_MAX};
 
 /// What waits for its turn in a topic.
@@ -186,7 +186,7 @@ impl Shard {
                 return false;
             }
             self.turn.pushes_left -= 1;
-            let slot = index(fanout.cursor);
+            let slot = index32(fanout.cursor);
             fanout.cursor += 1;
             let Some(conn) = self.conns.by_slot_mut(slot) else { continue };
             if fanout.sender == Some(slot) || !conn.hears_broadcasts() {

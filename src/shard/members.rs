@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use slab::Slab;
 
 use crate::base::hash::{Keys, Map};
+use crate::base::id::index32;
 use crate::hub::name::Topic;
 use crate::shard::conn::Conn;
 use crate::shard::fanout::Job;
@@ -57,11 +58,6 @@ pub(crate) fn high(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
 
-/// Slab indices are slots: at most 2^32 − 1 of anything.
-pub(crate) fn index(i: usize) -> u32 {
-    u32::try_from(i).expect("tables hold fewer than 2^32 entries")
-}
-
 impl Members {
     pub(crate) fn new(keys: Keys) -> Members {
         Members { by_topic: Map::with_hasher(keys), topics: Slab::new() }
@@ -91,7 +87,7 @@ impl Members {
         let index = match self.by_topic.get(topic) {
             Some(&known) => known,
             None => {
-                let fresh = index(self.topics.insert(LocalTopic {
+                let fresh = index32(self.topics.insert(LocalTopic {
                     topic: topic.clone(),
                     list: Vec::new(),
                     vacant: 0,
@@ -110,7 +106,7 @@ impl Members {
     pub(crate) fn place(&mut self, topic: u32, slot: u32) -> u32 {
         let list = &mut self.topics[topic as usize].list;
         list.push(slot);
-        index(list.len() - 1)
+        index32(list.len() - 1)
     }
 
     /// Takes the entry at `position` out of the list. Returns the slot of the member that moved there, which
@@ -161,7 +157,7 @@ impl Members {
             }
             if position != kept {
                 entry.list[kept] = slot;
-                moved(slot, index(kept));
+                moved(slot, index32(kept));
             }
             kept += 1;
         }
@@ -176,6 +172,6 @@ impl Members {
 
     /// All topics with their indices.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &LocalTopic)> {
-        self.topics.iter().map(|(i, topic)| (index(i), topic))
+        self.topics.iter().map(|(i, topic)| (index32(i), topic))
     }
 }
