@@ -358,10 +358,11 @@ impl Shard {
     fn on_ping_due(&mut self, key: Key) {
         let now = self.now.mono;
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let held = conn.hold.has(conn::Hold::LANE);
+        let deaf = conn.hold.is_ours();
         let Some(socket) = conn.socket() else { return };
-        if held {
+        if deaf {
             socket.last_seen = now; // we do not listen: its silence says nothing
+            socket.ping_unanswered = None;
             return;
         }
         socket.ping_unanswered = Some(now);

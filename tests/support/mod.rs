@@ -298,6 +298,13 @@ impl Client {
         self.unread.drain(..).collect()
     }
 
+    /// Everything that came up to an answer of the room's owner: all that was sent to the room before is in it.
+    #[track_caller]
+    pub(crate) fn catch_up(&mut self, room: &str) -> Vec<Value> {
+        self.ask(json!({"type": "get_users", "room": room}));
+        self.unread.drain(..).collect()
+    }
+
     /// Reads until the server closes, answers, reads to the end, and returns the code.
     #[track_caller]
     pub(crate) fn closed(&mut self) -> u16 {
