@@ -130,6 +130,7 @@ impl Shard {
             if fanout.sender == Some(slot) {
                 let Some(copy) = &fanout.copy else { continue };
                 conn.outbox.push_own(&mut self.spares, |out| out.extend_from_slice(copy));
+                conn.brake(&self.limits);
             } else if conn.outbox.push(&fanout.delivery, &self.limits) == Pushed::Overrun {
                 self.turn.overrun.push(slot);
                 continue;

@@ -49,19 +49,25 @@ pub(crate) struct Gap {
 }
 
 impl Gap {
-    fn take(&mut self, delivery: &Delivery) {
-        if delivery.offset == 0 {
-            self.lost.events += 1;
-            return;
-        }
+    /// Adds a delivery that follows on what was lost. False if it does not: what lies between was not lost, as it is
+    /// the connection's own and so came as its own frame, or not at all where it wanted no echo.
+    fn take(&mut self, delivery: &Delivery) -> bool {
         let from = match self.lost.offsets {
+            _ if delivery.offset == 0 => {
+                self.lost.events += 1;
+                return true;
+            }
             Some((from, to)) => {
                 debug_assert!(to < delivery.offset, "a topic's offsets only grow");
+                if to + 1 < delivery.offset {
+                    return false;
+                }
                 from
             }
             None => delivery.offset,
         };
         self.lost.offsets = Some((from, delivery.offset));
+        true
     }
 }
 
@@ -214,12 +220,10 @@ impl Outbox {
         let Some(Item::Shared(delivery)) = self.items.remove(at) else { return false };
         self.bytes -= delivery.frame.len();
         self.messages -= 1;
-        // What stands before the first delivery are own frames and gaps: the gap to extend is among them.
-        let known = self.items.range_mut(first..at).find_map(|item| item.gap_of(&delivery.topic));
-        match known {
-            _ if !delivery.announced => {}
-            Some(gap) => gap.take(&delivery),
-            None => self.insert_gap(at, &delivery),
+        // What stands before the first delivery are own frames and gaps: the gap to extend is the last of its topic.
+        let known = self.items.range_mut(first..at).rev().find_map(|item| item.gap_of(&delivery.topic));
+        if delivery.announced && !known.is_some_and(|gap| gap.take(&delivery)) {
+            self.insert_gap(at, &delivery);
         }
         true
     }
@@ -227,8 +231,8 @@ impl Outbox {
     /// Leaves a gap at the end instead of the delivery.
     fn drop_newest(&mut self, delivery: &Delivery, limits: &Limits) -> Pushed {
         let trailing = self.items.iter_mut().rev().take_while(|item| matches!(item, Item::Gap(_)));
-        if let Some(gap) = trailing.filter_map(|item| item.gap_of(&delivery.topic)).next() {
-            gap.take(delivery);
+        let known = trailing.filter_map(|item| item.gap_of(&delivery.topic)).next();
+        if known.is_some_and(|gap| gap.take(delivery)) {
             return Pushed::Queued;
         }
         // Gaps may double the queue in messages; a client still further behind is let go.

@@ -132,7 +132,7 @@ fn the_longest_message_goes_through_and_one_byte_more_does_not() {
         }
     }
     let fragmented = |total: usize| {
-        let mut raw = Raw::open(&server, "/echo");
+        let raw = Raw::open(&server, "/echo");
         let mut bytes = Vec::new();
         for (number, piece) in vec![b'x'; total].chunks(100_000).enumerate() {
             let opcode = if number == 0 { TEXT } else { 0 };

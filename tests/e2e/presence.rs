@@ -30,12 +30,12 @@ fn a_user_comes_with_the_first_and_goes_with_the_last_connection() {
         watcher.ask(json!({"type": "get_users", "room": "r"}))["members_count"].clone()
     };
     eventually("three are gone", || count(&mut watcher) == 4);
-    assert_eq!(watcher.settle(), Vec::<Value>::new());
+    assert_eq!(watcher.catch_up("r"), Vec::<Value>::new());
     connections.drain(..2).for_each(|connection| connection.close());
     connections.remove(0).leave("r");
     let left = watcher.expect("user_left");
     assert_eq!((left["user_id"].as_str(), left["members_count"].as_u64()), (Some("ann"), Some(1)));
-    assert_eq!(watcher.settle(), Vec::<Value>::new());
+    assert_eq!(watcher.catch_up("r"), Vec::<Value>::new());
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn typing_is_for_the_others_and_not_kept() {
         user.join("r");
     }
     for user in &mut users {
-        user.settle();
+        user.catch_up("r");
     }
     users[0].send(&json!({"type": "typing_indicator", "room": "r", "is_typing": true}));
     users[0].send(&json!({"type": "typing_indicator", "room": "r", "is_typing": false}));

@@ -52,7 +52,7 @@ fn a_message_without_echo_is_acknowledged_and_seen_by_the_others() {
         assert_eq!((heard["offset"].clone(), heard["message"].clone()), (json!(offset), json!(message)));
         assert_eq!(heard.get("id"), None, "an id is its sender's only");
     }
-    assert_eq!(ann.settle().len(), 1, "that bob has come, but no copy of what was said without echo");
+    assert_eq!(ann.catch_up("r").len(), 1, "that bob has come, but no copy of what was said without echo");
 }
 
 fn history(client: &mut Client, mut ask: Value) -> Vec<u64> {
@@ -71,7 +71,7 @@ fn history_is_the_newest_or_what_was_before() {
     for number in 1..=150 {
         ann.say("r", json!({"n": number, "text": "ä\u{1f600}\n"}));
     }
-    assert_eq!(ann.settle().len(), 150);
+    assert_eq!(ann.catch_up("r").len(), 150);
     assert_eq!(history(&mut ann, json!({})), (131..=150).collect::<Vec<_>>());
     assert_eq!(history(&mut ann, json!({"limit": 3})), [148, 149, 150]);
     assert_eq!(history(&mut ann, json!({"limit": 3, "before": 100})), [97, 98, 99]);

@@ -83,6 +83,11 @@ impl Hold {
         self.0 == 0
     }
 
+    /// Whether there is a reason that is not of the peer's making.
+    pub(crate) fn is_ours(self) -> bool {
+        self.0 & !Hold::OUTBOX.0 != 0
+    }
+
     pub(crate) fn has(self, reason: Hold) -> bool {
         self.0 & reason.0 != 0
     }

@@ -3,7 +3,7 @@
 use crate::base::id::Key;
 use crate::dialect::native::encode;
 use crate::shard::conn::socket::Deadline;
-use crate::shard::conn::{Conn, Hold, Phase};
+use crate::shard::conn::{Conn, Phase};
 use crate::shard::state::{Shard, Timer, tick_at};
 use crate::wire::http::answer::{After, Problem, Status};
 use crate::wire::ws::close::CloseCode;
@@ -60,10 +60,11 @@ impl Shard {
     fn on_ping_due(&mut self, key: Key) {
         let now = self.now.mono;
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let held = conn.hold.has(Hold::LANE);
+        let deaf = conn.hold.is_ours();
         let Some(socket) = conn.socket() else { return };
-        if held {
+        if deaf {
             socket.last_seen = now; // we do not listen: its silence says nothing
+            socket.ping_unanswered = None;
             return;
         }
         socket.ping_unanswered = Some(now);
