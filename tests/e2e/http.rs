@@ -46,8 +46,13 @@ fn a_connection_is_kept_and_requests_may_come_in_a_row() {
     assert!(answers[2].1.contains("<html"));
     // An upgrade may be the last of them.
     stream.write_all(HEALTH).unwrap();
-    stream.write_all(b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").unwrap();
+    stream
+        .write_all(
+            b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .unwrap();
     assert_eq!(self::answers(&mut stream, 1)[0].0, "HTTP/1.1 200 OK");
     let mut upgraded = [0; 12];
     stream.read_exact(&mut upgraded).unwrap();
