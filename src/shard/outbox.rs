@@ -19,10 +19,9 @@ use crate::dialect::native::encode::Dropped;
 use crate::hub::name::Topic;
 use crate::shard::limits::{Limits, SlowConsumer};
 
-/// Buffers that a shard keeps for the next own frames instead of freeing them.
-const SPARES_MAX: usize = 256;
-/// A spare buffer larger than this is freed: memory must not stay with the shard after a burst.
-const SPARE_BYTES_MAX: usize = 16 << 10;
+/// Bytes of buffers that a shard keeps for the next own frames instead of freeing them: enough for one turn's replies,
+/// and little enough that a burst's memory goes back.
+const SPARE_BYTES_MAX: usize = 4 << 20;
 /// An emptied queue that had room for more items than this gives its memory back.
 const KEPT_ITEMS_MAX: usize = 4;
 
@@ -114,17 +113,24 @@ pub(crate) enum Pushed {
 
 /// Buffers for own frames, kept by the shard.
 #[derive(Debug, Default)]
-pub(crate) struct Spares(Vec<Vec<u8>>);
+pub(crate) struct Spares {
+    buffers: Vec<Vec<u8>>,
+    /// Invariant: the sum of their capacities.
+    bytes: usize,
+}
 
 impl Spares {
     fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_default()
+        let buffer = self.buffers.pop().unwrap_or_default();
+        self.bytes -= buffer.capacity();
+        buffer
     }
 
     fn give(&mut self, mut buffer: Vec<u8>) {
-        if self.0.len() < SPARES_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+        if self.bytes + buffer.capacity() <= SPARE_BYTES_MAX {
+            self.bytes += buffer.capacity();
             buffer.clear();
-            self.0.push(buffer);
+            self.buffers.push(buffer);
         }
     }
 }
