@@ -51,7 +51,7 @@ impl Shard {
                     assert_eq!(local.list[membership.position as usize], key.slot, "{:?}", local.topic);
                 }
             }
-            if matches!(conn.phase, Phase::Closing { .. }) {
+            if matches!(conn.phase, Phase::Closing { .. } | Phase::Over) {
                 assert!(conn.memberships.is_empty(), "a closing connection is in no topic");
             }
         }

@@ -107,11 +107,12 @@ impl Shard {
 
     /// The connection is over: it leaves its topics now and is freed when the driver asks.
     pub(crate) fn doom(&mut self, key: Key) {
-        if !self.conns.contains(key) {
-            return;
-        }
         self.end(key);
-        self.turn.doomed.push(key);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if !matches!(conn.phase, Phase::Over) {
+            conn.phase = Phase::Over;
+            self.turn.doomed.push(key);
+        }
     }
 
     /// The next socket to shut or to free.
@@ -132,7 +133,7 @@ impl Shard {
                 continue;
             }
             if *ended {
-                self.turn.doomed.push(key);
+                self.doom(key);
                 return self.poll_close();
             }
             *shut = true;

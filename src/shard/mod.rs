@@ -221,7 +221,7 @@ impl Shard {
             match conn.phase {
                 Phase::Head { .. } if conn.outbox.is_empty() => self.doom(key),
                 Phase::Head { .. } => self.end(key),
-                Phase::Closing { .. } => {}
+                Phase::Closing { .. } | Phase::Over => {}
                 Phase::Socket(_) => {
                     if conn.hears_broadcasts() {
                         self.send(key, |out| encode::server_shutdown(out, delay));

@@ -4,7 +4,7 @@
 //!             request answered, kept alive
 //!                  ┌──────┐
 //!                  ▼      │
-//! accepted ─► Head ───────┴─► Closing ─► (gone)
+//! accepted ─► Head ───────┴─► Closing ─► Over
 //!              │                 ▲
 //!              └─► Socket ───────┘
 //!                  upgraded      both close frames, a violation, a deadline
@@ -62,6 +62,8 @@ pub(crate) enum Phase {
         /// The peer itself ended: no need to linger.
         ended: bool,
     },
+    /// Gone but for being freed at the end of the turn: nothing is due any more.
+    Over,
 }
 
 /// Reasons not to handle a connection's input; all must be gone before it goes on.
@@ -166,6 +168,7 @@ impl Conn {
         match &self.phase {
             Phase::Head { until, .. } => Some((*until, Deadline::Head)),
             Phase::Closing { until, .. } => Some((*until, Deadline::Linger)),
+            Phase::Over => None,
             Phase::Socket(socket) => socket.next_deadline(limits),
         }
     }

@@ -69,6 +69,14 @@ impl Socket {
         }
     }
 
+    /// The peer lives. True if that ends the wait for a pong: the next deadline may be earlier then than the one the
+    /// wheel knows of, where pongs have more time than pings have between them.
+    pub(crate) fn hear(&mut self, now: Mono) -> bool {
+        self.last_seen = now;
+        self.pongs_missed = 0;
+        self.ping_unanswered.take().is_some()
+    }
+
     /// The earliest deadline and what it is; none for a socket that may stay silent for ever.
     pub(crate) fn next_deadline(&self, limits: &Limits) -> Option<(Mono, Deadline)> {
         if let Some(sent) = self.close_sent {

@@ -236,9 +236,9 @@ impl Shard {
         let now = self.now.mono;
         let Some(conn) = self.conns.get_mut(key) else { return };
         let low = conn.outbox.own_bytes() <= self.limits.pace.own_bytes_low;
-        if let Some(socket) = conn.socket() {
-            socket.last_seen = now; // it can't be heard while it is held, but it reads: it lives
-            socket.ping_unanswered = None;
+        // It can't be heard while it is held, but it reads: it lives.
+        if conn.socket().is_some_and(|socket| socket.hear(now)) {
+            self.rearm(key);
         }
         if low {
             self.release(key, Hold::OUTBOX);

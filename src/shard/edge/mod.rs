@@ -25,7 +25,7 @@ impl Shard {
             let used = match conn.phase {
                 Phase::Head { .. } => self.consume_head(key, input),
                 Phase::Socket(_) => self.consume_frames(key, input),
-                Phase::Closing { .. } => return,
+                Phase::Closing { .. } | Phase::Over => return,
             };
             input = &mut input[used..];
         }

@@ -14,9 +14,10 @@ impl Shard {
     pub(crate) fn consume_frames(&mut self, key: Key, input: &mut [u8]) -> usize {
         let now = self.now.mono;
         let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return input.len() };
-        socket.last_seen = now;
-        socket.ping_unanswered = None;
-        socket.pongs_missed = 0;
+        if socket.hear(now) {
+            self.rearm(key);
+        }
+        let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return input.len() };
         // The receive state is on the stack while its bytes are handled, as handling needs the whole shard.
         let mut assembler = std::mem::take(&mut socket.assembler);
         let mut used = 0;
@@ -133,7 +134,7 @@ impl Shard {
         self.retire(key);
         let until = self.now.mono + self.limits.close_timeout.max(LINGER);
         let Some(conn) = self.conns.get_mut(key) else { return };
-        if matches!(conn.phase, Phase::Closing { .. }) {
+        if matches!(conn.phase, Phase::Closing { .. } | Phase::Over) {
             return;
         }
         conn.phase = Phase::Closing { until, shut: false, ended: false };

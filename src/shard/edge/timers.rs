@@ -63,8 +63,7 @@ impl Shard {
         let deaf = conn.hold.is_ours();
         let Some(socket) = conn.socket() else { return };
         if deaf {
-            socket.last_seen = now; // we do not listen: its silence says nothing
-            socket.ping_unanswered = None;
+            socket.hear(now); // we do not listen: its silence says nothing
             return;
         }
         socket.ping_unanswered = Some(now);
