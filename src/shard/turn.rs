@@ -206,7 +206,9 @@ impl Shard {
     /// Lets the input of stalled connections go on whose owner has caught up.
     pub(crate) fn release_stalled(&mut self) {
         for owner in 0..self.turn.stalled.len() {
-            if self.turn.stalled[owner].is_empty() || self.lanes.requests[owner].len() > self.limits.pace.requests_low {
+            if self.turn.stalled[owner].is_empty()
+                || self.lanes.requests[owner].len() > self.limits.pace.requests_low
+            {
                 continue;
             }
             for key in std::mem::take(&mut self.turn.stalled[owner]) {

@@ -110,13 +110,13 @@ fn a_large_room_stays_whole_while_members_come_and_go() {
         flood(&mut publisher, "large", MESSAGES as usize, 20);
         let readers: Vec<_> = stayers
             .chunks_mut(STAYERS / 4)
-            .map(|chunk| {
-                scope.spawn(|| chunk.iter_mut().for_each(|stayer| read_up_to(stayer, 1, MESSAGES)))
-            })
+            .map(|chunk| scope.spawn(|| chunk.iter_mut().for_each(|stayer| read_up_to(stayer, 1, MESSAGES))))
             .collect();
         let ends: Vec<_> = readers.into_iter().map(thread::ScopedJoinHandle::join).collect();
         stop.store(true, Ordering::Relaxed);
-        ends.into_iter().chain(restless.into_iter().map(thread::ScopedJoinHandle::join)).for_each(|end| end.unwrap());
+        ends.into_iter()
+            .chain(restless.into_iter().map(thread::ScopedJoinHandle::join))
+            .for_each(|end| end.unwrap());
     });
     let stats = stayers[0].ask(json!({"type": "get_stats"}));
     assert_eq!(stats["type"], "server_stats");
@@ -140,7 +140,8 @@ fn a_flood_reaches_its_own_publisher_and_leaves_room_for_others() {
         scope.spawn(|| {
             let mut all = Vec::new();
             for number in 0..FLOOD {
-                let object = json!({"type": "chat_message", "room": "flood", "message": number, "id": number});
+                let object =
+                    json!({"type": "chat_message", "room": "flood", "message": number, "id": number});
                 all.extend_from_slice(&frame(TEXT, object.to_string().as_bytes()));
             }
             std::io::Write::write_all(&mut &writer, &all).unwrap();
@@ -154,12 +155,18 @@ fn a_flood_reaches_its_own_publisher_and_leaves_room_for_others() {
         });
         while !reader.is_finished() {
             for (number, other) in others.iter_mut().enumerate() {
-                let said = other.ask(json!({"type": "chat_message", "room": format!("room {}", number / 2), "message": 1}));
+                let said = other.ask(
+                    json!({"type": "chat_message", "room": format!("room {}", number / 2), "message": 1}),
+                );
                 assert_eq!(said["type"], "chat_message");
             }
         }
     });
     let number = |object: &Value| object["type"] == "chat_message";
-    let counts: Vec<usize> = others.iter_mut().map(|other| other.settle().iter().filter(|o| number(o)).count()).collect();
-    assert!(counts.windows(2).all(|pair| pair[0] == pair[1]), "each heard its neighbour as often: {counts:?}");
+    let counts: Vec<usize> =
+        others.iter_mut().map(|other| other.settle().iter().filter(|o| number(o)).count()).collect();
+    assert!(
+        counts.windows(2).all(|pair| pair[0] == pair[1]),
+        "each heard its neighbour as often: {counts:?}"
+    );
 }

@@ -36,7 +36,9 @@ fn a_connection_is_kept_and_requests_may_come_in_a_row() {
         stream.write_all(HEALTH).unwrap();
         assert_eq!(answers(&mut stream, 1)[0].0, "HTTP/1.1 200 OK");
     }
-    let requests = [HEALTH, b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", HEALTH].concat();
+    let requests =
+        [HEALTH, b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", HEALTH]
+            .concat();
     stream.write_all(&requests).unwrap();
     let answers = answers(&mut stream, 4);
     let statuses: Vec<_> = answers.iter().map(|(status, _)| &status[9..12]).collect();
@@ -143,7 +145,10 @@ fn the_longest_message_goes_through_and_one_byte_more_does_not() {
         let _ = raw.stream().write_all(&bytes);
         raw
     };
-    assert_eq!(fragmented(LONGEST).next().map(|(opcode, payload)| (opcode, payload.len())), Some((TEXT, LONGEST)));
+    assert_eq!(
+        fragmented(LONGEST).next().map(|(opcode, payload)| (opcode, payload.len())),
+        Some((TEXT, LONGEST))
+    );
     assert_eq!(fragmented(LONGEST + 1).close_code(), Some(1009));
     ann.send(&json!({"type": "chat_message", "room": "r", "message": "x".repeat(LONGEST + 1 - frame)}));
     assert_eq!(ann.closed(), 1009);

@@ -108,7 +108,8 @@ fn come_and_go(client: &mut Client, number: usize) {
         if let Some(since) = ask.get("since") {
             let listed = listed(&joined);
             let recovered = joined["recovered"] == json!(true);
-            let first = if recovered { offset(since) + 1 } else { listed.first().copied().unwrap_or(head + 1) };
+            let first =
+                if recovered { offset(since) + 1 } else { listed.first().copied().unwrap_or(head + 1) };
             assert_eq!(listed, (first..=head).collect::<Vec<_>>(), "{joined}");
             assert!(recovered || head - offset(since) > 100, "the history reaches so far: {joined}");
         }

@@ -74,7 +74,8 @@ fn get_users_lists_a_hundred_and_counts_all() {
     let info = users[7].ask(json!({"type": "get_users", "room": "r"}));
     assert_eq!(info["type"], "room_info");
     assert_eq!((info["members_count"].clone(), info["user_count"].clone()), (json!(130), json!(130)));
-    let listed: Vec<_> = info["users"].as_array().unwrap().iter().map(|user| user["user_id"].clone()).collect();
+    let listed: Vec<_> =
+        info["users"].as_array().unwrap().iter().map(|user| user["user_id"].clone()).collect();
     assert_eq!(listed, (0..100).map(|number| json!(format!("u{number}"))).collect::<Vec<_>>());
 }
 
@@ -126,7 +127,8 @@ fn typing_is_for_the_others_and_not_kept() {
     for user in &mut users[1..] {
         for is_typing in [true, false] {
             let typing = user.expect("typing_indicator");
-            let expected = json!({"type": "typing_indicator", "room": "r", "user_id": "u0", "is_typing": is_typing});
+            let expected =
+                json!({"type": "typing_indicator", "room": "r", "user_id": "u0", "is_typing": is_typing});
             assert_eq!(typing, expected);
         }
         assert_eq!(user.expect("chat_message")["offset"], 1);
@@ -142,7 +144,10 @@ fn a_broadcast_is_for_everybody_but_its_sender() {
     assert_eq!(ack["type"], "ack");
     for user in &mut users[1..] {
         let heard = user.expect("broadcast");
-        assert_eq!((heard["message"].clone(), heard["user_id"].clone()), (json!({"all": [1, 2]}), json!("u0")));
+        assert_eq!(
+            (heard["message"].clone(), heard["user_id"].clone()),
+            (json!({"all": [1, 2]}), json!("u0"))
+        );
         assert!(heard["timestamp"].is_string());
     }
     users[1].send(&json!({"type": "broadcast", "message": "again"}));

@@ -81,7 +81,10 @@ fn history_is_the_newest_or_what_was_before() {
     assert_eq!(history(&mut ann, json!({"limit": 0})), Vec::<u64>::new());
     let answer = ann.ask(json!({"type": "get_history", "room": "r", "limit": 1}));
     let newest = &answer["messages"][0];
-    assert_eq!((newest["user_id"].clone(), newest["message"]["text"].clone()), (json!("ann"), json!("ä\u{1f600}\n")));
+    assert_eq!(
+        (newest["user_id"].clone(), newest["message"]["text"].clone()),
+        (json!("ann"), json!("ä\u{1f600}\n"))
+    );
     let stranger = server.client("/ws").ask(json!({"type": "get_history", "room": "r"}));
     assert_eq!(stranger["code"], "not_in_room");
 }
@@ -90,7 +93,10 @@ fn history_is_the_newest_or_what_was_before() {
 fn the_target_can_name_user_and_rooms() {
     let server = Server::start(&["--node-name", "edge-7"]);
     let mut ann = server.client("/ws/a%20b?user_id=ann&username=Ann%20A.&room=c&room=d");
-    assert_eq!((ann.welcome["user_id"].clone(), ann.welcome["node"].clone()), (json!("ann"), json!("edge-7")));
+    assert_eq!(
+        (ann.welcome["user_id"].clone(), ann.welcome["node"].clone()),
+        (json!("ann"), json!("edge-7"))
+    );
     let mut rooms: Vec<_> = (0..3).map(|_| ann.expect("room_joined")["room"].clone()).collect();
     rooms.sort_by_key(|room| room.to_string());
     assert_eq!(rooms, ["a b", "c", "d"]);

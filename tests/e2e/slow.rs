@@ -110,7 +110,8 @@ fn drops_are_announced(policy: &str) {
     let (dropped, others) = account(&mut slow, MESSAGES);
     assert!(dropped > 0, "the kernel does not hold all of it");
     assert!(others.contains(&(PONG, b"half".to_vec())), "control frames are never dropped");
-    let is_pong = |payload: &[u8]| serde_json::from_slice(payload).is_ok_and(|object: Value| object["id"] == "half");
+    let is_pong =
+        |payload: &[u8]| serde_json::from_slice(payload).is_ok_and(|object: Value| object["id"] == "half");
     assert!(others.iter().any(|(_, payload)| is_pong(payload)), "answers are never dropped");
     // Now that it reads, nothing is dropped any more.
     for number in MESSAGES + 1..=MESSAGES + 10 {
@@ -202,14 +203,20 @@ fn answers_that_are_not_read_stop_their_asker() {
 #[test]
 fn echoes_that_are_not_read_stop_their_publisher() {
     let args = ["--slow-consumer", "drop-oldest"];
-    requests_wait(&args, |_| {}, &json!({"type": "chat_message", "room": "r", "message": "x".repeat(1000), "id": 1}));
+    requests_wait(
+        &args,
+        |_| {},
+        &json!({"type": "chat_message", "room": "r", "message": "x".repeat(1000), "id": 1}),
+    );
 }
 
 #[test]
 fn long_answers_that_are_not_read_stop_their_asker() {
     let fill = |other: &mut Client| {
         for _ in 0..100 {
-            other.ask(json!({"type": "chat_message", "room": "r", "message": "x".repeat(10_000), "echo": false}));
+            other.ask(
+                json!({"type": "chat_message", "room": "r", "message": "x".repeat(10_000), "echo": false}),
+            );
         }
     };
     requests_wait(&[], fill, &json!({"type": "get_history", "room": "r", "limit": 100}));

@@ -218,7 +218,9 @@ impl Client {
                     return Got::Object(serde_json::from_str(&text).expect("a JSON object"));
                 }
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
-                Ok(Message::Close(frame)) => return Got::Closed(frame.map_or(1005, |frame| frame.code.into())),
+                Ok(Message::Close(frame)) => {
+                    return Got::Closed(frame.map_or(1005, |frame| frame.code.into()));
+                }
                 Ok(other) => panic!("unexpected: {other:?}"),
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     panic!("nothing came for {GUARD:?}");

@@ -211,9 +211,9 @@ impl Shard {
                 self.ask_room(key, tag, &room, ask)
             }
             Command::Typing { room, is_typing } => self.ask_room(key, tag, &room, Ask::Typing { is_typing }),
-            Command::History { room, limit, before } => {
-                self.ask_room(key, tag, &room, Ask::History { limit, before }).map(|()| self.await_answer(key))
-            }
+            Command::History { room, limit, before } => self
+                .ask_room(key, tag, &room, Ask::History { limit, before })
+                .map(|()| self.await_answer(key)),
             Command::Users { room } => {
                 self.ask_room(key, tag, &room, Ask::Users).map(|()| self.await_answer(key))
             }
@@ -344,10 +344,8 @@ impl Shard {
     /// The owner's answer to what the connection asked.
     pub(crate) fn on_reply(&mut self, topic: &Topic, origin: Origin, tag: Tag, reply: Reply) {
         let key = origin.conn;
-        if matches!(
-            reply,
-            Reply::Joined(_) | Reply::History { .. } | Reply::Users { .. } | Reply::Refused(_)
-        ) {
+        if matches!(reply, Reply::Joined(_) | Reply::History { .. } | Reply::Users { .. } | Reply::Refused(_))
+        {
             self.release(key, Hold::ANSWER);
         }
         if self.conns.get_mut(key).and_then(Conn::client).is_none() {
