@@ -74,8 +74,7 @@ fn c53_members_that_vanished() {
     withstands(&["--ping-interval", "2s", "--pong-timeout", "2s"], |server| {
         let mut dribbling = Peer::narrow(server);
         dribbling.upgrade("/ws/dribble?user_id=x");
-        let mut vanished: Vec<Peer> =
-            (0..5).map(|_| Peer::member(server, "/ws/dribble?user_id=x")).collect();
+        let mut vanished: Vec<Peer> = (0..5).map(|_| Peer::member(server, "/ws/dribble?user_id=x")).collect();
         let mut writer = Peer::member(server, "/ws/dribble?user_id=x");
         writer.object("room_joined");
         let message = text(r#"{"type":"chat_message","room":"dribble","message":"still here"}"#);
@@ -144,8 +143,9 @@ fn c55_exactly_once_under_churn() {
                     let mut peer = Peer::member(server, &format!("/ws/churn?user_id=p{number}"));
                     peer.object("room_joined");
                     for count in 0..MESSAGES {
-                        let message =
-                            format!(r#"{{"type":"chat_message","room":"churn","message":{count},"id":"mine"}}"#);
+                        let message = format!(
+                            r#"{{"type":"chat_message","room":"churn","message":{count},"id":"mine"}}"#
+                        );
                         peer.say(&message);
                         while peer.object_among("chat_message")["id"] != "mine" {}
                     }
@@ -236,7 +236,8 @@ fn a_member_leaves_behind_its_flood_while_another_vanishes() {
         for round in 0..5 {
             let mut leaver = Peer::member(server, target);
             let mut vanishing = Peer::member(server, target);
-            let flood = text(r#"{"type":"chat_message","room":"flood","message":1,"echo":false}"#).repeat(300);
+            let flood =
+                text(r#"{"type":"chat_message","room":"flood","message":1,"echo":false}"#).repeat(300);
             leaver.send([flood, text(r#"{"type":"leave_room","room":"flood"}"#)].concat());
             vanishing.send(frame(FIN | CLOSE, b""));
             leaver.object_among("room_left");

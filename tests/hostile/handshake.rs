@@ -75,10 +75,10 @@ fn c02_keys() {
         let keys = [
             "",
             "!!!!!!!!!!!!!!!!!!!!!!==",
-            "dGhlIHNhbXBsZSBub25j",         // 15 bytes
-            "dGhlIHNhbXBsZSBub25jZWU=",     // 17 bytes
-            "dGhlIHNhbXBsZSBub25jZQ",       // no padding
-            "dGhlIHNhbXBsZSBub25jZQ=",      // half of it
+            "dGhlIHNhbXBsZSBub25j",     // 15 bytes
+            "dGhlIHNhbXBsZSBub25jZWU=", // 17 bytes
+            "dGhlIHNhbXBsZSBub25jZQ",   // no padding
+            "dGhlIHNhbXBsZSBub25jZQ=",  // half of it
             "dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ==",
             "dGhlIHNhbXBsZSBub25jZ\u{e9}==",
         ];
@@ -111,7 +111,9 @@ fn c04_versions_of_http() {
         for version in ["HTTP/2.0", "HTTP/0.9", "HTTP/1.2", "HTTP/3.0"] {
             refused(server, instead("HTTP/1.1", version), &[505]);
         }
-        for version in ["HTTP/1.1.1", "http/1.1", "HTTP/1", "HTTP/11", "HTTPS/1.1", "HTTP/1.1 ", "HTTP 1.1", ""] {
+        for version in
+            ["HTTP/1.1.1", "http/1.1", "HTTP/1", "HTTP/11", "HTTPS/1.1", "HTTP/1.1 ", "HTTP 1.1", ""]
+        {
             refused(server, instead("HTTP/1.1", version), BAD);
         }
         refused(server, "GET /echo\r\n\r\n", BAD);
@@ -455,7 +457,11 @@ fn c18_origins_are_not_reflected() {
             peer.send(with(&format!("Origin: {origin}")));
             let answer = peer.answer().expect("an answer");
             assert!([101, 403].contains(&answer.status), "{}", answer.head);
-            assert!(!answer.head.contains("evil") && !answer.head.contains("Allow-Origin"), "{}", answer.head);
+            assert!(
+                !answer.head.contains("evil") && !answer.head.contains("Allow-Origin"),
+                "{}",
+                answer.head
+            );
         }
     });
 }
@@ -466,7 +472,8 @@ fn c59_a_terabyte_announced() {
         for (method, path, status) in
             [("POST", "/", 405), ("GET", "/", 413), ("POST", "/nowhere", 404), ("PUT", "/echo", 405)]
         {
-            let head = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000000\r\n\r\n");
+            let head =
+                format!("{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000000\r\n\r\n");
             let body = "GET /health HTTP/1.1\r\nHost: a\r\n\r\n";
             let answer = refused(server, head + body, &[status]);
             assert_eq!(answer.matches("HTTP/1.1").count(), 1, "the body is no request: {answer}");

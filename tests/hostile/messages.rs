@@ -109,8 +109,20 @@ fn c43_nesting() {
 #[test]
 fn c44_wrong_types() {
     const VALUES: [&str; 14] = [
-        "null", "true", "false", "0", "-1", "1e400", "1.5", "18446744073709551616", "[]", "[1]", "{}",
-        r#"{"toString":1}"#, r#"{"__proto__":{}}"#, r#"["room"]"#,
+        "null",
+        "true",
+        "false",
+        "0",
+        "-1",
+        "1e400",
+        "1.5",
+        "18446744073709551616",
+        "[]",
+        "[1]",
+        "{}",
+        r#"{"toString":1}"#,
+        r#"{"__proto__":{}}"#,
+        r#"["room"]"#,
     ];
     withstands(&[], |server| {
         let mut peer = Peer::member(server, "/ws/typed");
@@ -128,7 +140,9 @@ fn c44_wrong_types() {
                 );
             }
             if !["null", "0"].contains(&value) {
-                for (kind, field) in [("get_history", "before"), ("get_history", "limit"), ("join_room", "since")] {
+                for (kind, field) in
+                    [("get_history", "before"), ("get_history", "limit"), ("join_room", "since")]
+                {
                     let message = format!(r#"{{"type":"{kind}","room":"typed","{field}":{value}}}"#);
                     peer.say(&message);
                     let answer = peer.until_pong();
@@ -156,7 +170,8 @@ fn c45_unknown_types() {
             peer.expect_error(&format!(r#"{{"type":"{kind}","room":"r"}}"#), "unknown_type");
         }
         peer.expect_error("{}", "unknown_type");
-        let long = peer.expect_error(&format!(r#"{{"type":"{}"}}"#, "\u{1f600}".repeat(20_000)), "unknown_type");
+        let long =
+            peer.expect_error(&format!(r#"{{"type":"{}"}}"#, "\u{1f600}".repeat(20_000)), "unknown_type");
         assert!(long["message"].as_str().is_some_and(|text| text.chars().count() < 100));
     });
 }
@@ -175,8 +190,22 @@ fn c46_names_of_rooms() {
             peer.expect_error(&message, "invalid_field");
         }
         for name in [
-            " ", "*", "?", "[a]", "../../x", "${jndi:ldap://x}", "%s%n", "constructor", "__proto__", "toString",
-            "\u{202e}rtl", "<script>", "' OR 1=1 --", "\u{fffd}", "everyone", "/ws",
+            " ",
+            "*",
+            "?",
+            "[a]",
+            "../../x",
+            "${jndi:ldap://x}",
+            "%s%n",
+            "constructor",
+            "__proto__",
+            "toString",
+            "\u{202e}rtl",
+            "<script>",
+            "' OR 1=1 --",
+            "\u{fffd}",
+            "everyone",
+            "/ws",
         ] {
             peer.say(&json!({"type": "join_room", "room": name}).to_string());
             let joined = peer.object("room_joined");
@@ -214,7 +243,8 @@ fn c47_joining_twice_leaving_twice() {
         not_in(&mut peer);
         watcher.say(r#"{"type":"chat_message","room":"twice","message":"gone?"}"#);
         assert_eq!(peer.until_pong(), [] as [Value; 0], "nothing after leaving");
-        let heard: Vec<Value> = watcher.until_pong().into_iter().map(|object| object["type"].clone()).collect();
+        let heard: Vec<Value> =
+            watcher.until_pong().into_iter().map(|object| object["type"].clone()).collect();
         assert_eq!(heard, ["user_joined", "chat_message", "user_left", "chat_message"]);
     });
 }
@@ -279,7 +309,9 @@ fn c50_rooms_without_end() {
         }
         peer.send(text(r#"{"type":"get_stats"}"#).repeat(2000));
         let answers = peer.until_pong();
-        assert!(answers.iter().all(|object| object["type"] == "server_stats" || object["code"] == "unavailable"));
+        assert!(
+            answers.iter().all(|object| object["type"] == "server_stats" || object["code"] == "unavailable")
+        );
         assert_eq!(answers.len(), 2000);
         let rooms = answers.last().and_then(|answer| answer["total_rooms"].as_u64());
         assert!(rooms.is_none_or(|rooms| rooms <= 2), "{rooms:?}");
@@ -297,7 +329,8 @@ fn c52_names_made_to_collide() {
         for batch in 0..16 {
             let joins: Vec<u8> = (0..256)
                 .flat_map(|number: usize| {
-                    let name: String = (0..6).map(|at| blocks[(batch * 256 + number) >> (2 * at) & 3]).collect();
+                    let name: String =
+                        (0..6).map(|at| blocks[(batch * 256 + number) >> (2 * at) & 3]).collect();
                     text(&format!(r#"{{"type":"join_room","room":"{name}"}}"#))
                 })
                 .collect();

@@ -32,8 +32,30 @@ const GOOD: [&str; 12] = [
 ];
 /// What is put somewhere.
 const SPICE: [&[u8]; 24] = [
-    b"\"", b"\\", b"{", b"}", b"[", b"]", b",", b":", b"\0", b"\n", b"\r\n", b" ", b"null", b"-", b"1e999", b"\\u0000",
-    b"\\ud800", b"\xc3\xa9", b"\xff", b"\xf0\x9f\x98\x80", b"__proto__", b"18446744073709551616", b"//", b"\"a\":1,",
+    b"\"",
+    b"\\",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"\0",
+    b"\n",
+    b"\r\n",
+    b" ",
+    b"null",
+    b"-",
+    b"1e999",
+    b"\\u0000",
+    b"\\ud800",
+    b"\xc3\xa9",
+    b"\xff",
+    b"\xf0\x9f\x98\x80",
+    b"__proto__",
+    b"18446744073709551616",
+    b"//",
+    b"\"a\":1,",
 ];
 
 fn below(prng: &mut Prng, bound: usize) -> usize {
@@ -87,8 +109,9 @@ fn c51_mutated_messages() {
                 let shown = String::from_utf8_lossy(&mutant);
                 match peer.next() {
                     Said::Frame(TEXT, payload) => {
-                        let object: Value = serde_json::from_slice(&payload)
-                            .unwrap_or_else(|error| panic!("{error}: {} to {shown}", String::from_utf8_lossy(&payload)));
+                        let object: Value = serde_json::from_slice(&payload).unwrap_or_else(|error| {
+                            panic!("{error}: {} to {shown}", String::from_utf8_lossy(&payload))
+                        });
                         if object["type"] == "pong" && object["id"] == format!("mark {number}") {
                             break;
                         }

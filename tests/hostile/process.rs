@@ -168,7 +168,8 @@ fn c66_killed_and_started_again() {
 #[test]
 fn c67_unknown_options() {
     for flag in ["--unknown", "--listen=nonsense", "--shards=0", "--max-message=-1", "--\u{1b}[31m"] {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast")).env_clear().arg(flag).output();
+        let output =
+            std::process::Command::new(env!("CARGO_BIN_EXE_roomcast")).env_clear().arg(flag).output();
         let output = output.expect("a process");
         assert_eq!(output.status.code(), Some(2), "{flag}");
         let said = String::from_utf8(output.stderr).expect("UTF-8");

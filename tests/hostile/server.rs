@@ -83,8 +83,7 @@ impl Server {
         let address = address.and_then(|rest| rest.split('/').next()?.parse().ok());
         let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
         let stdout = Some(stdout.into_inner());
-        let mut server =
-            Server { child, stdout, log: Some(log), address, descriptors: 0, resident: 0 };
+        let mut server = Server { child, stdout, log: Some(log), address, descriptors: 0, resident: 0 };
         server.descriptors = server.open_descriptors();
         server.resident = server.status("VmRSS:");
         server
