@@ -15,7 +15,10 @@ const MESSAGE_BYTES: usize = 8 << 10;
 
 fn start(policy: &str) -> Server {
     let queue = ["--max-message", "16KiB", "--send-queue-bytes", "64KiB", "--send-queue-messages", "50"];
-    Server::start(&[&queue[..], &["--slow-consumer", policy, "--ping-interval", "off"]].concat())
+    Server::start(
+        &[&queue[..], &["--slow-consumer", policy, "--ping-interval", "off", "--close-timeout", "1m"]]
+            .concat(),
+    )
 }
 
 /// Publishes one message; all of `fast` read it, the first of them is its publisher. Each has all of it.
@@ -82,6 +85,10 @@ fn a_burst_closes_with_4004_as_well() {
     let message = json!({"type": "chat_message", "room": "r", "message": ".".repeat(1000), "echo": false});
     let all = frame(TEXT, message.to_string().as_bytes()).repeat(10_000);
     publisher.bytes(&all);
+    // None of them reads before all are let go.
+    for _ in &slow {
+        while publisher.object()["type"] != "user_left" {}
+    }
     for mut slow in slow {
         assert_eq!(slow.close_code(), Some(4004));
     }
