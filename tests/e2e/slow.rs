@@ -157,6 +157,39 @@ fn drop_newest_announces_what_is_lost() {
     drops_are_announced("drop-newest");
 }
 
+/// What is not numbered is counted.
+#[test]
+fn dropped_broadcasts_are_counted() {
+    for policy in ["drop-oldest", "drop-newest"] {
+        let server = start(policy);
+        let (mut slow, mut fast) = room(&server);
+        for number in 0..MESSAGES {
+            fast[0].ask(json!({"type": "broadcast", "message": [number, ".".repeat(MESSAGE_BYTES)]}));
+            for member in &mut fast[1..] {
+                assert_eq!(member.find("broadcast")["message"][0], number);
+            }
+        }
+        let (mut next, mut dropped) = (0, 0);
+        while next < MESSAGES {
+            let object = slow.object();
+            match object["type"].as_str() {
+                Some("broadcast") => {
+                    assert_eq!(object["message"][0], next);
+                    next += 1;
+                }
+                Some("dropped") if object["topic"] == "everyone:" => {
+                    assert_eq!((object.get("from"), object.get("room")), (None, None));
+                    let events = object["events"].as_u64().unwrap();
+                    dropped += events;
+                    next += events;
+                }
+                _ => {}
+            }
+        }
+        assert!(dropped > 0 && next == MESSAGES, "{policy}: {dropped} of {next}");
+    }
+}
+
 /// A slow member that publishes: the echoes that carry its ids are its own, and are not among what was dropped.
 #[test]
 fn own_echoes_are_not_announced_as_dropped() {
