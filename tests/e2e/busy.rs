@@ -58,7 +58,7 @@ fn use_and_forget(client: &mut Client, name: &str, stop: &AtomicBool) {
         client.send(&json!({"type": "chat_message", "room": room, "message": number}));
         client.leave(&room);
         let answers = client.settle();
-        let kinds: Vec<_> = answers.iter().map(|object| object["type"].as_str().unwrap()).collect();
+        let kinds: Vec<_> = answers.iter().map(|object| object["type"].as_str().expect("a type")).collect();
         assert_eq!(kinds, ["room_joined", "chat_message"]);
     }
 }
@@ -86,7 +86,7 @@ fn visit(server: &Server, room: &str, stop: &AtomicBool) {
 #[test]
 fn a_large_room_stays_whole_while_members_come_and_go() {
     const STAYERS: usize = 320;
-    const MESSAGES: u64 = 300;
+    const MESSAGES: u16 = 300;
     let server = Server::start(&["--send-queue-messages", "100000", "--send-queue-bytes", "64MiB"]);
     let mut stayers = server.users(STAYERS);
     for stayer in &mut stayers {
@@ -107,10 +107,12 @@ fn a_large_room_stays_whole_while_members_come_and_go() {
             restless.push(scope.spawn(move || use_and_forget(tourist, &format!("tour {number}"), stop)));
         }
         restless.push(scope.spawn(|| visit(&server, "large", stop)));
-        flood(&mut publisher, "large", MESSAGES as usize, 20);
+        flood(&mut publisher, "large", usize::from(MESSAGES), 20);
         let readers: Vec<_> = stayers
             .chunks_mut(STAYERS / 4)
-            .map(|chunk| scope.spawn(|| chunk.iter_mut().for_each(|stayer| read_up_to(stayer, 1, MESSAGES))))
+            .map(|chunk| {
+                scope.spawn(|| chunk.iter_mut().for_each(|stayer| read_up_to(stayer, 1, MESSAGES.into())))
+            })
             .collect();
         let ends: Vec<_> = readers.into_iter().map(thread::ScopedJoinHandle::join).collect();
         stop.store(true, Ordering::Relaxed);

@@ -108,7 +108,7 @@ fn account(slow: &mut Raw, mut seen: u64, last: u64) -> (u64, Vec<(u8, Vec<u8>)>
             }
             Some("dropped") if object.get("from").is_some() => {
                 assert_eq!((object["topic"].clone(), object["room"].clone()), (json!("room:r"), json!("r")));
-                let (from, to) = (object["from"].as_u64().unwrap(), object["to"].as_u64().unwrap());
+                let [from, to] = ["from", "to"].map(|field| object[field].as_u64().expect("an offset"));
                 assert!(from == seen + 1 && from <= to, "{object} after {seen}");
                 dropped += to - from + 1;
                 seen = to;
@@ -227,7 +227,8 @@ fn requests_wait(args: &[&str], prepare: impl Fn(&mut Client), request: &Value) 
     flooder.join("r");
     let written = AtomicU64::new(0);
     let one = frame(TEXT, request.to_string().as_bytes());
-    let (many, stream) = (one.repeat((64 << 10) / one.len() + 1), flooder.stream().try_clone().unwrap());
+    let (many, stream) =
+        (one.repeat((64 << 10) / one.len() + 1), flooder.stream().try_clone().expect("a socket"));
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut stream = &stream;

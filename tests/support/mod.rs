@@ -154,11 +154,22 @@ impl Drop for Server {
         let early = if self.ended { None } else { self.child.try_wait().ok().flatten() };
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if let Some(status) = early {
-            assert!(thread::panicking(), "the server ended by itself: {status}");
-            eprintln!("the server ended by itself: {status}");
+        if let Some(status) = early
+            && !thread::panicking()
+        {
+            panic!("the server ended by itself: {status}");
         }
     }
+}
+
+/// Reads the head of an HTTP answer, and not a byte of what follows.
+pub(crate) fn head(stream: &mut impl Read) -> String {
+    let (mut head, mut byte) = (String::new(), [0]);
+    while !head.ends_with("\r\n\r\n") {
+        stream.read_exact(&mut byte).expect("an answer");
+        head.push(char::from(byte[0]));
+    }
+    head
 }
 
 fn guarded(stream: &TcpStream) {
