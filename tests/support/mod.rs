@@ -140,11 +140,11 @@ impl Server {
         self.child.wait().expect("the process has a status")
     }
 
-    /// Memory of the process in use, in KiB.
-    pub(crate) fn resident_kib(&self) -> u64 {
+    /// Most memory that the process had in use so far, in KiB.
+    pub(crate) fn resident_kib_most(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("the process is there");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 }
