@@ -225,7 +225,7 @@ impl Shard {
             let used = match conn.phase {
                 Phase::Head { .. } => self.consume_head(key, input),
                 Phase::Socket(_) => self.consume_frames(key, input),
-                Phase::Closing { .. } => return,
+                Phase::Closing { .. } | Phase::Gone => return,
             };
             input = &mut input[used..];
         }
@@ -441,7 +441,7 @@ impl Shard {
             match conn.phase {
                 Phase::Head { .. } if conn.outbox.is_empty() => self.doom(key),
                 Phase::Head { .. } => self.end(key),
-                Phase::Closing { .. } => {}
+                Phase::Closing { .. } | Phase::Gone => {}
                 Phase::Socket(_) => {
                     if conn.hears_broadcasts() {
                         self.send(key, |out| encode::server_shutdown(out, delay));

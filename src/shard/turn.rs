@@ -167,10 +167,13 @@ impl Shard {
 
     /// The connection is over: it leaves its topics now and is freed when the driver asks.
     pub(crate) fn doom(&mut self, key: Key) {
-        if !self.conns.contains(key) {
+        if self.conns.get(key).is_none_or(|conn| matches!(conn.phase, Phase::Gone)) {
             return;
         }
         self.end(key);
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.phase = Phase::Gone;
+        }
         self.turn.doomed.push(key);
     }
 
@@ -192,7 +195,7 @@ impl Shard {
                 continue;
             }
             if *ended {
-                self.turn.doomed.push(key);
+                self.doom(key);
                 return self.poll_close();
             }
             *shut = true;

@@ -4,7 +4,7 @@
 //!             request answered, kept alive
 //!                  ┌──────┐
 //!                  ▼      │
-//! accepted ─► Head ───────┴─► Closing ─► (gone)
+//! accepted ─► Head ───────┴─► Closing ─► Gone
 //!              │                 ▲
 //!              └─► Socket ───────┘
 //!                  upgraded      both close frames, a violation, a deadline
@@ -64,6 +64,8 @@ pub(crate) enum Phase {
         /// The peer itself ended: no need to linger.
         ended: bool,
     },
+    /// Over: it has no deadline any more, and is freed when the turn ends.
+    Gone,
 }
 
 /// Reasons not to handle a connection's input; all must be gone before it goes on.

@@ -48,6 +48,12 @@ pub(crate) struct Gap {
 }
 
 impl Gap {
+    /// Whether the gap can grow by `delivery` and still say nothing of what was not lost.
+    fn reaches(&self, delivery: &Delivery) -> bool {
+        self.topic == delivery.topic
+            && (delivery.offset == 0 || self.lost.offsets.is_none_or(|(_, to)| to + 1 == delivery.offset))
+    }
+
     fn take(&mut self, delivery: &Delivery) {
         if delivery.offset == 0 {
             self.lost.events += 1;
@@ -55,7 +61,7 @@ impl Gap {
         }
         let from = match self.lost.offsets {
             Some((from, to)) => {
-                debug_assert!(to < delivery.offset, "a topic's offsets only grow");
+                debug_assert_eq!(to + 1, delivery.offset, "a gap covers what was lost and nothing else");
                 from
             }
             None => delivery.offset,
@@ -87,13 +93,6 @@ impl Item {
         }
     }
 
-    /// The gap, if it is one of `topic`.
-    fn gap_of(&mut self, topic: &Topic) -> Option<&mut Gap> {
-        match self {
-            Item::Gap(gap) if gap.topic == *topic => Some(gap),
-            _ => None,
-        }
-    }
 }
 
 /// What became of a delivery.
@@ -213,21 +212,15 @@ impl Outbox {
         let Some(Item::Shared(delivery)) = self.items.remove(at) else { return false };
         self.bytes -= delivery.frame.len();
         self.messages -= 1;
-        // What stands before the first delivery are own frames and gaps: the gap to extend is among them.
-        let known = self.items.range_mut(first..at).find_map(|item| item.gap_of(&delivery.topic));
-        match known {
-            _ if !delivery.announced => {}
-            Some(gap) => gap.take(&delivery),
-            None => self.insert_gap(at, &delivery),
+        if delivery.announced && !self.extend_gap(at, &delivery) {
+            self.insert_gap(at, &delivery);
         }
         true
     }
 
     /// Leaves a gap at the end instead of the delivery.
     fn drop_newest(&mut self, delivery: &Delivery, limits: &Limits) -> Pushed {
-        let trailing = self.items.iter_mut().rev().take_while(|item| matches!(item, Item::Gap(_)));
-        if let Some(gap) = trailing.filter_map(|item| item.gap_of(&delivery.topic)).next() {
-            gap.take(delivery);
+        if self.extend_gap(self.items.len(), delivery) {
             return Pushed::Queued;
         }
         // Gaps may double the queue in messages; a client still further behind is let go.
@@ -236,6 +229,23 @@ impl Outbox {
         }
         self.insert_gap(self.items.len(), delivery);
         Pushed::Queued
+    }
+
+    /// Adds `delivery` to a gap directly before `at`, past nothing but gaps: what is announced must neither overtake
+    /// an own frame that tells of the topic nor cover one. False if there is no such gap.
+    fn extend_gap(&mut self, at: usize, delivery: &Delivery) -> bool {
+        for item in self.items.range_mut(..at).rev() {
+            match item {
+                Item::Gap(gap) if gap.reaches(delivery) => {
+                    gap.take(delivery);
+                    return true;
+                }
+                Item::Gap(gap) if gap.topic == delivery.topic => return false,
+                Item::Gap(_) => {}
+                Item::Shared(_) | Item::Own { .. } => return false,
+            }
+        }
+        false
     }
 
     fn insert_gap(&mut self, at: usize, delivery: &Delivery) {

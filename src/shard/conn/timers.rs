@@ -39,6 +39,7 @@ impl Conn {
             Phase::Head { until, .. } => Some((*until, Deadline::Head)),
             Phase::Closing { until, .. } => Some((*until, Deadline::Linger)),
             Phase::Socket(socket) => socket.next_deadline(limits),
+            Phase::Gone => None,
         }
     }
 }
