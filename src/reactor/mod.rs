@@ -20,8 +20,9 @@ use crate::base::clock::{Mono, Now, Wall};
 use crate::base::id::{Key, ShardId};
 use crate::mailbox::{Mailbox, Wake};
 use crate::reactor::socket::{Got, Socket};
+use crate::shard::flush::SLICES_MAX;
 use crate::shard::port::{Close, ToEdge, ToOwner};
-use crate::shard::{SLICES_MAX, Shard};
+use crate::shard::state::Shard;
 
 /// The one read buffer of a shard, and so what one connection may bring in one turn.
 const READ_BYTES: usize = 256 << 10;
@@ -192,7 +193,7 @@ impl<T> Reactor<T> {
                 continue; // too late: dropping the socket is the answer
             }
             let key = self.parts.shard.handle_open();
-            let token = Token(usize::try_from(key.to_bits()).expect("pointers have 64 bits"));
+            let token = token(key);
             let both = Interest::READABLE | Interest::WRITABLE;
             if let Err(error) = self.poll.registry().register(&mut stream, token, both) {
                 tracing::warn!(%error, "cannot watch an accepted socket");
@@ -326,6 +327,13 @@ impl<T> Reactor<T> {
         edges.flush_wakes();
         requests.flush_wakes();
     }
+}
+
+/// A connection's key as its token: slot and generation, so that an event for a socket that is gone finds nothing.
+fn token(key: Key) -> Token {
+    const { assert!(usize::BITS == u64::BITS, "a token has room for a key") };
+    #[expect(clippy::cast_possible_truncation, reason = "just asserted")]
+    Token(key.to_bits() as usize)
 }
 
 /// The socket of a connection; a stale key finds nothing.

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use crate::shard::Shard;
 use crate::shard::conn::Phase;
 use crate::shard::members::VACANT;
+use crate::shard::state::Shard;
 
 impl Shard {
     /// Checks everything that must hold between two calls.
@@ -35,7 +35,7 @@ impl Shard {
         assert!(self.lanes.requests.iter().all(VecDeque::is_empty), "unsent requests");
         assert!(self.lanes.edges.iter().all(VecDeque::is_empty), "unsent mail");
         assert!(self.turn.is_idle(), "an unfinished turn");
-        assert_eq!(self.owner.counts().topics, 0, "topics: {:?}, wait {:?}", self.owner.counts(), self.poll_timeout());
+        assert_eq!(self.owner.counts().topics, 0, "topics");
         assert_eq!(self.owner.counts().history_bytes, 0, "history");
         assert_eq!(self.poll_timeout(), None, "nothing is left to wait for");
     }
@@ -51,7 +51,7 @@ impl Shard {
                     assert_eq!(local.list[membership.position as usize], key.slot, "{:?}", local.topic);
                 }
             }
-            if matches!(conn.phase, Phase::Closing { .. } | Phase::Gone) {
+            if matches!(conn.phase, Phase::Closing { .. } | Phase::Over) {
                 assert!(conn.memberships.is_empty(), "a closing connection is in no topic");
             }
         }

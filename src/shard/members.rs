@@ -1,4 +1,4 @@
-//! Which local connections are in which topic, both ways.
+//! Which local connections are in which topic, both ways, and what is on its way to them.
 //!
 //! The owner of a topic decides who is a member; this table only says whom to deliver to here. Each
 //! connection keeps a [`Membership`] per topic with its place in the topic's list, so that leaving is a swap
@@ -8,13 +8,16 @@
 //! `slot`, and each entry of a list that is not vacant has such a membership.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use slab::Slab;
 
 use crate::base::hash::{Keys, Map};
+use crate::base::id::{Origin, index32};
+use crate::hub::command::Tag;
+use crate::hub::event::Reply;
 use crate::hub::name::Topic;
-use crate::shard::conn::Conn;
-use crate::shard::fanout::Job;
+use crate::shard::outbox::Delivery;
 
 /// In `Topic::list`: the member left while a fan-out was under way. In [`Membership::position`]: not placed yet.
 pub(crate) const VACANT: u32 = u32::MAX;
@@ -31,6 +34,40 @@ pub(crate) struct LocalTopic {
     pub(crate) holders: u32,
     /// The unfinished fan-out (first) and what has to wait behind it.
     pub(crate) jobs: VecDeque<Job>,
+}
+
+/// What waits for its turn in a topic.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// An event on its way to the members.
+    Deliver(Fanout),
+    /// An answer that must not overtake the events before it.
+    Answer {
+        /// Who asked.
+        origin: Origin,
+        /// The client's own mark.
+        tag: Tag,
+        /// The answer.
+        reply: Reply,
+    },
+    /// An answer that is being given. It keeps its place until that is done: a topic with jobs is neither forgotten
+    /// nor are its gaps closed, and the answer may be that the asker, its last member, has left.
+    Answering,
+}
+
+/// A fan-out and how far it has come.
+#[derive(Debug)]
+pub(crate) struct Fanout {
+    /// What to push.
+    pub(crate) delivery: Arc<Delivery>,
+    /// The cause, if it is a connection here; it gets `copy` instead of the delivery.
+    pub(crate) sender: Option<u32>,
+    /// The sender's own frame; none = it gets nothing.
+    pub(crate) copy: Option<Box<[u8]>>,
+    /// Entries of the member list visited.
+    pub(crate) cursor: usize,
+    /// Entries that the list had when this fan-out began.
+    pub(crate) end: usize,
 }
 
 /// One connection in one topic.
@@ -57,20 +94,15 @@ pub(crate) fn high(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
 
-/// Slab indices are slots: at most 2^32 − 1 of anything.
-pub(crate) fn index(i: usize) -> u32 {
-    u32::try_from(i).expect("tables hold fewer than 2^32 entries")
-}
-
 impl Members {
     pub(crate) fn new(keys: Keys) -> Members {
         Members { by_topic: Map::with_hasher(keys), topics: Slab::new() }
     }
 
-    /// Where in its memberships a connection has `topic`.
-    pub(crate) fn membership(&self, conn: &Conn, topic: &Topic) -> Option<usize> {
+    /// Where among `memberships` that of `topic` is.
+    pub(crate) fn membership(&self, memberships: &[Membership], topic: &Topic) -> Option<usize> {
         let index = self.find(topic)?;
-        conn.memberships.iter().position(|membership| membership.topic == index)
+        memberships.iter().position(|membership| membership.topic == index)
     }
 
     /// The topic's index, if it has connections here.
@@ -91,7 +123,7 @@ impl Members {
         let index = match self.by_topic.get(topic) {
             Some(&known) => known,
             None => {
-                let fresh = index(self.topics.insert(LocalTopic {
+                let fresh = index32(self.topics.insert(LocalTopic {
                     topic: topic.clone(),
                     list: Vec::new(),
                     vacant: 0,
@@ -110,7 +142,7 @@ impl Members {
     pub(crate) fn place(&mut self, topic: u32, slot: u32) -> u32 {
         let list = &mut self.topics[topic as usize].list;
         list.push(slot);
-        index(list.len() - 1)
+        index32(list.len() - 1)
     }
 
     /// Takes the entry at `position` out of the list. Returns the slot of the member that moved there, which
@@ -161,7 +193,7 @@ impl Members {
             }
             if position != kept {
                 entry.list[kept] = slot;
-                moved(slot, index(kept));
+                moved(slot, index32(kept));
             }
             kept += 1;
         }
@@ -176,6 +208,6 @@ impl Members {
 
     /// All topics with their indices.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &LocalTopic)> {
-        self.topics.iter().map(|(i, topic)| (index(i), topic))
+        self.topics.iter().map(|(i, topic)| (index32(i), topic))
     }
 }

@@ -5,7 +5,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::support::raw::{CLOSE, PING, PONG, Raw, TEXT};
-use crate::support::{Got, Server};
+use crate::support::{Got, Server, eventually};
 
 /// Time for the living is long, as this machine may be busy; the dead are found soon enough.
 const PATIENT: [&str; 4] = ["--ping-interval", "100ms", "--pong-timeout", "2s"];
@@ -134,6 +134,18 @@ fn a_close_frame_has_to_be_answered_in_time() {
     raw.frame(CLOSE, &4321_u16.to_be_bytes());
     assert_eq!(raw.next(), Some((CLOSE, 4321_u16.to_be_bytes().to_vec())));
     assert_eq!(raw.next(), None);
+}
+
+#[test]
+fn who_keeps_the_connection_after_the_close_is_cut_off() {
+    let server = Server::start(&["--shards", "1"]);
+    let mut kept: Vec<Raw> = (0..10).map(|_| Raw::open(&server, "/ws")).collect();
+    for raw in &mut kept {
+        raw.frame(CLOSE, &[]);
+        assert_eq!(raw.close_code(), Some(1005));
+        assert_eq!(raw.next(), None, "the server's side has ended");
+    }
+    eventually("only the one who asks is there", || server.health()["active_connections"] == 1);
 }
 
 #[test]

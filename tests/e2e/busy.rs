@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::raw::{Raw, TEXT, frame};
-use crate::support::{Client, Server, offset};
+use crate::support::{Client, Server, eventually, offset};
 
 /// Sends `count` chat messages at once, each of about `bytes` bytes.
 fn flood(raw: &mut Raw, room: &str, count: usize, bytes: usize) {
@@ -110,18 +110,18 @@ fn a_large_room_stays_whole_while_members_come_and_go() {
         flood(&mut publisher, "large", MESSAGES as usize, 20);
         let readers: Vec<_> = stayers
             .chunks_mut(STAYERS / 4)
-            .map(|chunk| {
-                scope.spawn(|| chunk.iter_mut().for_each(|stayer| read_up_to(stayer, 1, MESSAGES)))
-            })
+            .map(|chunk| scope.spawn(|| chunk.iter_mut().for_each(|stayer| read_up_to(stayer, 1, MESSAGES))))
             .collect();
         let ends: Vec<_> = readers.into_iter().map(thread::ScopedJoinHandle::join).collect();
         stop.store(true, Ordering::Relaxed);
-        ends.into_iter().chain(restless.into_iter().map(thread::ScopedJoinHandle::join)).for_each(|end| end.unwrap());
+        ends.into_iter()
+            .chain(restless.into_iter().map(thread::ScopedJoinHandle::join))
+            .for_each(|end| end.unwrap());
     });
     let stats = stayers[0].ask(json!({"type": "get_stats"}));
     assert_eq!(stats["type"], "server_stats");
     for stayer in &mut stayers {
-        assert!(stayer.settle().iter().all(|object| object["type"] != "chat_message"), "once each");
+        assert!(stayer.catch_up("large").iter().all(|object| object["type"] != "chat_message"), "once each");
     }
 }
 
@@ -140,7 +140,8 @@ fn a_flood_reaches_its_own_publisher_and_leaves_room_for_others() {
         scope.spawn(|| {
             let mut all = Vec::new();
             for number in 0..FLOOD {
-                let object = json!({"type": "chat_message", "room": "flood", "message": number, "id": number});
+                let object =
+                    json!({"type": "chat_message", "room": "flood", "message": number, "id": number});
                 all.extend_from_slice(&frame(TEXT, object.to_string().as_bytes()));
             }
             std::io::Write::write_all(&mut &writer, &all).unwrap();
@@ -154,12 +155,67 @@ fn a_flood_reaches_its_own_publisher_and_leaves_room_for_others() {
         });
         while !reader.is_finished() {
             for (number, other) in others.iter_mut().enumerate() {
-                let said = other.ask(json!({"type": "chat_message", "room": format!("room {}", number / 2), "message": 1}));
+                let said = other.ask(
+                    json!({"type": "chat_message", "room": format!("room {}", number / 2), "message": 1}),
+                );
                 assert_eq!(said["type"], "chat_message");
             }
         }
     });
-    let number = |object: &Value| object["type"] == "chat_message";
-    let counts: Vec<usize> = others.iter_mut().map(|other| other.settle().iter().filter(|o| number(o)).count()).collect();
-    assert!(counts.windows(2).all(|pair| pair[0] == pair[1]), "each heard its neighbour as often: {counts:?}");
+    let counts: Vec<usize> = (0..)
+        .zip(&mut others)
+        .map(|(number, other)| {
+            let heard = other.catch_up(&format!("room {}", number / 2));
+            heard.iter().filter(|object| object["type"] == "chat_message").count()
+        })
+        .collect();
+    assert!(counts.iter().all(|count| *count == counts[0]), "each heard its neighbour as often: {counts:?}");
+}
+
+/// Requests of one write are handled in one turn, so the room's fan-outs are unfinished when it is left.
+#[test]
+fn leaving_behind_unfinished_fan_outs() {
+    let server = Server::start(&["--shards", "1", "--send-queue-messages", "100000"]);
+    let mut members = server.users(100);
+    for member in &mut members {
+        member.join("large");
+    }
+    let said = |room: &str| {
+        frame(TEXT, json!({"type": "chat_message", "room": room, "message": 1}).to_string().as_bytes())
+    };
+    let asked =
+        |kind: &str, room: &str| frame(TEXT, json!({"type": kind, "room": room}).to_string().as_bytes());
+    for round in 0..20 {
+        let mut guest = Raw::user(&server, "guest");
+        guest.join("large");
+        let mut last = Raw::user(&server, "last");
+        last.join("large");
+        let mut all = said("large").repeat(100);
+        for part in [
+            asked("join_room", "small"),
+            said("small"),
+            asked("leave_room", "small"),
+            asked("leave_room", "large"),
+        ] {
+            all.extend_from_slice(&part);
+        }
+        guest.bytes(&all);
+        // Meanwhile the last of the list goes.
+        match round % 2 {
+            0 => last.reset(),
+            _ => last.shut(),
+        }
+        let mut left = Vec::new();
+        while left.len() < 2 {
+            let object = guest.object();
+            if object["type"] == "room_left" {
+                left.push(object["room"].clone());
+            }
+        }
+        assert!(left.contains(&json!("small")) && left.contains(&json!("large")));
+    }
+    read_up_to(&mut members[0], 1, 2000);
+    eventually("only those stay who did not leave", || {
+        members[0].ask(json!({"type": "get_stats"}))["rooms"] == json!({"large": 100})
+    });
 }

@@ -36,7 +36,9 @@ fn a_connection_is_kept_and_requests_may_come_in_a_row() {
         stream.write_all(HEALTH).unwrap();
         assert_eq!(answers(&mut stream, 1)[0].0, "HTTP/1.1 200 OK");
     }
-    let requests = [HEALTH, b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", HEALTH].concat();
+    let requests =
+        [HEALTH, b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", HEALTH]
+            .concat();
     stream.write_all(&requests).unwrap();
     let answers = answers(&mut stream, 4);
     let statuses: Vec<_> = answers.iter().map(|(status, _)| &status[9..12]).collect();
@@ -44,8 +46,13 @@ fn a_connection_is_kept_and_requests_may_come_in_a_row() {
     assert!(answers[2].1.contains("<html"));
     // An upgrade may be the last of them.
     stream.write_all(HEALTH).unwrap();
-    stream.write_all(b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").unwrap();
+    stream
+        .write_all(
+            b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .unwrap();
     assert_eq!(self::answers(&mut stream, 1)[0].0, "HTTP/1.1 200 OK");
     let mut upgraded = [0; 12];
     stream.read_exact(&mut upgraded).unwrap();
@@ -130,7 +137,7 @@ fn the_longest_message_goes_through_and_one_byte_more_does_not() {
         }
     }
     let fragmented = |total: usize| {
-        let mut raw = Raw::open(&server, "/echo");
+        let raw = Raw::open(&server, "/echo");
         let mut bytes = Vec::new();
         for (number, piece) in vec![b'x'; total].chunks(100_000).enumerate() {
             let opcode = if number == 0 { TEXT } else { 0 };
@@ -143,7 +150,10 @@ fn the_longest_message_goes_through_and_one_byte_more_does_not() {
         let _ = raw.stream().write_all(&bytes);
         raw
     };
-    assert_eq!(fragmented(LONGEST).next().map(|(opcode, payload)| (opcode, payload.len())), Some((TEXT, LONGEST)));
+    assert_eq!(
+        fragmented(LONGEST).next().map(|(opcode, payload)| (opcode, payload.len())),
+        Some((TEXT, LONGEST))
+    );
     assert_eq!(fragmented(LONGEST + 1).close_code(), Some(1009));
     ann.send(&json!({"type": "chat_message", "room": "r", "message": "x".repeat(LONGEST + 1 - frame)}));
     assert_eq!(ann.closed(), 1009);

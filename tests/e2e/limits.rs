@@ -61,7 +61,9 @@ fn connections_in_all_answer_503() {
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After:"), "{answer}");
     }
     clients.remove(1).close();
-    eventually("there is room for another", || !server.exchange("GET /health HTTP/1.0\r\n\r\n").contains(" 503 "));
+    eventually("there is room for another", || {
+        !server.exchange("GET /health HTTP/1.0\r\n\r\n").contains(" 503 ")
+    });
     clients[0].join("r");
 }
 
@@ -74,7 +76,9 @@ fn connections_of_one_address_answer_429() {
         assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
     }
     clients.remove(0).close();
-    eventually("there is room for another", || !server.exchange("GET /health HTTP/1.0\r\n\r\n").contains(" 429 "));
+    eventually("there is room for another", || {
+        !server.exchange("GET /health HTTP/1.0\r\n\r\n").contains(" 429 ")
+    });
     clients[0].join("r");
 }
 
@@ -84,11 +88,19 @@ fn names_of_rooms() {
     let mut ann = server.user("ann");
     ann.join("12345678");
     ann.join("ääää");
-    for (room, code) in [("123456789", "invalid_field"), ("ääääa", "invalid_field"), ("a\nb", "invalid_field"), ("", "room_required")] {
+    for (room, code) in [
+        ("123456789", "invalid_field"),
+        ("ääääa", "invalid_field"),
+        ("a\nb", "invalid_field"),
+        ("", "room_required"),
+    ] {
         assert_eq!(ann.ask(json!({"type": "join_room", "room": room}))["code"], code, "{room:?}");
     }
     let unnamed = ann.ask(json!({"type": "join_room"}));
-    assert_eq!((unnamed["code"].clone(), unnamed["message"].clone()), (json!("room_required"), json!("Room name is required")));
+    assert_eq!(
+        (unnamed["code"].clone(), unnamed["message"].clone()),
+        (json!("room_required"), json!("Room name is required"))
+    );
 }
 
 #[test]

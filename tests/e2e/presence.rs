@@ -30,12 +30,12 @@ fn a_user_comes_with_the_first_and_goes_with_the_last_connection() {
         watcher.ask(json!({"type": "get_users", "room": "r"}))["members_count"].clone()
     };
     eventually("three are gone", || count(&mut watcher) == 4);
-    assert_eq!(watcher.settle(), Vec::<Value>::new());
+    assert_eq!(watcher.catch_up("r"), Vec::<Value>::new());
     connections.drain(..2).for_each(|connection| connection.close());
     connections.remove(0).leave("r");
     let left = watcher.expect("user_left");
     assert_eq!((left["user_id"].as_str(), left["members_count"].as_u64()), (Some("ann"), Some(1)));
-    assert_eq!(watcher.settle(), Vec::<Value>::new());
+    assert_eq!(watcher.catch_up("r"), Vec::<Value>::new());
 }
 
 #[test]
@@ -74,7 +74,8 @@ fn get_users_lists_a_hundred_and_counts_all() {
     let info = users[7].ask(json!({"type": "get_users", "room": "r"}));
     assert_eq!(info["type"], "room_info");
     assert_eq!((info["members_count"].clone(), info["user_count"].clone()), (json!(130), json!(130)));
-    let listed: Vec<_> = info["users"].as_array().unwrap().iter().map(|user| user["user_id"].clone()).collect();
+    let listed: Vec<_> =
+        info["users"].as_array().unwrap().iter().map(|user| user["user_id"].clone()).collect();
     assert_eq!(listed, (0..100).map(|number| json!(format!("u{number}"))).collect::<Vec<_>>());
 }
 
@@ -118,7 +119,7 @@ fn typing_is_for_the_others_and_not_kept() {
         user.join("r");
     }
     for user in &mut users {
-        user.settle();
+        user.catch_up("r");
     }
     users[0].send(&json!({"type": "typing_indicator", "room": "r", "is_typing": true}));
     users[0].send(&json!({"type": "typing_indicator", "room": "r", "is_typing": false}));
@@ -126,7 +127,8 @@ fn typing_is_for_the_others_and_not_kept() {
     for user in &mut users[1..] {
         for is_typing in [true, false] {
             let typing = user.expect("typing_indicator");
-            let expected = json!({"type": "typing_indicator", "room": "r", "user_id": "u0", "is_typing": is_typing});
+            let expected =
+                json!({"type": "typing_indicator", "room": "r", "user_id": "u0", "is_typing": is_typing});
             assert_eq!(typing, expected);
         }
         assert_eq!(user.expect("chat_message")["offset"], 1);
@@ -142,7 +144,10 @@ fn a_broadcast_is_for_everybody_but_its_sender() {
     assert_eq!(ack["type"], "ack");
     for user in &mut users[1..] {
         let heard = user.expect("broadcast");
-        assert_eq!((heard["message"].clone(), heard["user_id"].clone()), (json!({"all": [1, 2]}), json!("u0")));
+        assert_eq!(
+            (heard["message"].clone(), heard["user_id"].clone()),
+            (json!({"all": [1, 2]}), json!("u0"))
+        );
         assert!(heard["timestamp"].is_string());
     }
     users[1].send(&json!({"type": "broadcast", "message": "again"}));

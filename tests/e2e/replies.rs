@@ -52,7 +52,7 @@ fn a_message_without_echo_is_acknowledged_and_seen_by_the_others() {
         assert_eq!((heard["offset"].clone(), heard["message"].clone()), (json!(offset), json!(message)));
         assert_eq!(heard.get("id"), None, "an id is its sender's only");
     }
-    assert_eq!(ann.settle().len(), 1, "that bob has come, but no copy of what was said without echo");
+    assert_eq!(ann.catch_up("r").len(), 1, "that bob has come, but no copy of what was said without echo");
 }
 
 fn history(client: &mut Client, mut ask: Value) -> Vec<u64> {
@@ -71,7 +71,7 @@ fn history_is_the_newest_or_what_was_before() {
     for number in 1..=150 {
         ann.say("r", json!({"n": number, "text": "ä\u{1f600}\n"}));
     }
-    assert_eq!(ann.settle().len(), 150);
+    assert_eq!(ann.catch_up("r").len(), 150);
     assert_eq!(history(&mut ann, json!({})), (131..=150).collect::<Vec<_>>());
     assert_eq!(history(&mut ann, json!({"limit": 3})), [148, 149, 150]);
     assert_eq!(history(&mut ann, json!({"limit": 3, "before": 100})), [97, 98, 99]);
@@ -81,7 +81,10 @@ fn history_is_the_newest_or_what_was_before() {
     assert_eq!(history(&mut ann, json!({"limit": 0})), Vec::<u64>::new());
     let answer = ann.ask(json!({"type": "get_history", "room": "r", "limit": 1}));
     let newest = &answer["messages"][0];
-    assert_eq!((newest["user_id"].clone(), newest["message"]["text"].clone()), (json!("ann"), json!("ä\u{1f600}\n")));
+    assert_eq!(
+        (newest["user_id"].clone(), newest["message"]["text"].clone()),
+        (json!("ann"), json!("ä\u{1f600}\n"))
+    );
     let stranger = server.client("/ws").ask(json!({"type": "get_history", "room": "r"}));
     assert_eq!(stranger["code"], "not_in_room");
 }
@@ -90,7 +93,10 @@ fn history_is_the_newest_or_what_was_before() {
 fn the_target_can_name_user_and_rooms() {
     let server = Server::start(&["--node-name", "edge-7"]);
     let mut ann = server.client("/ws/a%20b?user_id=ann&username=Ann%20A.&room=c&room=d");
-    assert_eq!((ann.welcome["user_id"].clone(), ann.welcome["node"].clone()), (json!("ann"), json!("edge-7")));
+    assert_eq!(
+        (ann.welcome["user_id"].clone(), ann.welcome["node"].clone()),
+        (json!("ann"), json!("edge-7"))
+    );
     let mut rooms: Vec<_> = (0..3).map(|_| ann.expect("room_joined")["room"].clone()).collect();
     rooms.sort_by_key(|room| room.to_string());
     assert_eq!(rooms, ["a b", "c", "d"]);

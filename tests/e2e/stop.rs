@@ -12,7 +12,7 @@ use crate::support::{Got, Server, eventually, offset};
 #[test]
 fn every_client_is_told_when_to_come_back() {
     const CLIENTS: usize = 300;
-    let mut server = Server::start(&["--shards", "3"]);
+    let mut server = Server::start(&["--shards", "3", "--drain-timeout", "1h"]);
     let mut clients = server.users(CLIENTS);
     clients[0].join("r");
     let mut echo = server.dial("/echo", None);
@@ -58,7 +58,10 @@ fn deaf(server: &Server) -> Vec<Raw> {
 
 #[test]
 fn the_deaf_do_not_hold_up_the_end() {
-    for args in [["--close-timeout", "300ms"], ["--drain-timeout", "300ms"]] {
+    for args in [
+        ["--close-timeout", "300ms", "--drain-timeout", "1h"],
+        ["--close-timeout", "1h", "--drain-timeout", "300ms"],
+    ] {
         let mut server = Server::start(&args);
         let deaf = deaf(&server);
         let mut client = server.user("ann");
@@ -106,9 +109,9 @@ fn other_signals_do_no_harm() {
 
 #[test]
 fn the_port_is_free_at_once() {
-    let mut server = Server::start(&[]);
+    let mut server = Server::start(&["--drain-timeout", "1h"]);
     let address = server.address.to_string();
-    for _ in 0..3 {
+    for _ in 0..2 {
         let mut clients = server.users(20);
         server.signal(Signal::TERM);
         thread::scope(|scope| {
@@ -120,7 +123,7 @@ fn the_port_is_free_at_once() {
             assert_eq!(client.closed(), 1001);
         }
         assert!(server.exit_status().success());
-        server = Server::start_at(&address, &[]);
+        server = Server::start_at(&address, &["--drain-timeout", "1h"]);
     }
     // Also after an end without any goodbye.
     let clients = server.users(20);

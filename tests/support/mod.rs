@@ -3,7 +3,7 @@
 //! Nothing here waits for a time to pass: a read ends with what it waits for, and [`GUARD`] only turns a test that
 //! would hang into one that fails.
 
-pub mod raw;
+pub(crate) mod raw;
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -19,13 +19,13 @@ use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{ClientRequestBuilder, Error, Message, WebSocket};
 
 /// Whatever takes longer than this has failed, also on a machine that does much else.
-pub const GUARD: Duration = Duration::from_secs(20);
+pub(crate) const GUARD: Duration = Duration::from_secs(20);
 /// Read buffer of one client: tests have hundreds of them.
 const READ_BUFFER_BYTES: usize = 8 << 10;
 
 /// Asks again and again until the answer is yes; `what` says what has failed otherwise.
 #[expect(clippy::disallowed_methods, reason = "the guard of a test that would hang")]
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < GUARD, "never: {what}");
@@ -34,22 +34,22 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// The real program on a port of its own; killed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     stdout: Option<ChildStdout>,
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     ended: bool,
 }
 
 impl Server {
     /// Starts with two shards, unless `args` say otherwise, and waits until it listens.
-    pub fn start(args: &[&str]) -> Server {
+    pub(crate) fn start(args: &[&str]) -> Server {
         Server::start_at("127.0.0.1:0", args)
     }
 
     /// Starts on a certain address.
-    pub fn start_at(address: &str, args: &[&str]) -> Server {
+    pub(crate) fn start_at(address: &str, args: &[&str]) -> Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
         command.env_clear().args(["--listen", address, "--log-level", "error"]).args(args);
         if !args.contains(&"--shards") {
@@ -66,7 +66,7 @@ impl Server {
     }
 
     /// A native client that was welcomed; `target` is path and query, such as `/ws?user_id=ann`.
-    pub fn client(&self, target: &str) -> Client {
+    pub(crate) fn client(&self, target: &str) -> Client {
         let mut client = self.dial(target, None);
         client.welcome = client.object();
         assert_eq!(client.welcome["type"], "welcome");
@@ -74,17 +74,17 @@ impl Server {
     }
 
     /// A native client of this user.
-    pub fn user(&self, user: &str) -> Client {
+    pub(crate) fn user(&self, user: &str) -> Client {
         self.client(&format!("/ws?user_id={user}"))
     }
 
     /// Native clients of users u0, u1, …: neighbours are on different shards.
-    pub fn users(&self, count: usize) -> Vec<Client> {
+    pub(crate) fn users(&self, count: usize) -> Vec<Client> {
         (0..count).map(|number| self.user(&format!("u{number}"))).collect()
     }
 
     /// A WebSocket to `target` of which nothing was read yet.
-    pub fn dial(&self, target: &str, subprotocol: Option<&str>) -> Client {
+    pub(crate) fn dial(&self, target: &str, subprotocol: Option<&str>) -> Client {
         let uri = format!("ws://{}{target}", self.address).parse().expect("a good target");
         let mut request = ClientRequestBuilder::new(uri);
         if let Some(subprotocol) = subprotocol {
@@ -99,14 +99,14 @@ impl Server {
     }
 
     /// A TCP connection.
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("the server accepts");
         guarded(&stream);
         stream
     }
 
     /// Sends these bytes and reads until the server ends the connection.
-    pub fn exchange(&self, request: &str) -> String {
+    pub(crate) fn exchange(&self, request: &str) -> String {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).expect("the request goes out");
         let mut answer = String::new();
@@ -115,7 +115,7 @@ impl Server {
     }
 
     /// The numbers of `/health`.
-    pub fn health(&self) -> Value {
+    pub(crate) fn health(&self) -> Value {
         let answer = self.exchange("GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
@@ -123,12 +123,12 @@ impl Server {
     }
 
     /// Sends a signal to the process.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the process is there");
     }
 
     /// Waits until the process has ended by itself.
-    pub fn exit_status(&mut self) -> ExitStatus {
+    pub(crate) fn exit_status(&mut self) -> ExitStatus {
         let mut stdout = self.stdout.take().expect("asked once");
         let (ended, wait) = mpsc::channel();
         thread::spawn(move || {
@@ -141,7 +141,7 @@ impl Server {
     }
 
     /// Memory of the process in use, in KiB.
-    pub fn resident_kib(&self) -> u64 {
+    pub(crate) fn resident_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("the process is there");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells");
@@ -169,7 +169,7 @@ fn guarded(stream: &TcpStream) {
 
 /// What a client reads next.
 #[derive(Debug)]
-pub enum Got {
+pub(crate) enum Got {
     /// A message.
     Object(Value),
     /// The server's close frame; 1005 if it has no code.
@@ -179,12 +179,12 @@ pub enum Got {
 }
 
 /// A native client by somebody else's WebSocket implementation. It answers pings while it reads.
-pub struct Client {
+pub(crate) struct Client {
     socket: WebSocket<TcpStream>,
     /// The first message.
-    pub welcome: Value,
+    pub(crate) welcome: Value,
     /// The subprotocol that the server chose.
-    pub subprotocol: Option<String>,
+    pub(crate) subprotocol: Option<String>,
     /// Messages that came while an answer was awaited.
     unread: VecDeque<Value>,
     asked: u64,
@@ -192,23 +192,23 @@ pub struct Client {
 
 impl Client {
     /// Sends an object.
-    pub fn send(&mut self, object: &Value) {
+    pub(crate) fn send(&mut self, object: &Value) {
         self.send_text(object.to_string());
     }
 
     /// Sends a text message.
-    pub fn send_text(&mut self, text: String) {
+    pub(crate) fn send_text(&mut self, text: String) {
         self.socket.send(Message::text(text)).expect("the message goes out");
     }
 
     /// Sends a chat message.
-    pub fn say(&mut self, room: &str, message: impl Into<Value>) {
+    pub(crate) fn say(&mut self, room: &str, message: impl Into<Value>) {
         let message: Value = message.into();
         self.send(&json!({"type": "chat_message", "room": room, "message": message}));
     }
 
     /// What comes next, whatever it is.
-    pub fn next(&mut self) -> Got {
+    pub(crate) fn next(&mut self) -> Got {
         if let Some(object) = self.unread.pop_front() {
             return Got::Object(object);
         }
@@ -218,7 +218,9 @@ impl Client {
                     return Got::Object(serde_json::from_str(&text).expect("a JSON object"));
                 }
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
-                Ok(Message::Close(frame)) => return Got::Closed(frame.map_or(1005, |frame| frame.code.into())),
+                Ok(Message::Close(frame)) => {
+                    return Got::Closed(frame.map_or(1005, |frame| frame.code.into()));
+                }
                 Ok(other) => panic!("unexpected: {other:?}"),
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     panic!("nothing came for {GUARD:?}");
@@ -230,7 +232,7 @@ impl Client {
 
     /// The next message.
     #[track_caller]
-    pub fn object(&mut self) -> Value {
+    pub(crate) fn object(&mut self) -> Value {
         match self.next() {
             Got::Object(object) => object,
             other => panic!("expected a message, got {other:?}"),
@@ -239,7 +241,7 @@ impl Client {
 
     /// The next message, which has to be of this type.
     #[track_caller]
-    pub fn expect(&mut self, kind: &str) -> Value {
+    pub(crate) fn expect(&mut self, kind: &str) -> Value {
         let object = self.object();
         assert_eq!(object["type"], kind, "{object}");
         object
@@ -247,7 +249,7 @@ impl Client {
 
     /// The next message of this type; those before it are thrown away.
     #[track_caller]
-    pub fn find(&mut self, kind: &str) -> Value {
+    pub(crate) fn find(&mut self, kind: &str) -> Value {
         loop {
             let object = self.object();
             if object["type"] == kind {
@@ -258,7 +260,7 @@ impl Client {
 
     /// Sends an object with an id and waits for the answer that carries it; what comes before stays to be read.
     #[track_caller]
-    pub fn ask(&mut self, mut object: Value) -> Value {
+    pub(crate) fn ask(&mut self, mut object: Value) -> Value {
         self.asked += 1;
         let id = json!(format!("ask-{}", self.asked));
         object["id"] = id.clone();
@@ -276,7 +278,7 @@ impl Client {
 
     /// Joins a room and returns the snapshot.
     #[track_caller]
-    pub fn join(&mut self, room: &str) -> Value {
+    pub(crate) fn join(&mut self, room: &str) -> Value {
         let joined = self.ask(json!({"type": "join_room", "room": room}));
         assert_eq!(joined["type"], "room_joined", "{joined}");
         joined
@@ -284,21 +286,28 @@ impl Client {
 
     /// Leaves a room.
     #[track_caller]
-    pub fn leave(&mut self, room: &str) {
+    pub(crate) fn leave(&mut self, room: &str) {
         let left = self.ask(json!({"type": "leave_room", "room": room}));
         assert_eq!(left["type"], "room_left", "{left}");
     }
 
     /// Everything that came up to the answer to a ping sent now.
     #[track_caller]
-    pub fn settle(&mut self) -> Vec<Value> {
+    pub(crate) fn settle(&mut self) -> Vec<Value> {
         self.ask(json!({"type": "ping"}));
+        self.unread.drain(..).collect()
+    }
+
+    /// Everything that came up to an answer of the room's owner: all that was sent to the room before is in it.
+    #[track_caller]
+    pub(crate) fn catch_up(&mut self, room: &str) -> Vec<Value> {
+        self.ask(json!({"type": "get_users", "room": room}));
         self.unread.drain(..).collect()
     }
 
     /// Reads until the server closes, answers, reads to the end, and returns the code.
     #[track_caller]
-    pub fn closed(&mut self) -> u16 {
+    pub(crate) fn closed(&mut self) -> u16 {
         let code = loop {
             match self.next() {
                 Got::Object(_) => {}
@@ -311,19 +320,19 @@ impl Client {
     }
 
     /// Closes from this side and waits for the end.
-    pub fn close(mut self) {
+    pub(crate) fn close(mut self) {
         self.socket.close(None).expect("the close frame goes out");
         while !matches!(self.next(), Got::Ended) {}
     }
 
     /// The connection below.
-    pub fn stream(&self) -> &TcpStream {
+    pub(crate) fn stream(&self) -> &TcpStream {
         self.socket.get_ref()
     }
 }
 
 /// Offset of a chat message.
 #[track_caller]
-pub fn offset(object: &Value) -> u64 {
+pub(crate) fn offset(object: &Value) -> u64 {
     object["offset"].as_u64().unwrap_or_else(|| panic!("no offset: {object}"))
 }

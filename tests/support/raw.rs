@@ -10,20 +10,20 @@ use socket2::{Domain, SockRef, Socket, Type};
 use super::{Server, guarded};
 
 /// Opcodes of RFC 6455 §5.2.
-pub const TEXT: u8 = 1;
-pub const CLOSE: u8 = 8;
-pub const PING: u8 = 9;
-pub const PONG: u8 = 10;
+pub(crate) const TEXT: u8 = 1;
+pub(crate) const CLOSE: u8 = 8;
+pub(crate) const PING: u8 = 9;
+pub(crate) const PONG: u8 = 10;
 
 /// Fits one receive buffer that is as small as the kernel allows.
 const RECEIVE_BYTES: usize = 4096;
 const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 
 /// See the module's page.
-pub struct Raw(BufReader<TcpStream>);
+pub(crate) struct Raw(BufReader<TcpStream>);
 
 /// A whole masked frame.
-pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
     match payload.len() {
         length @ 0..=125 => frame.push(0x80 | length as u8),
@@ -43,7 +43,7 @@ pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
 
 impl Raw {
     /// Upgrades at `target`; the kernel holds as little as possible of what is not read.
-    pub fn open(server: &Server, target: &str) -> Raw {
+    pub(crate) fn open(server: &Server, target: &str) -> Raw {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(RECEIVE_BYTES).expect("a small buffer");
         socket.connect(&server.address.into()).expect("the server accepts");
@@ -66,35 +66,35 @@ impl Raw {
     }
 
     /// Opens a native client and reads its welcome.
-    pub fn user(server: &Server, user: &str) -> Raw {
+    pub(crate) fn user(server: &Server, user: &str) -> Raw {
         let mut raw = Raw::open(server, &format!("/ws?user_id={user}"));
         assert_eq!(raw.object()["type"], "welcome");
         raw
     }
 
     /// Joins a room and reads the answer.
-    pub fn join(&mut self, room: &str) {
+    pub(crate) fn join(&mut self, room: &str) {
         self.send(&serde_json::json!({"type": "join_room", "room": room}));
         assert_eq!(self.object()["type"], "room_joined");
     }
 
     /// Sends a frame.
-    pub fn frame(&mut self, opcode: u8, payload: &[u8]) {
+    pub(crate) fn frame(&mut self, opcode: u8, payload: &[u8]) {
         self.bytes(&frame(opcode, payload));
     }
 
     /// Sends an object.
-    pub fn send(&mut self, object: &Value) {
+    pub(crate) fn send(&mut self, object: &Value) {
         self.frame(TEXT, object.to_string().as_bytes());
     }
 
     /// Sends bytes as they are.
-    pub fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.0.get_mut().write_all(bytes).expect("the bytes go out");
     }
 
     /// The next frame: opcode and payload; none at the end of the connection.
-    pub fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub(crate) fn next(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 2];
         self.read(&mut head)?;
         assert_eq!(head[0] & 0xf0, 0x80, "the server does not fragment");
@@ -126,14 +126,14 @@ impl Raw {
 
     /// The next frame, which has to be a message.
     #[track_caller]
-    pub fn object(&mut self) -> Value {
+    pub(crate) fn object(&mut self) -> Value {
         let (opcode, payload) = self.next().expect("a frame");
         assert_eq!(opcode, TEXT, "{}", String::from_utf8_lossy(&payload));
         serde_json::from_slice(&payload).expect("a JSON object")
     }
 
     /// Reads until the close frame and returns its code; none if the connection ends without.
-    pub fn close_code(&mut self) -> Option<u16> {
+    pub(crate) fn close_code(&mut self) -> Option<u16> {
         while let Some((opcode, payload)) = self.next() {
             if opcode == CLOSE {
                 return Some(payload.get(..2).map_or(1005, |code| u16::from_be_bytes([code[0], code[1]])));
@@ -143,17 +143,17 @@ impl Raw {
     }
 
     /// The connection below.
-    pub fn stream(&self) -> &TcpStream {
+    pub(crate) fn stream(&self) -> &TcpStream {
         self.0.get_ref()
     }
 
     /// Ends the connection with a reset.
-    pub fn reset(self) {
+    pub(crate) fn reset(self) {
         SockRef::from(self.stream()).set_linger(Some(Duration::ZERO)).expect("a socket");
     }
 
     /// Ends both directions, whoever holds the socket.
-    pub fn shut(&self) {
+    pub(crate) fn shut(&self) {
         // It may be gone already.
         let _ = self.stream().shutdown(Shutdown::Both);
     }

@@ -4,7 +4,7 @@
 //!             request answered, kept alive
 //!                  ┌──────┐
 //!                  ▼      │
-//! accepted ─► Head ───────┴─► Closing ─► Gone
+//! accepted ─► Head ───────┴─► Closing ─► Over
 //!              │                 ▲
 //!              └─► Socket ───────┘
 //!                  upgraded      both close frames, a violation, a deadline
@@ -14,21 +14,19 @@
 //! empty the peer is told that no more comes, and the connection ends with the peer's own end or at a deadline. So
 //! an answer is not destroyed by a reset that unread input would cause.
 //!
-//! No parsing here: bytes go to `wire`, meaning comes from `dialect`.
+//! Data only: what a connection does is in `shard::edge`.
 
-pub(crate) mod outbox;
-pub(crate) mod timers;
-pub(crate) mod socket;
-pub(crate) mod http;
 pub(crate) mod client;
+pub(crate) mod socket;
 
 use crate::base::clock::Mono;
+use crate::base::slab::Slab;
 use crate::base::wheel::TimerId;
+use crate::shard::conn::client::Client;
+use crate::shard::conn::socket::{Deadline, Role, Socket};
 use crate::shard::limits::Limits;
 use crate::shard::members::Membership;
-use outbox::Outbox;
-use socket::Socket;
-
+use crate::shard::outbox::Outbox;
 use crate::wire::http::head::HeadReader;
 
 /// Everything a shard keeps for one connection.
@@ -64,8 +62,8 @@ pub(crate) enum Phase {
         /// The peer itself ended: no need to linger.
         ended: bool,
     },
-    /// Over: it has no deadline any more, and is freed when the turn ends.
-    Gone,
+    /// Gone but for being freed at the end of the turn: nothing is due any more.
+    Over,
 }
 
 /// Reasons not to handle a connection's input; all must be gone before it goes on.
@@ -85,6 +83,11 @@ impl Hold {
 
     pub(crate) fn none(self) -> bool {
         self.0 == 0
+    }
+
+    /// Whether there is a reason that is not of the peer's making.
+    pub(crate) fn is_ours(self) -> bool {
+        self.0 & !Hold::OUTBOX.0 != 0
     }
 
     pub(crate) fn has(self, reason: Hold) -> bool {
@@ -138,6 +141,45 @@ impl Conn {
         match &mut self.phase {
             Phase::Socket(socket) => Some(socket),
             _ => None,
+        }
+    }
+
+    /// The native client, if it is one and was not closed.
+    pub(crate) fn client(&mut self) -> Option<&mut Client> {
+        match &mut self.phase {
+            Phase::Socket(Socket { role: Role::Client(client), close_sent: None, .. }) => Some(client),
+            _ => None,
+        }
+    }
+
+    /// Whether this is an open native client that was welcomed.
+    pub(crate) fn hears_broadcasts(&self) -> bool {
+        matches!(&self.phase, Phase::Socket(Socket { role: Role::Client(client), close_sent: None, .. })
+            if client.welcomed)
+    }
+
+    /// Whether the next frame may be handled now.
+    pub(crate) fn takes_frames(&self) -> bool {
+        self.hold.none() && matches!(self.phase, Phase::Socket(_))
+    }
+
+    /// The earliest deadline and what it is; none for a connection that may stay silent for ever.
+    pub(crate) fn next_deadline(&self, limits: &Limits) -> Option<(Mono, Deadline)> {
+        match &self.phase {
+            Phase::Head { until, .. } => Some((*until, Deadline::Head)),
+            Phase::Closing { until, .. } => Some((*until, Deadline::Linger)),
+            Phase::Over => None,
+            Phase::Socket(socket) => socket.next_deadline(limits),
+        }
+    }
+}
+
+/// Tells the connection in `slot` that its entry in the member list of `topic` has moved.
+pub(crate) fn reposition(conns: &mut Slab<Conn>, slot: u32, topic: u32, position: u32) {
+    let conn = conns.by_slot_mut(slot).expect("a member list names open connections only");
+    for membership in &mut conn.memberships {
+        if membership.topic == topic {
+            membership.position = position;
         }
     }
 }

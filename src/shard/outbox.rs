@@ -13,15 +13,15 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 
+use crate::base::id::index32;
 use crate::base::shared::Shared;
 use crate::dialect::native::encode::Dropped;
 use crate::hub::name::Topic;
 use crate::shard::limits::{Limits, SlowConsumer};
 
-/// Buffers that a shard keeps for the next own frames instead of freeing them.
-const SPARES_MAX: usize = 256;
-/// A spare buffer larger than this is freed: memory must not stay with the shard after a burst.
-const SPARE_BYTES_MAX: usize = 16 << 10;
+/// Bytes of buffers that a shard keeps for the next own frames instead of freeing them: enough for one turn's replies,
+/// and little enough that a burst's memory goes back.
+const SPARE_BYTES_MAX: usize = 4 << 20;
 /// An emptied queue that had room for more items than this gives its memory back.
 const KEPT_ITEMS_MAX: usize = 4;
 
@@ -48,25 +48,25 @@ pub(crate) struct Gap {
 }
 
 impl Gap {
-    /// Whether the gap can grow by `delivery` and still say nothing of what was not lost.
-    fn reaches(&self, delivery: &Delivery) -> bool {
-        self.topic == delivery.topic
-            && (delivery.offset == 0 || self.lost.offsets.is_none_or(|(_, to)| to + 1 == delivery.offset))
-    }
-
-    fn take(&mut self, delivery: &Delivery) {
-        if delivery.offset == 0 {
-            self.lost.events += 1;
-            return;
-        }
+    /// Adds a delivery that follows on what was lost. False if it does not: what lies between was not lost, as it is
+    /// the connection's own and so came as its own frame, or not at all where it wanted no echo.
+    fn take(&mut self, delivery: &Delivery) -> bool {
         let from = match self.lost.offsets {
+            _ if delivery.offset == 0 => {
+                self.lost.events += 1;
+                return true;
+            }
             Some((from, to)) => {
-                debug_assert_eq!(to + 1, delivery.offset, "a gap covers what was lost and nothing else");
+                debug_assert!(to < delivery.offset, "a topic's offsets only grow");
+                if to + 1 < delivery.offset {
+                    return false;
+                }
                 from
             }
             None => delivery.offset,
         };
         self.lost.offsets = Some((from, delivery.offset));
+        true
     }
 }
 
@@ -93,6 +93,13 @@ impl Item {
         }
     }
 
+    /// The gap, if it is one of `topic`.
+    fn gap_of(&mut self, topic: &Topic) -> Option<&mut Gap> {
+        match self {
+            Item::Gap(gap) if gap.topic == *topic => Some(gap),
+            _ => None,
+        }
+    }
 }
 
 /// What became of a delivery.
@@ -106,17 +113,24 @@ pub(crate) enum Pushed {
 
 /// Buffers for own frames, kept by the shard.
 #[derive(Debug, Default)]
-pub(crate) struct Spares(Vec<Vec<u8>>);
+pub(crate) struct Spares {
+    buffers: Vec<Vec<u8>>,
+    /// Invariant: the sum of their capacities.
+    bytes: usize,
+}
 
 impl Spares {
     fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_default()
+        let buffer = self.buffers.pop().unwrap_or_default();
+        self.bytes -= buffer.capacity();
+        buffer
     }
 
     fn give(&mut self, mut buffer: Vec<u8>) {
-        if self.0.len() < SPARES_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+        if self.bytes + buffer.capacity() <= SPARE_BYTES_MAX {
+            self.bytes += buffer.capacity();
             buffer.clear();
-            self.0.push(buffer);
+            self.buffers.push(buffer);
         }
     }
 }
@@ -212,7 +226,9 @@ impl Outbox {
         let Some(Item::Shared(delivery)) = self.items.remove(at) else { return false };
         self.bytes -= delivery.frame.len();
         self.messages -= 1;
-        if delivery.announced && !self.extend_gap(at, &delivery) {
+        // What stands before the first delivery are own frames and gaps: the gap to extend is the last of its topic.
+        let known = self.items.range_mut(first..at).rev().find_map(|item| item.gap_of(&delivery.topic));
+        if delivery.announced && !known.is_some_and(|gap| gap.take(&delivery)) {
             self.insert_gap(at, &delivery);
         }
         true
@@ -220,7 +236,9 @@ impl Outbox {
 
     /// Leaves a gap at the end instead of the delivery.
     fn drop_newest(&mut self, delivery: &Delivery, limits: &Limits) -> Pushed {
-        if self.extend_gap(self.items.len(), delivery) {
+        let trailing = self.items.iter_mut().rev().take_while(|item| matches!(item, Item::Gap(_)));
+        let known = trailing.filter_map(|item| item.gap_of(&delivery.topic)).next();
+        if known.is_some_and(|gap| gap.take(delivery)) {
             return Pushed::Queued;
         }
         // Gaps may double the queue in messages; a client still further behind is let go.
@@ -229,23 +247,6 @@ impl Outbox {
         }
         self.insert_gap(self.items.len(), delivery);
         Pushed::Queued
-    }
-
-    /// Adds `delivery` to a gap directly before `at`, past nothing but gaps: what is announced must neither overtake
-    /// an own frame that tells of the topic nor cover one. False if there is no such gap.
-    fn extend_gap(&mut self, at: usize, delivery: &Delivery) -> bool {
-        for item in self.items.range_mut(..at).rev() {
-            match item {
-                Item::Gap(gap) if gap.reaches(delivery) => {
-                    gap.take(delivery);
-                    return true;
-                }
-                Item::Gap(gap) if gap.topic == delivery.topic => return false,
-                Item::Gap(_) => {}
-                Item::Shared(_) | Item::Own { .. } => return false,
-            }
-        }
-        false
     }
 
     fn insert_gap(&mut self, at: usize, delivery: &Delivery) {
@@ -320,7 +321,7 @@ impl Outbox {
                 self.own_bytes -= left.min(count);
             }
             if count < left {
-                self.head_written += u32::try_from(count).expect("a frame is shorter than 4 GiB");
+                self.head_written += index32(count);
                 return;
             }
             count -= left;
