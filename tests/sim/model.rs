@@ -39,7 +39,11 @@ pub(crate) struct Truth {
 impl Truth {
     /// Everybody sees the same publication at the same place, and nowhere else.
     fn observe(&mut self, numbering: &Numbering, offset: u64, n: usize) {
-        assert_eq!(self.published[n].room.as_deref(), Some(&*numbering.0), "publication {n} is in another room");
+        assert_eq!(
+            self.published[n].room.as_deref(),
+            Some(&*numbering.0),
+            "publication {n} is in another room"
+        );
         let here = *self.log.entry(numbering.clone()).or_default().entry(offset).or_insert(n);
         assert_eq!(here, n, "two publications at {offset} of {numbering:?}");
         let place = self.places.entry(n).or_insert_with(|| (numbering.clone(), offset));
@@ -401,8 +405,7 @@ impl Viewer {
         let code = text(said, "code");
         let Some(Pending { asked, sure, room, .. }) = pending else {
             self.limited += usize::from(code == "rate_limited");
-            let known =
-                ["rate_limited", "not_in_room", "room_full", "too_many_rooms", "invalid_field"];
+            let known = ["rate_limited", "not_in_room", "room_full", "too_many_rooms", "invalid_field"];
             assert!(known.contains(&code), "{said}");
             return;
         };
@@ -424,9 +427,14 @@ impl Viewer {
         for (numbering, offset) in &self.skipped {
             match truth.log.get(numbering).and_then(|log| log.get(offset)) {
                 Some(n) => {
-                    assert!(mine(n) && !truth.published[*n].echo, "{offset} of {numbering:?} is missing ({n})");
+                    assert!(
+                        mine(n) && !truth.published[*n].echo,
+                        "{offset} of {numbering:?} is missing ({n})"
+                    );
                 }
-                None => assert!(self.silent.contains_key(&numbering.0), "{offset} of {numbering:?} is missing"),
+                None => {
+                    assert!(self.silent.contains_key(&numbering.0), "{offset} of {numbering:?} is missing")
+                }
             }
         }
         for (numbering, from, to) in &self.announced {

@@ -28,7 +28,9 @@ enum Kind {
     Native,
     Echo,
     /// Asks for pages, several at once.
-    Http { asked: usize },
+    Http {
+        asked: usize,
+    },
     /// Sends half a request.
     Half,
 }
@@ -460,7 +462,8 @@ impl Sim {
         }
         client.over = true;
         // Who ended its own side without a close frame, or held the bytes up, has no claim to last words.
-        let held = client.held_until_us.is_some_and(|until| until.saturating_add(GRACE_US) > self.world.now_us);
+        let held =
+            client.held_until_us.is_some_and(|until| until.saturating_add(GRACE_US) > self.world.now_us);
         let claim = client.upgraded && !held && !client.gave_up;
         assert!(!claim || client.close_heard.is_some(), "client {i} was dropped without a word: {end:?}");
         assert!(!claim || client.reader.left() == 0, "client {i}: half a frame");
@@ -570,7 +573,10 @@ impl Sim {
                 let claim = !client.over && !client.gave_up;
                 assert!(!claim || client.answers == asked, "client {i} got {} answers", client.answers);
             }
-            assert!(client.over || client.gave_up || client.outlaw || client.echoes.is_empty(), "client {i}: echo");
+            assert!(
+                client.over || client.gave_up || client.outlaw || client.echoes.is_empty(),
+                "client {i}: echo"
+            );
         }
     }
 

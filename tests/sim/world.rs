@@ -11,9 +11,10 @@ use roomcast::base::clock::{Mono, Now, Wall};
 use roomcast::base::hash::Keys;
 use roomcast::base::id::{Key, ShardId};
 use roomcast::metrics::shard::Gauges;
+use roomcast::shard::flush::SLICES_MAX;
 use roomcast::shard::limits::Limits;
 use roomcast::shard::port::{Close, ToEdge, ToOwner};
-use roomcast::shard::{SLICES_MAX, Setting, Shard};
+use roomcast::shard::state::{Setting, Shard};
 
 use crate::net::{Dice, Got, Link};
 
