@@ -92,6 +92,7 @@ fn limits(dice: &mut Dice) -> Limits {
             flushes_per_turn: *dice.pick(&[1, 8, 100]),
             requests_per_turn: *dice.pick(&[1, 10]),
             jobs_high: *dice.pick(&[1, 3, 30]),
+            mail_high: *dice.pick(&[1, 5, 100]),
             requests_high: *dice.pick(&[1, 4, 20]),
             requests_low: 0,
             own_bytes_high,
@@ -569,14 +570,17 @@ impl Sim {
             assert!(viewer.stats.is_none_or(|told| told == stats), "{:?}, not {stats:?}", viewer.stats);
         }
         for (i, client) in self.clients.iter().enumerate() {
+            let socket = matches!(client.kind, Kind::Native | Kind::Echo);
+            let settled = client.over || client.gave_up || !socket;
+            assert!(settled || client.upgraded, "client {i} waits for its upgrade");
+            assert!(settled || client.outlaw || client.echoes.is_empty(), "client {i} waits for an echo");
+            assert!(settled || client.close_heard.is_none(), "client {i} answered a close frame and is kept");
+            let welcomed = client.kind == Kind::Echo || client.viewer.welcomed.is_some();
+            assert!(settled || welcomed, "client {i} waits for its welcome");
             if let Kind::Http { asked } = client.kind {
                 let claim = !client.over && !client.gave_up;
                 assert!(!claim || client.answers == asked, "client {i} got {} answers", client.answers);
             }
-            assert!(
-                client.over || client.gave_up || client.outlaw || client.echoes.is_empty(),
-                "client {i}: echo"
-            );
         }
     }
 
