@@ -256,9 +256,12 @@ impl Outbox {
         self.messages += 1;
     }
 
-    /// Forgets everything but a half-written frame: what is left to say is a close frame.
+    /// Forgets everything but a half-written frame, and the answer to the upgrade without which there are no frames:
+    /// what is left to say is a close frame.
     pub(crate) fn abandon(&mut self, spares: &mut Spares) {
-        let keep = usize::from(self.head_written > 0);
+        // A frame of a server does not begin with `H`: that would be reserved bits.
+        let answer = self.items.front().is_some_and(|head| head.bytes().starts_with(b"HTTP/"));
+        let keep = usize::from(self.head_written > 0 || answer);
         for item in self.items.drain(keep..) {
             if let Item::Own { frames, .. } = item {
                 spares.give(frames);
