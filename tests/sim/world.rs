@@ -192,7 +192,9 @@ impl World {
         let sleeps = self.nodes.iter().map(|node| node.until);
         let mail = self.requests.iter().flatten().filter_map(|lane| lane.mail.front().map(|(due, _)| *due));
         let edge = self.edges.iter().flatten().filter_map(|lane| lane.mail.front().map(|(due, _)| *due));
-        sleeps.chain(mail).chain(edge).filter(|until| *until < u64::MAX).min()
+        // Mail that has arrived waits for its receiver, not for time.
+        let coming = mail.chain(edge).filter(|due| *due > self.now_us);
+        sleeps.chain(coming).filter(|until| *until < u64::MAX).min()
     }
 
     /// Whether mail is under way.
