@@ -179,10 +179,6 @@ impl Peer {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("a socket");
     }
 
-    pub(crate) fn set_read_timeout(&self, patience: Duration) {
-        self.stream.set_read_timeout(Some(patience)).expect("a socket");
-    }
-
     /// Reads more; false at the end. A reset counts as one: what came before it is judged.
     fn fill(&mut self) -> bool {
         self.came.drain(..self.at);
