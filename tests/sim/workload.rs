@@ -71,6 +71,8 @@ impl Client {
 
 pub(crate) struct Sim {
     pub(crate) step: usize,
+    /// Of everything that anybody heard, in order.
+    pub(crate) digest: u64,
     trace: bool,
     dice: Dice,
     limits: Limits,
@@ -132,7 +134,7 @@ impl Sim {
             println!("{shards} shards, {limits:?}");
         }
         let world = World::new(shards, &limits, &mut dice);
-        Sim { step: 0, trace, dice, limits, world, clients: Vec::new(), truth: Truth::default() }
+        Sim { step: 0, digest: 0, trace, dice, limits, world, clients: Vec::new(), truth: Truth::default() }
     }
 
     /// One step: somebody does something, some bytes move, some shard may turn, some time passes.
@@ -405,6 +407,9 @@ impl Sim {
 
     fn hear(&mut self, i: usize, opcode: u8, payload: &[u8]) {
         let step = self.step;
+        for byte in payload.iter().chain([&opcode]) {
+            self.digest = self.digest.wrapping_mul(0x100_0000_01b3) ^ u64::from(*byte) ^ (i as u64) << 8;
+        }
         let client = &mut self.clients[i];
         if self.trace {
             println!("{step} client {i} hears {opcode}: {}", String::from_utf8_lossy(payload));
