@@ -103,7 +103,7 @@ fn limits(dice: &mut Dice) -> Limits {
     };
     Limits {
         message_bytes_max: *dice.pick(&[2000, 1 << 20]),
-        rate: dice.once_in(5).then(|| Rate { per_second: 50, burst: 20 }),
+        rate: dice.once_in(5).then_some(Rate { per_second: 50, burst: 20 }),
         rooms_per_connection_max: *dice.pick(&[2, 128]),
         members_per_room_max: *dice.pick(&[None, None, Some(4)]),
         connections_per_user_max: *dice.pick(&[None, Some(1), Some(3)]),
@@ -506,9 +506,10 @@ impl Sim {
             client.held_until_us = client.held_until_us.map(|until| until.min(self.world.now_us));
         }
         self.rest();
+        self.world.check_rest();
         self.question();
         self.rest();
-        self.world.check();
+        self.world.check_rest();
         self.compare();
         for client in &self.clients {
             let open = client.is_member() && !client.outlaw && !client.close_sent;
@@ -534,11 +535,13 @@ impl Sim {
     /// Everybody who still talks asks how things stand.
     fn question(&mut self) {
         for i in 0..self.clients.len() {
-            if self.clients[i].kind != Kind::Native || !self.clients[i].talks() {
-                continue;
-            }
             self.clients[i].viewer.info.clear();
             self.clients[i].viewer.stats = None;
+            // What an outlaw says next may be what it is closed for.
+            let asks = self.clients[i].talks() && !self.clients[i].outlaw;
+            if self.clients[i].kind != Kind::Native || !asks {
+                continue;
+            }
             let rooms: Vec<String> = self.clients[i].viewer.rooms.keys().cloned().collect();
             for room in rooms {
                 self.ask(i, &room, Asked::Users, json!({"type": "get_users", "room": room}));
