@@ -240,3 +240,6 @@ impl Shard {
         self.conns.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,27 @@
 //!
 //! A failing seed is printed with its step; `SIM_SEED=<seed>` runs it again alone and tells what every client hears,
 //! `SIM_SEEDS=<count>` runs more seeds than usual.
+//!
+//! What it finds was tried by planting faults by hand, one at a time. Seeds until each was found:
+//!
+//! | fault | seeds |
+//! |---|---|
+//! | a publisher that was held for a full lane is not read from again | 5 |
+//! | held publishers are let go in `work` only, not at the end of a turn | 51 |
+//! | a blocked queue is never written to again | 1 |
+//! | what the flush budget left over does not keep the shard awake | 1 |
+//! | an announced range is one too short | 1 |
+//! | an announcement overtakes a snapshot or an own publication | 1 |
+//! | a half-written delivery is dropped; a half-written frame is abandoned | 1; 2 |
+//! | a member that moves in the list is not told its place | 1 |
+//! | one piece of mail in 300 is lost | 1 |
+//! | an owner is not told that a member has gone | 1 |
+//! | answers overtake unfinished fan-outs; a fan-out misses who came before it began | 1; 1 |
+//! | a slow client's close frame is forgotten when its queue overruns twice in a turn | 4 |
+//! | an answer is written after the close frame | 1 |
+//! | a client that was refused is not heard any more | 1 |
+
+#![expect(clippy::print_stdout, reason = "a failing seed, and what its clients hear, are for people")]
 
 mod model;
 mod net;
@@ -36,7 +57,8 @@ impl Drop for Beacon {
     }
 }
 
-fn run(seed: u64, trace: bool) {
+/// Runs one seed; a number that everything heard by anybody went into.
+fn run(seed: u64, trace: bool) -> u64 {
     let mut beacon = Beacon { seed, step: 0 };
     let mut sim = Sim::new(seed, trace);
     while sim.step < STEPS {
@@ -47,6 +69,7 @@ fn run(seed: u64, trace: bool) {
         }
     }
     sim.finish();
+    sim.digest
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -56,7 +79,8 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn whatever_happens_everybody_sees_the_same() {
     if let Some(seed) = number("SIM_SEED") {
-        return run(seed, true);
+        run(seed, true);
+        return;
     }
     let long = env::var_os("ROOMCAST_LONG").is_some();
     let count = number("SIM_SEEDS").unwrap_or(if long { 10 * SEEDS } else { SEEDS });
@@ -75,4 +99,11 @@ fn whatever_happens_everybody_sees_the_same() {
             });
         }
     });
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 1000..1003 {
+        assert_eq!(run(seed, false), run(seed, false), "seed {seed}");
+    }
 }

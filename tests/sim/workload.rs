@@ -71,6 +71,8 @@ impl Client {
 
 pub(crate) struct Sim {
     pub(crate) step: usize,
+    /// Of everything that anybody heard, in order.
+    pub(crate) digest: u64,
     trace: bool,
     dice: Dice,
     limits: Limits,
@@ -101,7 +103,7 @@ fn limits(dice: &mut Dice) -> Limits {
     };
     Limits {
         message_bytes_max: *dice.pick(&[2000, 1 << 20]),
-        rate: dice.once_in(5).then(|| Rate { per_second: 50, burst: 20 }),
+        rate: dice.once_in(5).then_some(Rate { per_second: 50, burst: 20 }),
         rooms_per_connection_max: *dice.pick(&[2, 128]),
         members_per_room_max: *dice.pick(&[None, None, Some(4)]),
         connections_per_user_max: *dice.pick(&[None, Some(1), Some(3)]),
@@ -132,7 +134,7 @@ impl Sim {
             println!("{shards} shards, {limits:?}");
         }
         let world = World::new(shards, &limits, &mut dice);
-        Sim { step: 0, trace, dice, limits, world, clients: Vec::new(), truth: Truth::default() }
+        Sim { step: 0, digest: 0, trace, dice, limits, world, clients: Vec::new(), truth: Truth::default() }
     }
 
     /// One step: somebody does something, some bytes move, some shard may turn, some time passes.
@@ -405,6 +407,9 @@ impl Sim {
 
     fn hear(&mut self, i: usize, opcode: u8, payload: &[u8]) {
         let step = self.step;
+        for byte in payload.iter().chain([&opcode]) {
+            self.digest = self.digest.wrapping_mul(0x100_0000_01b3) ^ u64::from(*byte) ^ (i as u64) << 8;
+        }
         let client = &mut self.clients[i];
         if self.trace {
             println!("{step} client {i} hears {opcode}: {}", String::from_utf8_lossy(payload));
@@ -501,9 +506,10 @@ impl Sim {
             client.held_until_us = client.held_until_us.map(|until| until.min(self.world.now_us));
         }
         self.rest();
+        self.world.check_rest();
         self.question();
         self.rest();
-        self.world.check();
+        self.world.check_rest();
         self.compare();
         for client in &self.clients {
             let open = client.is_member() && !client.outlaw && !client.close_sent;
@@ -529,11 +535,13 @@ impl Sim {
     /// Everybody who still talks asks how things stand.
     fn question(&mut self) {
         for i in 0..self.clients.len() {
-            if self.clients[i].kind != Kind::Native || !self.clients[i].talks() {
-                continue;
-            }
             self.clients[i].viewer.info.clear();
             self.clients[i].viewer.stats = None;
+            // What an outlaw says next may be what it is closed for.
+            let asks = self.clients[i].talks() && !self.clients[i].outlaw;
+            if self.clients[i].kind != Kind::Native || !asks {
+                continue;
+            }
             let rooms: Vec<String> = self.clients[i].viewer.rooms.keys().cloned().collect();
             for room in rooms {
                 self.ask(i, &room, Asked::Users, json!({"type": "get_users", "room": room}));

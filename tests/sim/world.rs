@@ -167,6 +167,10 @@ impl World {
         self.nodes.iter().for_each(|node| node.shard.check());
     }
 
+    pub(crate) fn check_rest(&self) {
+        self.nodes.iter().for_each(|node| node.shard.check_rest());
+    }
+
     pub(crate) fn check_empty(&self) {
         for node in &self.nodes {
             node.shard.check_empty();
@@ -178,7 +182,11 @@ impl World {
     pub(crate) fn turn_all(&mut self, dice: &mut Dice) -> bool {
         let first = dice.below(self.nodes.len());
         let count = self.nodes.len();
-        (0..count).fold(false, |any, i| self.turn((first + i) % count, dice) || any)
+        let mut any = false;
+        for i in 0..count {
+            any |= self.turn((first + i) % count, dice);
+        }
+        any
     }
 
     /// Lets some shard turn, if it has a reason to. True if it had.
