@@ -39,6 +39,13 @@ pub(crate) fn chat(room: &str, prng: &mut Prng) -> String {
     format!("{{\"type\":\"chat_message\",\"room\":\"{room}\",\"message\":\"{}\"}}", words(40, prng))
 }
 
+/// A `chat_message` whose payload is an array of `count` small objects.
+pub(crate) fn objects(count: u64) -> String {
+    let point = |i: u64| format!("{{\"id\":{i},\"x\":{}.5,\"y\":-{},\"seen\":true}}", i * 7, i * 31);
+    let points = (0..count).map(point).collect::<Vec<_>>().join(",");
+    format!("{{\"type\":\"chat_message\",\"room\":\"lobby\",\"message\":{{\"points\":[{points}]}}}}")
+}
+
 /// The request that opens a WebSocket, with the headers that a browser sends.
 pub(crate) fn upgrade(target: &str) -> Vec<u8> {
     format!(

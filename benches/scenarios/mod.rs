@@ -46,7 +46,7 @@ const PIPELINED: usize = 16;
 const MANY: usize = 1000;
 
 /// All paths, the most frequent work first.
-pub(crate) const ALL: [Scenario; 15] = [
+pub(crate) const ALL: [Scenario; 16] = [
     one("echo-64", "message", || echo(64)),
     Scenario {
         name: "echo-64-pipelined",
@@ -59,6 +59,7 @@ pub(crate) const ALL: [Scenario; 15] = [
     Scenario { name: "echo-1m", unit: "message", units: 1, runs: (3, 8), build: || echo_in_reads(1 << 20) },
     one("chat-decode", "message", chat_decode),
     one("chat-encode", "message", chat_encode),
+    Scenario { name: "skim-objects", unit: "object", units: 100, runs: (10, 60), build: skim_objects },
     one("publish-1x10", "publication", || fanout(1, 10)),
     Scenario {
         name: "fanout-1x1000",
@@ -144,6 +145,13 @@ fn echo_in_reads(bytes: usize) -> Run {
 
 fn chat_decode() -> Run {
     let text = input::chat("lobby", &mut Prng::new(4));
+    assert!(decode::decode(&text).asked.is_ok(), "{text}");
+    Box::new(move || _ = black_box(decode::decode(black_box(&text))))
+}
+
+/// A message of many small values, none of which is looked into.
+fn skim_objects() -> Run {
+    let text = input::objects(100);
     assert!(decode::decode(&text).asked.is_ok(), "{text}");
     Box::new(move || _ = black_box(decode::decode(black_box(&text))))
 }

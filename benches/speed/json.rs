@@ -13,14 +13,9 @@ use crate::scenarios::input::{self, words};
 /// A chat message, one with a payload of many small values, and one with a long text.
 fn texts() -> [(&'static str, String); 3] {
     let mut prng = Prng::new(1);
-    let point = |i: u64| format!("{{\"id\":{i},\"x\":{}.5,\"y\":-{},\"seen\":true}}", i * 7, i * 31);
-    let points = (0..100).map(point).collect::<Vec<_>>().join(",");
     [
         ("chat", input::chat("lobby", &mut prng)),
-        (
-            "100 objects",
-            format!("{{\"type\":\"chat_message\",\"room\":\"lobby\",\"message\":{{\"points\":[{points}]}}}}"),
-        ),
+        ("100 objects", input::objects(100)),
         (
             "16 KiB text",
             format!(

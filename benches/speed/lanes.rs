@@ -1,4 +1,4 @@
-//! Mail from shard to shard: within one thread, what a lane costs; between two, how long a question and its answer take.
+//! Mail from shard to shard: within one thread, what a lane costs; between two, how long there and back takes.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -4,12 +4,14 @@ use criterion::{Criterion, Throughput};
 
 use crate::scenarios;
 
-/// Bytes in, turn, flush: everything of a message's way but the kernel's part.
+/// Bytes in, turn, flush: everything of a message's way but the kernel's part. Times are per run, which may be many
+/// units, as the name says; "elem/s" counts units.
 pub(crate) fn turns(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("turn");
     for scenario in &scenarios::ALL {
         group.throughput(Throughput::Elements(scenario.units));
-        group.bench_function(format!("{} (per {})", scenario.name, scenario.unit), |bench| {
+        let name = format!("{} ({} × {})", scenario.name, scenario.units, scenario.unit);
+        group.bench_function(name, |bench| {
             let mut run = (scenario.build)();
             // Histories are full after so many.
             for _ in 0..scenario.runs.0 {

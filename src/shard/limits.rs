@@ -80,6 +80,8 @@ pub struct Pace {
     pub requests_per_turn: u32,
     /// Unfinished fan-outs at which an edge takes no more mail until it has caught up.
     pub jobs_high: usize,
+    /// Unsent mail to one edge at which the owner takes no more requests.
+    pub mail_high: usize,
     /// Unsent requests to one owner at which the publisher of the next one is not read from.
     pub requests_high: usize,
     /// Unsent requests at which such publishers go on.
@@ -99,6 +101,7 @@ impl Default for Pace {
             flushes_per_turn: 1024,
             requests_per_turn: 4096,
             jobs_high: 1024,
+            mail_high: 1024,
             requests_high: 1024,
             requests_low: 256,
             own_bytes_high: 64 << 10,
@@ -113,7 +116,8 @@ impl Pace {
     /// # Panics
     /// If one does not hold.
     pub(crate) fn check(&self) {
-        assert!(self.pushes_per_turn > 0 && self.requests_per_turn > 0 && self.jobs_high > 0);
+        assert!(self.pushes_per_turn > 0 && self.requests_per_turn > 0);
+        assert!(self.jobs_high > 0 && self.mail_high > 0);
         assert!(self.flushes_per_turn > 0 && self.bulk_flushes_per_turn > 0);
         assert!(self.requests_low < self.requests_high, "who is held at one is let go at the other");
         assert!(self.own_bytes_low < self.own_bytes_high, "who is held at one is let go at the other");

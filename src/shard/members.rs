@@ -211,3 +211,142 @@ impl Members {
         self.topics.iter().map(|(i, topic)| (index32(i), topic))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hub::name::TopicKind;
+
+    const KEYS: [u8; 16] = [1; 16];
+
+    fn topic(name: &str) -> Topic {
+        Topic::new(TopicKind::Room, name, Keys::new(KEYS))
+    }
+
+    /// The table, and what the connections would know: who is placed where.
+    struct Table {
+        members: Members,
+        topic: u32,
+        places: Vec<(u32, u32)>,
+    }
+
+    impl Table {
+        fn new() -> Table {
+            let mut members = Members::new(Keys::new(KEYS));
+            let topic = members.hold(&topic("a")).topic;
+            Table { members, topic, places: Vec::new() }
+        }
+
+        fn come(&mut self, slot: u32) {
+            self.members.hold(&topic("a"));
+            let position = self.members.place(self.topic, slot);
+            self.places.push((slot, position));
+            self.check();
+        }
+
+        /// The `nth` of those who are there leaves, as `shard::edge` does it.
+        fn go(&mut self, nth: usize) {
+            let (_, position) = self.places.swap_remove(nth);
+            if let Some(moved) = self.members.displace(self.topic, position) {
+                self.tell(moved, position);
+            }
+            self.members.release(self.topic);
+            self.check();
+        }
+
+        fn tell(&mut self, slot: u32, position: u32) {
+            let moved = self.places.iter_mut().find(|(known, _)| *known == slot);
+            moved.expect("only members move").1 = position;
+        }
+
+        fn begin_job(&mut self) {
+            self.members.topic_mut(self.topic).jobs.push_back(Job::Answering);
+        }
+
+        fn end_job(&mut self) {
+            self.members.topic_mut(self.topic).jobs.clear();
+            let mut moves = Vec::new();
+            self.members.compact(self.topic, |slot, position| moves.push((slot, position)));
+            for (slot, position) in moves {
+                self.tell(slot, position);
+            }
+            self.check();
+        }
+
+        fn check(&self) {
+            let local = self.members.topic(self.topic);
+            let vacant = local.list.iter().filter(|slot| **slot == VACANT).count();
+            assert_eq!(vacant, local.vacant as usize);
+            assert_eq!(local.list.len() - vacant, self.places.len());
+            assert_eq!(local.holders as usize, self.places.len() + 1, "one holder is not placed");
+            for (slot, position) in &self.places {
+                assert_eq!(local.list[*position as usize], *slot);
+            }
+            assert!(vacant == 0 || !local.jobs.is_empty(), "gaps are open only while a cursor may walk");
+        }
+    }
+
+    #[test]
+    fn the_last_member_moves_to_the_place_of_who_leaves() {
+        let mut table = Table::new();
+        (10..14).for_each(|slot| table.come(slot));
+        assert_eq!(table.members.displace(table.topic, 3), None, "nobody is behind the last");
+        assert_eq!(table.members.displace(table.topic, 0), Some(12));
+        assert_eq!(table.members.topic(table.topic).list, [12, 11]);
+    }
+
+    #[test]
+    fn positions_stand_still_while_a_fan_out_is_under_way() {
+        let mut table = Table::new();
+        (10..14).for_each(|slot| table.come(slot));
+        table.begin_job();
+        table.go(0);
+        table.go(0);
+        table.come(20);
+        assert_eq!(table.members.topic(table.topic).list, [VACANT, 11, 12, VACANT, 20]);
+        table.end_job();
+        assert_eq!(table.members.topic(table.topic).list, [11, 12, 20]);
+    }
+
+    #[test]
+    fn a_topic_is_known_while_it_is_held_or_has_jobs() {
+        let mut members = Members::new(Keys::new(KEYS));
+        let (first, second) = (members.hold(&topic("a")), members.hold(&topic("a")));
+        assert_eq!(first.topic, second.topic);
+        assert_ne!(members.hold(&topic("b")).topic, first.topic);
+        members.release(first.topic);
+        assert_eq!(members.find(&topic("a")), Some(first.topic));
+        members.topic_mut(first.topic).jobs.push_back(Job::Answering);
+        members.release(first.topic);
+        assert_eq!(members.find(&topic("a")), Some(first.topic), "somebody works on it");
+        members.topic_mut(first.topic).jobs.clear();
+        members.forget_unheld(first.topic);
+        assert_eq!(members.find(&topic("a")), None);
+        assert_eq!(members.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn everybody_is_where_they_believe_to_be(acts in prop::collection::vec((0..4_u8, any::<usize>()), 0..200)) {
+            let mut table = Table::new();
+            let mut next = 0;
+            for (act, choice) in acts {
+                match act {
+                    0 => table.begin_job(),
+                    1 => table.end_job(),
+                    2 if !table.places.is_empty() => table.go(choice % table.places.len()),
+                    _ => {
+                        table.come(next);
+                        next += 1;
+                    }
+                }
+            }
+            table.end_job();
+            while !table.places.is_empty() {
+                table.go(0);
+            }
+        }
+    }
+}

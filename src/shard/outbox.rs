@@ -92,14 +92,6 @@ impl Item {
             Item::Own { messages, .. } => *messages,
         }
     }
-
-    /// The gap, if it is one of `topic`.
-    fn gap_of(&mut self, topic: &Topic) -> Option<&mut Gap> {
-        match self {
-            Item::Gap(gap) if gap.topic == *topic => Some(gap),
-            _ => None,
-        }
-    }
 }
 
 /// What became of a delivery.
@@ -226,9 +218,7 @@ impl Outbox {
         let Some(Item::Shared(delivery)) = self.items.remove(at) else { return false };
         self.bytes -= delivery.frame.len();
         self.messages -= 1;
-        // What stands before the first delivery are own frames and gaps: the gap to extend is the last of its topic.
-        let known = self.items.range_mut(first..at).rev().find_map(|item| item.gap_of(&delivery.topic));
-        if delivery.announced && !known.is_some_and(|gap| gap.take(&delivery)) {
+        if delivery.announced && !self.extend_gap(at, &delivery) {
             self.insert_gap(at, &delivery);
         }
         true
@@ -236,9 +226,7 @@ impl Outbox {
 
     /// Leaves a gap at the end instead of the delivery.
     fn drop_newest(&mut self, delivery: &Delivery, limits: &Limits) -> Pushed {
-        let trailing = self.items.iter_mut().rev().take_while(|item| matches!(item, Item::Gap(_)));
-        let known = trailing.filter_map(|item| item.gap_of(&delivery.topic)).next();
-        if known.is_some_and(|gap| gap.take(delivery)) {
+        if self.extend_gap(self.items.len(), delivery) {
             return Pushed::Queued;
         }
         // Gaps may double the queue in messages; a client still further behind is let go.
@@ -249,6 +237,18 @@ impl Outbox {
         Pushed::Queued
     }
 
+    /// Adds `delivery` to its topic's gap among those directly before `at`. What is announced must not overtake an own
+    /// frame, which may tell of the same topic: a snapshot says how far it goes. False if there is no such gap.
+    fn extend_gap(&mut self, at: usize, delivery: &Delivery) -> bool {
+        for item in self.items.range_mut(..at).rev() {
+            let Item::Gap(gap) = item else { return false };
+            if gap.topic == delivery.topic {
+                return gap.take(delivery);
+            }
+        }
+        false
+    }
+
     fn insert_gap(&mut self, at: usize, delivery: &Delivery) {
         let mut gap = Gap { topic: delivery.topic.clone(), lost: Dropped::default() };
         gap.take(delivery);
@@ -256,9 +256,12 @@ impl Outbox {
         self.messages += 1;
     }
 
-    /// Forgets everything but a half-written frame: what is left to say is a close frame.
+    /// Forgets everything but a half-written frame, and the answer to the upgrade without which there are no frames:
+    /// what is left to say is a close frame.
     pub(crate) fn abandon(&mut self, spares: &mut Spares) {
-        let keep = usize::from(self.head_written > 0);
+        // A frame of a server does not begin with `H`: that would be reserved bits.
+        let answer = self.items.front().is_some_and(|head| head.bytes().starts_with(b"HTTP/"));
+        let keep = usize::from(self.head_written > 0 || answer);
         for item in self.items.drain(keep..) {
             if let Item::Own { frames, .. } = item {
                 spares.give(frames);

@@ -58,7 +58,7 @@ fn use_and_forget(client: &mut Client, name: &str, stop: &AtomicBool) {
         client.send(&json!({"type": "chat_message", "room": room, "message": number}));
         client.leave(&room);
         let answers = client.settle();
-        let kinds: Vec<_> = answers.iter().map(|object| object["type"].as_str().unwrap()).collect();
+        let kinds: Vec<_> = answers.iter().map(|object| object["type"].as_str().expect("a type")).collect();
         assert_eq!(kinds, ["room_joined", "chat_message"]);
     }
 }
@@ -86,7 +86,7 @@ fn visit(server: &Server, room: &str, stop: &AtomicBool) {
 #[test]
 fn a_large_room_stays_whole_while_members_come_and_go() {
     const STAYERS: usize = 320;
-    const MESSAGES: u64 = 300;
+    const MESSAGES: u16 = 300;
     let server = Server::start(&["--send-queue-messages", "100000", "--send-queue-bytes", "64MiB"]);
     let mut stayers = server.users(STAYERS);
     for stayer in &mut stayers {
@@ -107,10 +107,12 @@ fn a_large_room_stays_whole_while_members_come_and_go() {
             restless.push(scope.spawn(move || use_and_forget(tourist, &format!("tour {number}"), stop)));
         }
         restless.push(scope.spawn(|| visit(&server, "large", stop)));
-        flood(&mut publisher, "large", MESSAGES as usize, 20);
+        flood(&mut publisher, "large", usize::from(MESSAGES), 20);
         let readers: Vec<_> = stayers
             .chunks_mut(STAYERS / 4)
-            .map(|chunk| scope.spawn(|| chunk.iter_mut().for_each(|stayer| read_up_to(stayer, 1, MESSAGES))))
+            .map(|chunk| {
+                scope.spawn(|| chunk.iter_mut().for_each(|stayer| read_up_to(stayer, 1, MESSAGES.into())))
+            })
             .collect();
         let ends: Vec<_> = readers.into_iter().map(thread::ScopedJoinHandle::join).collect();
         stop.store(true, Ordering::Relaxed);
@@ -217,5 +219,109 @@ fn leaving_behind_unfinished_fan_outs() {
     read_up_to(&mut members[0], 1, 2000);
     eventually("only those stay who did not leave", || {
         members[0].ask(json!({"type": "get_stats"}))["rooms"] == json!({"large": 100})
+    });
+}
+
+/// Writes these frames while somebody else reads the same connection.
+fn write_all(stream: &std::net::TcpStream, frames: &[u8]) {
+    std::io::Write::write_all(&mut &*stream, frames).expect("the frames go out");
+}
+
+/// Every shard owns rooms that all others publish to: no two may wait for each other.
+#[test]
+fn floods_in_all_directions_come_to_an_end() {
+    const EACH: usize = 500;
+    let server =
+        Server::start(&["--shards", "4", "--send-queue-messages", "1000000", "--send-queue-bytes", "1GiB"]);
+    let rooms: Vec<String> = (0..5).map(|number| format!("room {number}")).collect();
+    let mut clients = server.users(8);
+    for client in &mut clients {
+        rooms.iter().for_each(|room| drop(client.join(room)));
+    }
+    let count = clients.len();
+    thread::scope(|scope| {
+        for client in &mut clients {
+            let mut frames = Vec::new();
+            for number in 0..EACH {
+                for room in &rooms {
+                    let object = json!({"type": "chat_message", "room": room, "message": number});
+                    frames.extend_from_slice(&frame(TEXT, object.to_string().as_bytes()));
+                }
+            }
+            let writer = client.stream().try_clone().unwrap();
+            scope.spawn(move || write_all(&writer, &frames));
+            let rooms = &rooms;
+            scope.spawn(move || {
+                let mut heads = vec![0; rooms.len()];
+                while heads.iter().any(|head| *head < (EACH * count) as u64) {
+                    let object = client.find("chat_message");
+                    let room = rooms.iter().position(|room| object["room"] == room.as_str()).unwrap();
+                    heads[room] += 1;
+                    assert_eq!(offset(&object), heads[room]);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_flood_of_broadcasts_reaches_everybody_in_order() {
+    const BROADCASTS: u64 = 1000;
+    let server =
+        Server::start(&["--shards", "3", "--send-queue-messages", "1000000", "--send-queue-bytes", "1GiB"]);
+    let mut clients = server.users(60);
+    let mut publisher = server.user("publisher");
+    let mut frames = Vec::new();
+    for number in 0..BROADCASTS {
+        let object = json!({"type": "broadcast", "message": number});
+        frames.extend_from_slice(&frame(TEXT, object.to_string().as_bytes()));
+    }
+    thread::scope(|scope| {
+        scope.spawn(|| write_all(publisher.stream(), &frames));
+        for chunk in clients.chunks_mut(20) {
+            scope.spawn(move || {
+                for number in 0..BROADCASTS {
+                    for client in &mut *chunk {
+                        assert_eq!(client.expect("broadcast")["message"], number);
+                    }
+                }
+            });
+        }
+    });
+    assert!(publisher.settle().is_empty());
+}
+
+#[test]
+fn nothing_is_left_of_those_who_came_and_went() {
+    let server = Server::start(&["--shards", "3", "--max-connections-per-user", "1000"]);
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            let server = &server;
+            scope.spawn(move || {
+                for number in 0..60 {
+                    let target =
+                        format!("/ws/all?room=r{}&room=t{thread}&user_id=u{}", number % 5, number % 7);
+                    let mut raw = Raw::open(server, &target);
+                    raw.send(
+                        &json!({"type": "chat_message", "room": "all", "message": "x".repeat(number * 10)}),
+                    );
+                    if number % 3 == 0 {
+                        raw.frame(8, &[]);
+                        raw.close_code();
+                    } else if number % 3 == 1 {
+                        raw.reset();
+                    }
+                }
+            });
+        }
+    });
+    let mut last = server.client("/ws");
+    eventually("all are gone", || {
+        let stats = last.ask(json!({"type": "get_stats"}));
+        stats["total_clients"] == 1 && stats["total_rooms"] == 0 && stats["rooms"] == json!({})
+    });
+    eventually("only these two are there", || {
+        let health = server.health();
+        health["active_connections"] == 2 && health["rooms"] == 0
     });
 }

@@ -6,26 +6,21 @@ use std::net::Shutdown;
 use serde_json::json;
 
 use crate::support::raw::{Raw, TEXT};
-use crate::support::{Server, eventually};
+use crate::support::{Server, eventually, head};
 
 const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// Reads answers with bodies of known length; returns status lines and bodies.
 fn answers(stream: &mut impl Read, count: usize) -> Vec<(String, String)> {
-    let mut byte = [0];
-    let mut found = Vec::new();
-    for _ in 0..count {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            stream.read_exact(&mut byte).unwrap();
-            head.push(char::from(byte[0]));
-        }
-        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
-        let mut body = vec![0; length.parse().unwrap()];
-        stream.read_exact(&mut body).unwrap();
-        found.push((head.lines().next().unwrap().to_owned(), String::from_utf8(body).unwrap()));
-    }
-    found
+    let read = |_| {
+        let head = head(stream);
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).expect("a length");
+        let mut body = vec![0; length.parse().expect("a number")];
+        stream.read_exact(&mut body).expect("a body");
+        let status = head.lines().next().expect("a status line").to_owned();
+        (status, String::from_utf8(body).expect("UTF-8"))
+    };
+    (0..count).map(read).collect()
 }
 
 #[test]
@@ -99,12 +94,7 @@ fn the_first_known_subprotocol_is_chosen() {
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {offered}\r\n\r\n"
         )
         .unwrap();
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            head.push(char::from(byte[0]));
-        }
+        let head = head(&mut stream);
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Protocol: ")).map(str::to_owned)
     };

@@ -60,7 +60,7 @@ fn history(client: &mut Client, mut ask: Value) -> Vec<u64> {
     ask["room"] = json!("r");
     let answer = client.ask(ask);
     assert_eq!((answer["type"].clone(), offset(&answer)), (json!("message_history"), 150));
-    answer["messages"].as_array().unwrap().iter().map(offset).collect()
+    answer["messages"].as_array().expect("messages").iter().map(offset).collect()
 }
 
 #[test]

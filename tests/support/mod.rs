@@ -140,11 +140,11 @@ impl Server {
         self.child.wait().expect("the process has a status")
     }
 
-    /// Memory of the process in use, in KiB.
-    pub(crate) fn resident_kib(&self) -> u64 {
+    /// Most memory that the process had in use so far, in KiB.
+    pub(crate) fn resident_kib_most(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("the process is there");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 }
@@ -154,11 +154,22 @@ impl Drop for Server {
         let early = if self.ended { None } else { self.child.try_wait().ok().flatten() };
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if let Some(status) = early {
-            assert!(thread::panicking(), "the server ended by itself: {status}");
-            eprintln!("the server ended by itself: {status}");
+        if let Some(status) = early
+            && !thread::panicking()
+        {
+            panic!("the server ended by itself: {status}");
         }
     }
+}
+
+/// Reads the head of an HTTP answer, and not a byte of what follows.
+pub(crate) fn head(stream: &mut impl Read) -> String {
+    let (mut head, mut byte) = (String::new(), [0]);
+    while !head.ends_with("\r\n\r\n") {
+        stream.read_exact(&mut byte).expect("an answer");
+        head.push(char::from(byte[0]));
+    }
+    head
 }
 
 fn guarded(stream: &TcpStream) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::{Server, guarded};
+use super::{Server, guarded, head};
 
 /// Opcodes of RFC 6455 §5.2.
 pub(crate) const TEXT: u8 = 1;
@@ -25,16 +25,14 @@ pub(crate) struct Raw(BufReader<TcpStream>);
 /// A whole masked frame.
 pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
-    match payload.len() {
-        length @ 0..=125 => frame.push(0x80 | length as u8),
-        length @ 126..=0xffff => {
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(0x80 | 127);
-            frame.extend_from_slice(&(length as u64).to_be_bytes());
-        }
+    if let Ok(length @ 0..=125) = u8::try_from(payload.len()) {
+        frame.push(0x80 | length);
+    } else if let Ok(length) = u16::try_from(payload.len()) {
+        frame.push(0x80 | 126);
+        frame.extend_from_slice(&length.to_be_bytes());
+    } else {
+        frame.push(0x80 | 127);
+        frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
     }
     frame.extend_from_slice(&MASK);
     frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
@@ -55,13 +53,8 @@ impl Raw {
         );
         stream.write_all(request.as_bytes()).expect("the request goes out");
         let mut raw = Raw(BufReader::new(stream));
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            raw.0.read_exact(&mut byte).expect("a response");
-            head.push(byte[0]);
-        }
-        assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+        let head = head(&mut raw.0);
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         raw
     }
 
@@ -107,7 +100,7 @@ impl Raw {
             127 => {
                 let mut length = [0; 8];
                 self.read(&mut length)?;
-                u64::from_be_bytes(length) as usize
+                usize::try_from(u64::from_be_bytes(length)).expect("it fits")
             }
             length => usize::from(length),
         };

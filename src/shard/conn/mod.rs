@@ -183,3 +183,52 @@ pub(crate) fn reposition(conns: &mut Slab<Conn>, slot: u32, topic: u32, position
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Half of what an idle connection costs is this; the rest is its client, its memberships, and its entries in
+    /// the wheel and at the owners of its topics.
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Conn>() <= 224, "{}", size_of::<Conn>());
+        assert!(size_of::<Outbox>() <= 64, "{}", size_of::<Outbox>());
+        assert!(size_of::<Phase>() <= 88, "{}", size_of::<Phase>());
+        assert!(size_of::<Client>() <= 80, "{}", size_of::<Client>());
+        assert!(size_of::<Membership>() <= 16, "{}", size_of::<Membership>());
+    }
+
+    #[test]
+    fn input_is_held_until_the_last_reason_is_gone() {
+        let mut hold = Hold::default();
+        assert!(hold.none() && !hold.is_ours());
+        hold.set(Hold::OUTBOX);
+        assert!(!hold.none() && !hold.is_ours(), "who does not read causes it");
+        hold.set(Hold::LANE);
+        hold.clear(Hold::OUTBOX);
+        assert!(hold.has(Hold::LANE) && !hold.has(Hold::OUTBOX) && hold.is_ours());
+        hold.clear(Hold::LANE);
+        assert!(hold.none());
+    }
+
+    #[test]
+    fn a_blocked_connection_is_braked_sooner() {
+        let mut limits = Limits { queue_bytes_max: 1000, ..Limits::default() };
+        limits.pace.own_bytes_high = 100;
+        let mut spares = crate::shard::outbox::Spares::default();
+        let mut conn = Conn::new(Mono(0));
+        let mut brake = |bytes, blocked| {
+            conn.hold = Hold::default();
+            conn.outbox.blocked = blocked;
+            conn.outbox.push_own(&mut spares, |out| out.resize(out.len() + bytes, 0));
+            conn.brake(&limits);
+            conn.hold.has(Hold::OUTBOX)
+        };
+        assert!(!brake(100, true));
+        assert!(brake(1, true));
+        assert!(!brake(0, false), "the socket takes it all, for all we know");
+        assert!(!brake(899, false));
+        assert!(brake(1, false));
+    }
+}

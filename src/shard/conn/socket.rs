@@ -94,3 +94,59 @@ impl Socket {
         [life, idle, heartbeat].into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn limits() -> Limits {
+        Limits {
+            ping_interval: Some(25 * MS),
+            pong_timeout: 10 * MS,
+            idle_timeout: None,
+            close_timeout: 5 * MS,
+            ..Limits::default()
+        }
+    }
+
+    fn ms(n: u32) -> Mono {
+        Mono(0) + n * MS
+    }
+
+    #[test]
+    fn deadlines_follow_from_what_was_last_heard() {
+        let limits = limits();
+        let mut socket = Socket::new(Role::Echo, ms(0));
+        assert_eq!(socket.next_deadline(&limits), Some((ms(25), Deadline::Ping)));
+        assert!(!socket.hear(ms(7)));
+        assert_eq!(socket.next_deadline(&limits), Some((ms(32), Deadline::Ping)));
+        socket.ping_unanswered = Some(ms(32));
+        assert_eq!(socket.next_deadline(&limits), Some((ms(42), Deadline::Pong)));
+        socket.pongs_missed = 1;
+        assert!(socket.hear(ms(40)), "a wait has ended");
+        assert_eq!((socket.pongs_missed, socket.next_deadline(&limits)), (0, Some((ms(65), Deadline::Ping))));
+        socket.close_sent = Some(ms(41));
+        assert_eq!(
+            socket.next_deadline(&limits),
+            Some((ms(46), Deadline::CloseHandshake)),
+            "and nothing else"
+        );
+    }
+
+    #[test]
+    fn the_earliest_deadline_counts() {
+        let limits = Limits { idle_timeout: Some(30 * MS), ..limits() };
+        let mut socket = Socket::new(Role::Echo, ms(0));
+        assert_eq!(socket.next_deadline(&limits), Some((ms(25), Deadline::Ping)));
+        socket.hear(ms(20)); // a pong: life, but no message
+        assert_eq!(socket.next_deadline(&limits), Some((ms(30), Deadline::Idle)));
+    }
+
+    #[test]
+    fn without_pings_and_idle_timeout_silence_may_last_for_ever() {
+        let limits = Limits { ping_interval: None, ..limits() };
+        assert_eq!(Socket::new(Role::Echo, ms(0)).next_deadline(&limits), None);
+    }
+}

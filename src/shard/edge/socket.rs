@@ -105,6 +105,7 @@ impl Shard {
         }
         let (payload, length) = close::write(code, reason);
         self.send_control(key, Opcode::Close, &payload[..length]);
+        self.let_go(key);
         self.rearm(key);
     }
 
@@ -139,12 +140,19 @@ impl Shard {
         }
         conn.phase = Phase::Closing { until, shut: false, ended: false };
         conn.rest = Vec::new();
+        self.turn.closing.push(key);
+        self.let_go(key);
+        self.rearm(key);
+    }
+
+    /// After our last word nothing is held any more: what comes is thrown away, but the peer's close frame and its end
+    /// are to be heard.
+    fn let_go(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
         if !conn.hold.none() {
             conn.hold = Hold::default();
-            self.turn.resumed.push_back(key); // what comes now is thrown away, but the peer's end is heard
+            self.turn.resumed.push_back(key);
         }
-        self.turn.closing.push(key);
-        self.rearm(key);
     }
 }
 

@@ -212,15 +212,22 @@ fn depth_is_bounded_and_costs_no_stack() {
 
 #[test]
 fn a_plain_run_ends_at_each_special_byte_in_each_place() {
+    let check = |length: usize, at: usize, byte: u8| {
+        for filler in [b'a', 0x7f, 0x80, 0xff, b'!', b'#', b'[', b']', b' '] {
+            let mut bytes = vec![filler; length];
+            bytes[at] = byte;
+            assert_eq!(plain_run(&bytes), plain_run_bytewise(&bytes), "{bytes:?}");
+        }
+    };
     for length in 0..40 {
         for at in 0..length {
-            for byte in 0..=u8::MAX {
-                for filler in [b'a', 0x7f, 0x80, 0xff, b'!', b'#', b'[', b']', b' '] {
-                    let mut bytes = vec![filler; length];
-                    bytes[at] = byte;
-                    assert_eq!(plain_run(&bytes), plain_run_bytewise(&bytes), "{bytes:?}");
-                }
-            }
+            (0..=u8::MAX).for_each(|byte| check(length, at, byte));
+        }
+    }
+    // Where words end and blocks begin, and where those end.
+    for length in [63, 64, 65, 72, 127, 128, 129, 135, 192, 200] {
+        for at in 0..length {
+            [b'"', b'\\', 0, 0x1f, 0x20, 0x80, 0xff].iter().for_each(|byte| check(length, at, *byte));
         }
     }
 }

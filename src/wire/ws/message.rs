@@ -202,6 +202,10 @@ impl Assembler {
         input: &'a mut [u8],
         message_bytes_max: usize,
     ) -> Result<(usize, Step<'a>), Violation> {
+        // The end of most reads: everything was used up, and nothing is kept.
+        if input.is_empty() && self.is_idle() {
+            return Ok((0, Step::More));
+        }
         // The hot path: nothing is kept, and one frame that is a message by itself lies whole in the input.
         // Only a shortcut: without it the path below would give the same.
         if self.is_idle()
