@@ -100,8 +100,11 @@ impl Rig {
         self.shard.handle_timers();
         self.shard.work();
         while let Some(key) = self.shard.poll_flush() {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let (used, offered) = self.shard.outgoing(key, &mut slices);
+            let mut few = [IoSlice::new(&[]); 2];
+            let (mut used, mut offered) = self.shard.outgoing(key, &mut few);
+            if used == few.len() {
+                (used, offered) = self.shard.outgoing(key, &mut [IoSlice::new(&[]); SLICES_MAX]);
+            }
             self.tally.writes += 1;
             self.tally.slices += used as u64;
             self.tally.bytes += offered as u64;

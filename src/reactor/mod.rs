@@ -21,7 +21,7 @@ use crate::base::id::{Key, ShardId};
 use crate::mailbox::{Mailbox, Wake};
 use crate::reactor::socket::{Got, Socket};
 use crate::shard::flush::SLICES_MAX;
-use crate::shard::port::{Close, ToEdge, ToOwner};
+use crate::shard::port::{Close, ToEdge, ToOwner, Written};
 use crate::shard::state::Shard;
 
 /// The one read buffer of a shard, and so what one connection may bring in one turn.
@@ -295,10 +295,8 @@ impl<T> Reactor<T> {
 
     fn flush(&mut self) {
         while let Some(key) = self.parts.shard.poll_flush() {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let (used, offered) = self.parts.shard.outgoing(key, &mut slices);
             let Some(socket) = find(&mut self.sockets, key) else { continue };
-            let written = socket.write(&slices[..used]);
+            let (written, offered) = write(&self.parts.shard, key, socket);
             self.parts.shard.handle_written(key, written, offered);
         }
     }
@@ -339,6 +337,19 @@ fn token(key: Key) -> Token {
 /// The socket of a connection; a stale key finds nothing.
 fn find<T>(sockets: &mut [Option<Socket<T>>], key: Key) -> Option<&mut Socket<T>> {
     sockets.get_mut(key.slot as usize)?.as_mut().filter(|socket| socket.key == key)
+}
+
+/// One write of what waits for `key`; returns how it went, and how many bytes were offered.
+fn write<T>(shard: &Shard, key: Key, socket: &mut Socket<T>) -> (Written, usize) {
+    // Most connections are owed one frame, and to lay out many costs more than to find that out.
+    let mut few = [IoSlice::new(&[]); 2];
+    let (used, offered) = shard.outgoing(key, &mut few);
+    if used < few.len() {
+        return (socket.write(&few[..used]), offered);
+    }
+    let mut many = [IoSlice::new(&[]); SLICES_MAX];
+    let (used, offered) = shard.outgoing(key, &mut many);
+    (socket.write(&many[..used]), offered)
 }
 
 /// Moves mail into the lane until that is full; the rest stays in order.

@@ -62,7 +62,7 @@ impl Shard {
     }
 
     /// What to write to `key`, oldest first. Returns how many slices are filled and their bytes in all.
-    pub fn outgoing<'a>(&'a self, key: Key, slices: &mut [IoSlice<'a>; SLICES_MAX]) -> (usize, usize) {
+    pub fn outgoing<'a>(&'a self, key: Key, slices: &mut [IoSlice<'a>]) -> (usize, usize) {
         let Some(conn) = self.conns.get(key) else { return (0, 0) };
         let used = conn.outbox.slices(slices);
         (used, slices[..used].iter().map(|slice| slice.len()).sum())

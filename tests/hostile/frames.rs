@@ -28,7 +28,7 @@ fn fails(server: &Server, bytes: &[u8], code: u16) {
 }
 
 fn unmasked(first: u8, payload: &[u8]) -> Vec<u8> {
-    [&[first, payload.len() as u8], payload].concat()
+    [&[first, u8::try_from(payload.len()).expect("short")], payload].concat()
 }
 
 /// A header with exactly this length field.

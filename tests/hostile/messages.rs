@@ -265,7 +265,7 @@ fn c48_what_is_not_believed() {
         let mut peer = Peer::member(server, "/ws/forged?user_id=me");
         peer.object("room_joined");
         let forged = r#"{"type":"chat_message","room":"forged","message":"m","user_id":"admin","username":"admin",
-            "timestamp":"1970-01-01T00:00:00.000Z","offset":99,"seq":99,"epoch":"x","client_id":"x","members_count":9}"#;
+            "timestamp":"1970-01-01T00:00:00.000Z","offset":99,"seq":99,"epoch":"x","members_count":9}"#;
         peer.say(forged);
         let told = peer.object("chat_message");
         assert_eq!((&told["user_id"], &told["offset"]), (&"me".into(), &1.into()), "{told}");

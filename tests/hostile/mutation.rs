@@ -59,7 +59,7 @@ const SPICE: [&[u8]; 24] = [
 ];
 
 fn below(prng: &mut Prng, bound: usize) -> usize {
-    prng.below(bound as u64) as usize
+    usize::try_from(prng.below(bound as u64)).expect("less than the bound")
 }
 
 /// Changes the input in one to four places.

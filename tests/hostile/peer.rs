@@ -40,11 +40,11 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 /// The header of a masked frame, key included, with the shortest form of the length.
 pub(crate) fn header(first: u8, length: u64) -> Vec<u8> {
     let mut header = vec![first];
-    match length {
-        0..=125 => header.push(0x80 | length as u8),
-        126..=0xffff => {
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(length @ 0..=125), _) => header.push(0x80 | length),
+        (_, Ok(length)) => {
             header.push(0xfe);
-            header.extend_from_slice(&(length as u16).to_be_bytes());
+            header.extend_from_slice(&length.to_be_bytes());
         }
         _ => {
             header.push(0xff);
@@ -338,6 +338,6 @@ fn whole_frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     assert!(length < 0x80_0000_0000 && *second < 128, "no mask, no absurd length");
     let least = [0, 126, 0x1_0000][usize::from(start > 2) + usize::from(start > 4)];
     assert!(length >= least && (opcode < 8 || length <= 125), "length {length} of opcode {opcode}");
-    let end = start + length as usize;
+    let end = start + usize::try_from(length).expect("64 bits");
     (bytes.len() >= end).then_some((opcode, start, end))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::beside::{Beside, newcomer_is_served, withstands};
-use crate::peer::{BINARY, FIN, PING, Peer, Said, TEXT, close, frame, upgrade};
+use crate::peer::{BINARY, FIN, PING, Peer, Said, TEXT, close, frame, text, upgrade};
 use crate::server::{Server, eventually};
 
 /// Bun and libuv spun at the limit; CPython's asyncio took half a core.
@@ -92,6 +92,27 @@ fn c64_a_drain() {
         assert_eq!(status.code(), Some(0), "{log}");
         assert!(std::net::TcpStream::connect(address).is_err(), "newcomers are refused");
     }
+}
+
+/// Found here: an answer that was under way between shards came after the close frame.
+#[test]
+fn c64_a_drain_in_the_middle_of_questions() {
+    let server = Server::start(&["--shards", "4", "--close-timeout", "500ms"]);
+    let mut clients: Vec<Peer> = (0..40).map(|_| Peer::member(&server, "/ws")).collect();
+    let questions = text(r#"{"type":"get_stats"}"#).repeat(200);
+    for (number, peer) in clients.iter_mut().enumerate() {
+        // Some questions are there when the signal comes, some come with it.
+        if number == 20 {
+            server.signal(Signal::TERM);
+        }
+        peer.try_send(&questions);
+    }
+    for peer in &mut clients {
+        // Fails if anything follows the close frame.
+        assert_eq!(peer.close_code_at_end(), Some(1001));
+    }
+    let (status, log) = server.end();
+    assert_eq!(status.code(), Some(0), "{log}");
 }
 
 /// Clients that neither read nor answer do not keep it.

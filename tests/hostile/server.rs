@@ -68,7 +68,8 @@ impl Server {
         if !flags.contains(&"--shards") {
             command.args(["--shards", "2"]);
         }
-        command.args(flags).env_clear().stdin(Stdio::null());
+        // One arena for all threads: address space then shows what was asked for, not when a thread first asked.
+        command.args(flags).env_clear().env("MALLOC_ARENA_MAX", "1").stdin(Stdio::null());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a process");
         let mut log = child.stderr.take().expect("a pipe");
         let log = thread::spawn(move || {

@@ -1,0 +1,692 @@
+//! The connections of one thread: opens them, reads frames in place, writes once for each connection and turn.
+//!
+//! Knows no scenario: a [`Play`] is told what happens and says what to send. One `recv` for each readable event
+//! (a short read means that the socket is drained), one buffer for all connections; only an unfinished frame's
+//! rest is kept by its connection.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+
+use mio::net::TcpStream;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
+
+use crate::clock::{Clock, MILLI, Nanos, SECOND};
+use crate::control::Phase;
+use crate::frame::{self, Front};
+use crate::target;
+
+/// Bytes that one `recv` can bring; a fast server may be far ahead.
+const BUFFER_BYTES: usize = 512 << 10;
+/// Events taken at once.
+const EVENTS: usize = 1024;
+/// A thread looks at the phase at least so often.
+const SLEEP_MAX: Nanos = 50 * MILLI;
+/// Empty buffers that are kept, and the largest one worth keeping.
+const POOLED: usize = 1024;
+const POOLED_BYTES_MAX: usize = 4 << 20;
+/// Attempts at a port before a source address counts as having none.
+const PORT_ATTEMPTS: usize = 4;
+
+const WAKE: Token = Token(usize::MAX);
+const TIMER: Token = Token(usize::MAX - 1);
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It never came to be: no connection, or no WebSocket.
+    Failed(String),
+    /// A close frame was exchanged; the server's code, or 1005 for none.
+    Closed(u16),
+    /// The other side hung up without one, or broke the protocol.
+    Lost(String),
+    /// We dropped it.
+    Dropped,
+}
+
+/// A scenario, as one thread plays it.
+pub trait Play: Send {
+    /// What a thread brings home.
+    type Harvest: Send;
+
+    /// A phase has begun.
+    fn enter(&mut self, phase: Phase, net: &mut Net);
+    /// The WebSocket is open.
+    fn opened(&mut self, at: usize, net: &mut Net);
+    /// A message has come, as of `net.now`.
+    fn message(&mut self, at: usize, payload: &[u8], net: &mut Net);
+    /// The connection is gone.
+    fn closed(&mut self, at: usize, end: &End, net: &mut Net);
+    /// All events of a turn were told; here messages that are due are sent. Returns when to come again.
+    fn turn(&mut self, net: &mut Net) -> Option<Nanos>;
+    /// Whether this thread is done with the phase.
+    fn settled(&self, phase: Phase) -> bool;
+    /// Messages sent and received so far.
+    fn counts(&self) -> (u64, u64);
+    /// The run is over.
+    fn harvest(self, net: &Net) -> Self::Harvest;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Gone,
+    Connecting,
+    /// Our request is sent, the answer's head is awaited.
+    Head,
+    Open,
+    /// Our close frame is sent.
+    Closing,
+}
+
+/// One connection.
+#[derive(Debug)]
+struct Link {
+    socket: Option<TcpStream>,
+    state: State,
+    /// Counts the connections in this place: an event of an earlier one finds nothing.
+    generation: u32,
+    writable: bool,
+    is_dirty: bool,
+    /// Nothing is read, whatever comes.
+    paused: bool,
+    /// Something may be there to be read, of which no event will tell again.
+    is_behind: bool,
+    close_code: Option<u16>,
+    began: Nanos,
+    /// The beginning of a frame whose end has not come: `rest[..filled]`, and the least bytes that it needs.
+    rest: Vec<u8>,
+    filled: usize,
+    need: usize,
+    /// To be sent: `out[sent..]`.
+    out: Vec<u8>,
+    sent: usize,
+    /// Earlier frames of a fragmented message.
+    fragments: Vec<u8>,
+}
+
+/// Counts of what happened below the messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Work {
+    /// `recv` calls.
+    pub reads: u64,
+    /// `send` calls.
+    pub writes: u64,
+    /// Connections that became WebSockets.
+    pub opened: u64,
+    /// Most bytes that waited at once for sockets that took no more.
+    pub queued_bytes_max: usize,
+}
+
+/// What all connections of a run have in common.
+#[derive(Clone, Debug)]
+pub struct Dial {
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// From where; empty = the kernel chooses.
+    pub sources: Vec<IpAddr>,
+    /// The request that opens a WebSocket.
+    pub request: Vec<u8>,
+    /// Masks all frames of the run. Never zero, so that a server has to unmask.
+    pub key: [u8; 4],
+}
+
+/// The connections of one thread.
+#[derive(Debug)]
+pub struct Net {
+    poll: Poll,
+    events: Events,
+    timer: OwnedFd,
+    clock: Clock,
+    dial: Dial,
+    links: Vec<Link>,
+    buffer: Vec<u8>,
+    pool: Vec<Vec<u8>>,
+    dirty: Vec<u32>,
+    behind: Vec<u32>,
+    /// When the events that are being told were read.
+    pub now: Nanos,
+    /// Connections that are open now.
+    pub open: usize,
+    /// Connections that are on their way to be open.
+    pub opening: usize,
+    /// Bytes that wait for sockets that take no more.
+    pub queued_bytes: usize,
+    /// For the self-audit.
+    pub work: Work,
+}
+
+impl Net {
+    /// `places` connections, none of them open.
+    ///
+    /// # Errors
+    /// The kernel gives no epoll or no timer.
+    pub fn new(places: usize, dial: Dial, clock: Clock) -> io::Result<(Net, Waker)> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        let timer = rustix::time::timerfd_create(
+            TimerfdClockId::Monotonic,
+            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+        )?;
+        poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
+        let net = Net {
+            poll,
+            events: Events::with_capacity(EVENTS),
+            timer,
+            clock,
+            dial,
+            links: (0..places).map(|_| Link::new()).collect(),
+            buffer: vec![0; BUFFER_BYTES],
+            pool: Vec::new(),
+            dirty: Vec::new(),
+            behind: Vec::new(),
+            now: clock.now(),
+            open: 0,
+            opening: 0,
+            queued_bytes: 0,
+            work: Work::default(),
+        };
+        Ok((net, waker))
+    }
+
+    /// How many connections there can be.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.links.len()
+    }
+
+    /// The mask of this run's frames.
+    #[must_use]
+    pub fn key(&self) -> [u8; 4] {
+        self.dial.key
+    }
+
+    /// When connection `at` began to connect.
+    #[must_use]
+    pub fn began(&self, at: usize) -> Nanos {
+        self.links[at].began
+    }
+
+    /// Whether `at` is an open WebSocket.
+    #[must_use]
+    pub fn is_open(&self, at: usize) -> bool {
+        self.links[at].state == State::Open
+    }
+
+    /// Reads the clock.
+    #[must_use]
+    pub fn clock_now(&self) -> Nanos {
+        self.clock.now()
+    }
+
+    /// Begins to connect; [`Play::opened`] or [`Play::closed`] will tell.
+    ///
+    /// # Errors
+    /// Not even that was possible: no descriptor, no port.
+    pub fn connect(&mut self, at: usize) -> Result<(), String> {
+        debug_assert_eq!(self.links[at].state, State::Gone, "a place holds one connection");
+        let began = self.clock.now();
+        let socket = self.dial(at).map_err(|error| error.to_string())?;
+        let link = &mut self.links[at];
+        let mut socket = TcpStream::from_std(socket);
+        let token = token(at, link.generation);
+        self.poll
+            .registry()
+            .register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)
+            .map_err(|error| error.to_string())?;
+        *link = Link { generation: link.generation, state: State::Connecting, began, ..Link::new() };
+        link.socket = Some(socket);
+        self.opening += 1;
+        Ok(())
+    }
+
+    fn dial(&mut self, at: usize) -> io::Result<std::net::TcpStream> {
+        let generation = self.links[at].generation as usize;
+        let mut last = None;
+        for attempt in 0..PORT_ATTEMPTS.max(self.dial.sources.len()) {
+            let source = match self.dial.sources.len() {
+                0 => None,
+                count => Some(self.dial.sources[(at + generation + attempt) % count]),
+            };
+            match start(self.dial.address, source) {
+                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => last = Some(error),
+                other => return other,
+            }
+        }
+        Err(last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+    }
+
+    /// Lets `write` append frames to what connection `at` is to send; nothing if it is not open.
+    #[inline]
+    pub fn send(&mut self, at: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let link = &mut self.links[at];
+        if link.state != State::Open {
+            return false;
+        }
+        if link.out.capacity() == 0 {
+            link.out = self.pool.pop().unwrap_or_default();
+        }
+        let before = link.out.len();
+        write(&mut link.out);
+        self.queued_bytes += link.out.len() - before;
+        if !link.is_dirty {
+            link.is_dirty = true;
+            self.dirty.push(u32::try_from(at).unwrap_or(u32::MAX));
+        }
+        true
+    }
+
+    /// Says goodbye; [`Play::closed`] will tell when the server has.
+    pub fn close(&mut self, at: usize) {
+        let key = self.dial.key;
+        let close = 1000_u16.to_be_bytes();
+        if self.send(at, |out| {
+            frame::append(out, frame::CLOSE, &close, key);
+        }) {
+            self.links[at].state = State::Closing;
+            self.open -= 1;
+        }
+    }
+
+    /// Cuts the connection; nobody will tell. With a reset where `hard`, so that no port rests in TIME_WAIT.
+    pub fn cut(&mut self, at: usize, hard: bool) {
+        if hard && let Some(socket) = &self.links[at].socket {
+            let _ = socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
+        }
+        self.forget(at);
+    }
+
+    /// Stops or resumes reading from `at`.
+    pub fn pause(&mut self, at: usize, paused: bool) {
+        self.links[at].paused = paused;
+        if !paused && self.links[at].socket.is_some() {
+            self.fall_behind(at);
+        }
+    }
+
+    fn fall_behind(&mut self, at: usize) {
+        if !self.links[at].is_behind {
+            self.links[at].is_behind = true;
+            self.behind.push(u32::try_from(at).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Sleeps until something happens or `due` has come, tells `play` of all that happened, writes what is owed.
+    ///
+    /// # Errors
+    /// Waiting itself failed.
+    pub fn turn<P: Play>(&mut self, play: &mut P, due: Option<Nanos>) -> io::Result<()> {
+        let timeout = self.arm(due)?;
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        self.now = self.clock.now();
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            if event.token() == WAKE || event.token() == TIMER {
+                continue;
+            }
+            let (at, generation) = from_token(event.token());
+            if self.links.get(at).is_none_or(|link| link.generation != generation || link.socket.is_none()) {
+                continue;
+            }
+            if event.is_writable() {
+                self.writable(at, play);
+            }
+            if event.is_readable() || event.is_read_closed() || event.is_error() {
+                self.now = self.clock.now();
+                self.readable(at, event.is_read_closed() || event.is_error(), play);
+            }
+            self.flush_one(at, play);
+        }
+        self.events = events;
+        for at in std::mem::take(&mut self.behind) {
+            let at = at as usize;
+            self.links[at].is_behind = false;
+            if self.links[at].socket.is_some() {
+                self.readable(at, true, play);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what all connections owe.
+    pub fn flush<P: Play>(&mut self, play: &mut P) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for at in dirty.drain(..) {
+            self.flush_one(at as usize, play);
+        }
+        // What playing the end of a connection made dirty meanwhile.
+        dirty.append(&mut self.dirty);
+        self.dirty = dirty;
+    }
+
+    /// The timeout to poll with; the timer is armed where milliseconds are too coarse.
+    fn arm(&mut self, due: Option<Nanos>) -> io::Result<Option<std::time::Duration>> {
+        if !self.behind.is_empty() || !self.dirty.is_empty() {
+            return Ok(Some(std::time::Duration::ZERO));
+        }
+        let sleep = std::time::Duration::from_nanos(SLEEP_MAX);
+        let Some(due) = due else { return Ok(Some(sleep)) };
+        let now = self.clock.now();
+        if due <= now {
+            return Ok(Some(std::time::Duration::ZERO));
+        }
+        if due - now < SLEEP_MAX {
+            let after = due - now;
+            let it_value = Timespec {
+                tv_sec: i64::try_from(after / SECOND).unwrap_or(0),
+                tv_nsec: i64::try_from(after % SECOND).unwrap_or(0),
+            };
+            let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
+            rustix::time::timerfd_settime(
+                &self.timer,
+                TimerfdTimerFlags::empty(),
+                &Itimerspec { it_interval, it_value },
+            )?;
+        }
+        Ok(Some(sleep))
+    }
+
+    fn writable<P: Play>(&mut self, at: usize, play: &mut P) {
+        let link = &mut self.links[at];
+        link.writable = true;
+        if link.state == State::Connecting {
+            let Some(socket) = &link.socket else { return };
+            match socket.take_error() {
+                Ok(None) if socket.peer_addr().is_ok() => {}
+                Ok(None) => return,
+                Ok(Some(error)) | Err(error) => return self.end(at, End::Failed(error.to_string()), play),
+            }
+            link.state = State::Head;
+            link.out = self.pool.pop().unwrap_or_default();
+            link.out.extend_from_slice(&self.dial.request);
+            self.queued_bytes += self.dial.request.len();
+        }
+        self.flush_one(at, play);
+    }
+
+    fn flush_one<P: Play>(&mut self, at: usize, play: &mut P) {
+        let link = &mut self.links[at];
+        link.is_dirty = false;
+        if link.out.is_empty() || !link.writable {
+            return;
+        }
+        let Some(socket) = &mut link.socket else { return };
+        loop {
+            self.work.writes += 1;
+            match socket.write(&link.out[link.sent..]) {
+                Ok(n) => {
+                    link.sent += n;
+                    self.queued_bytes -= n;
+                    if link.sent == link.out.len() {
+                        return self.recycle(at);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    link.writable = false;
+                    self.work.queued_bytes_max = self.work.queued_bytes_max.max(self.queued_bytes);
+                    return;
+                }
+                // What the server said last may still be there to be read, and says more than this error.
+                Err(_) if link.state != State::Head => {
+                    link.writable = false;
+                    return self.fall_behind(at);
+                }
+                Err(error) => return self.end(at, End::Failed(error.to_string()), play),
+            }
+        }
+    }
+
+    /// Gives the empty buffer of `at` to whoever needs one next.
+    fn recycle(&mut self, at: usize) {
+        let link = &mut self.links[at];
+        link.sent = 0;
+        let mut out = std::mem::take(&mut link.out);
+        if self.pool.len() < POOLED && out.capacity() <= POOLED_BYTES_MAX {
+            out.clear();
+            self.pool.push(out);
+        }
+    }
+
+    fn readable<P: Play>(&mut self, at: usize, to_the_end: bool, play: &mut P) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let end = loop {
+            match self.read_once(at, &mut buffer, play) {
+                Ok(true) => {}
+                Ok(false) if to_the_end && self.links[at].socket.is_some() && !self.links[at].paused => {}
+                Ok(false) => break None,
+                Err(end) => break end,
+            }
+        };
+        self.buffer = buffer;
+        if let Some(end) = end {
+            self.end(at, end, play);
+        }
+    }
+
+    /// Reads once. Whether the socket may hold more; an error ends reading, and the connection if it says how.
+    fn read_once<P: Play>(&mut self, at: usize, buffer: &mut [u8], play: &mut P) -> Result<bool, Option<End>> {
+        let link = &mut self.links[at];
+        let (State::Head | State::Open | State::Closing, false) = (link.state, link.paused) else {
+            return Err(None);
+        };
+        let Some(socket) = &mut link.socket else { return Err(None) };
+        self.work.reads += 1;
+        // A frame that is long is gathered where it will be read, a short one's rest joins what comes after it.
+        let is_long = link.need > buffer.len() / 2;
+        let (got, room) = if is_long {
+            let room = link.need - link.filled;
+            (socket.read(&mut link.rest[link.filled..link.need]), room)
+        } else {
+            buffer[..link.filled].copy_from_slice(&link.rest[..link.filled]);
+            (socket.read(&mut buffer[link.filled..]), buffer.len() - link.filled)
+        };
+        let got = match got {
+            Ok(0) => return Err(Some(link.hung_up())),
+            Ok(got) => got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(None),
+            Err(error) if link.close_code.is_some() => return Err(Some(link.hung_up_with(&error))),
+            Err(error) => return Err(Some(End::Lost(error.to_string()))),
+        };
+        let filled = link.filled + got;
+        if is_long && filled < link.need {
+            link.filled = filled;
+            return Ok(got == room);
+        }
+        let long = if is_long { std::mem::take(&mut link.rest) } else { Vec::new() };
+        let bytes = if is_long { &long[..filled] } else { &buffer[..filled] };
+        (link.filled, link.need) = (0, 0);
+        let generation = link.generation;
+        let used = self.feed(at, bytes, play).map_err(|why| {
+            let failed = self.links[at].state == State::Head;
+            Some(if failed { End::Failed(why) } else { End::Lost(why) })
+        })?;
+        let link = &mut self.links[at];
+        if link.generation == generation && link.socket.is_some() {
+            if is_long {
+                link.rest = long;
+                debug_assert_eq!(used, filled, "exactly one frame was asked for");
+            } else {
+                link.keep(&buffer[used..filled], buffer.len());
+            }
+        }
+        Ok(got == room)
+    }
+
+    /// Plays what is complete in `bytes`; how many that were.
+    fn feed<P: Play>(&mut self, at: usize, bytes: &[u8], play: &mut P) -> Result<usize, String> {
+        let generation = self.links[at].generation;
+        let mut used = 0;
+        if self.links[at].state == State::Head {
+            let Some(head) = target::answer(bytes)? else { return Ok(0) };
+            used = head;
+            self.links[at].state = State::Open;
+            self.opening -= 1;
+            self.open += 1;
+            self.work.opened += 1;
+            play.opened(at, self);
+        }
+        while self.links[at].generation == generation && self.links[at].close_code.is_none() {
+            match frame::front(&bytes[used..])? {
+                Front::Need(need) => {
+                    self.links[at].need = need;
+                    break;
+                }
+                Front::Frame { fin, opcode, head, len } => {
+                    let payload = &bytes[used + head..used + head + len];
+                    used += head + len;
+                    self.dispatch(at, fin, opcode, payload, play)?;
+                }
+            }
+        }
+        Ok(used)
+    }
+
+    #[inline]
+    fn dispatch<P: Play>(
+        &mut self,
+        at: usize,
+        fin: bool,
+        opcode: u8,
+        payload: &[u8],
+        play: &mut P,
+    ) -> Result<(), String> {
+        match opcode {
+            frame::TEXT | frame::BINARY if fin => play.message(at, payload, self),
+            frame::TEXT | frame::BINARY | frame::CONTINUATION => {
+                let fragments = &mut self.links[at].fragments;
+                fragments.extend_from_slice(payload);
+                if fragments.len() > frame::PAYLOAD_BYTES_MAX {
+                    return Err("a message of more than a gigabyte".into());
+                }
+                if fin {
+                    let whole = std::mem::take(fragments);
+                    play.message(at, &whole, self);
+                }
+            }
+            frame::PING => {
+                let key = self.dial.key;
+                self.send(at, |out| {
+                    frame::append(out, frame::PONG, payload, key);
+                });
+            }
+            frame::CLOSE => {
+                let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+                // Answers, unless this is the answer.
+                self.close(at);
+                self.links[at].close_code = Some(code);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The connection is over; `play` is told.
+    fn end<P: Play>(&mut self, at: usize, end: End, play: &mut P) {
+        if self.links[at].socket.is_some() {
+            self.forget(at);
+            play.closed(at, &end, self);
+        }
+    }
+
+    fn forget(&mut self, at: usize) {
+        let link = &mut self.links[at];
+        match link.state {
+            State::Connecting | State::Head => self.opening -= 1,
+            State::Open => self.open -= 1,
+            State::Gone | State::Closing => {}
+        }
+        self.queued_bytes -= link.out.len() - link.sent;
+        let generation = link.generation.wrapping_add(1) & GENERATION_MASK;
+        *link = Link { generation, is_dirty: link.is_dirty, is_behind: link.is_behind, ..Link::new() };
+    }
+}
+
+impl Link {
+    fn new() -> Link {
+        Link {
+            socket: None,
+            state: State::Gone,
+            generation: 0,
+            writable: false,
+            is_dirty: false,
+            paused: false,
+            is_behind: false,
+            close_code: None,
+            began: 0,
+            rest: Vec::new(),
+            filled: 0,
+            need: 0,
+            out: Vec::new(),
+            sent: 0,
+            fragments: Vec::new(),
+        }
+    }
+
+    /// Keeps the beginning of a frame.
+    fn keep(&mut self, bytes: &[u8], buffer_bytes: usize) {
+        self.filled = bytes.len();
+        if self.need > buffer_bytes / 2 {
+            // Grows to the whole frame at once, and stays for the next one.
+            if self.rest.len() < self.need {
+                self.rest.resize(self.need, 0);
+            }
+        } else if self.rest.len() < bytes.len() {
+            self.rest.resize(bytes.len(), 0);
+        }
+        self.rest[..bytes.len()].copy_from_slice(bytes);
+        if bytes.is_empty() {
+            self.need = 0;
+        }
+    }
+
+    fn hung_up(&self) -> End {
+        match (self.state, self.close_code) {
+            (State::Head, _) => End::Failed("the server hung up during the handshake".into()),
+            (_, Some(code)) => End::Closed(code),
+            _ => End::Lost("the server hung up without a close frame".into()),
+        }
+    }
+
+    fn hung_up_with(&self, error: &io::Error) -> End {
+        self.close_code.map_or_else(|| End::Lost(error.to_string()), End::Closed)
+    }
+}
+
+/// Bits of a token that hold the place; the rest holds the generation. Never all ones, which are [`WAKE`].
+const PLACE_BITS: u32 = 32;
+const GENERATION_MASK: u32 = 0x7fff_ffff;
+
+fn token(at: usize, generation: u32) -> Token {
+    Token((generation as usize) << PLACE_BITS | at)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "takes the number apart")]
+fn from_token(token: Token) -> (usize, u32) {
+    (token.0 & 0xffff_ffff, (token.0 >> PLACE_BITS) as u32)
+}
+
+/// A socket on its way to `address`.
+fn start(address: SocketAddr, source: Option<IpAddr>) -> io::Result<std::net::TcpStream> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    if let Some(source) = source {
+        // Ports of closed connections that still rest may be used again.
+        socket.set_reuse_address(true)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => Err(error),
+        _ => Ok(socket.into()),
+    }
+}

@@ -1,0 +1,248 @@
+//! The command line.
+//!
+//! Only reads what was typed; what it means is for [`crate::run`].
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::schedule::Arrivals;
+
+/// Measures WebSocket servers, and testifies what it measured.
+///
+/// Exit codes: 0 = good; 1 = something was lost, doubled, out of order, corrupt, or the server failed; 2 = wrong
+/// usage; 3 = the generator itself was the bottleneck, so the figures are invalid.
+#[derive(Debug, Parser)]
+#[command(name = "roomcast-loadtest", version)]
+pub struct Options {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Scenarios, and what is made of their outcomes.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Every connection sends numbered messages and wants each back.
+    Echo(Echo),
+    /// Members of rooms publish; every member wants each message once and in order.
+    Fanout(Fanout),
+    /// Open connections that do nothing: memory and idle processor time.
+    Idle(Idle),
+    /// Handshakes one after the other, each closed properly.
+    Connect(Connect),
+}
+
+/// What all scenarios take.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// Server; the scenario chooses the path if there is none.
+    #[arg(long, default_value = "ws://127.0.0.1:8080")]
+    pub url: String,
+    /// Process of the server, for its processor time and memory; may be given several times.
+    #[arg(long, value_name = "PID")]
+    pub pid: Vec<u32>,
+    /// What the run is called in reports.
+    #[arg(long, default_value = "")]
+    pub name: String,
+    /// Threads of the generator.
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: u16,
+    /// How long is measured.
+    #[arg(short, long, default_value = "5s", value_parser = duration)]
+    pub duration: Duration,
+    /// How long messages flow before that.
+    #[arg(short, long, default_value = "1s", value_parser = duration)]
+    pub warmup: Duration,
+    /// Connections that are being opened at the same time, for each thread.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub connecting: u32,
+    /// Local address to connect from; may be given several times. On loopback 127.0.0.1, .2, … are taken as needed.
+    #[arg(long, value_name = "ADDR")]
+    pub source: Vec<IpAddr>,
+    /// Description of a server whose `[words]` are to be used.
+    #[arg(long, value_name = "FILE.toml")]
+    pub words: Option<PathBuf>,
+    /// Seed of everything that is random.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Write the outcome as JSON; `-` is standard output, in place of the table.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write the latencies as HdrHistogram's percentile distribution.
+    #[arg(long, value_name = "FILE")]
+    pub hgrm: Option<PathBuf>,
+    /// Write a page with charts.
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+    /// No progress line.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// How messages come about.
+#[derive(Clone, Debug, Args)]
+pub struct Flow {
+    /// Closed loop: unanswered messages of each sender.
+    #[arg(short = 'f', long, default_value_t = 1, conflicts_with = "rate",
+          value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub in_flight: u32,
+    /// Open loop: messages per second of all senders together, whatever the server does.
+    #[arg(short, long, value_parser = rate)]
+    pub rate: Option<f64>,
+    /// How the open loop's messages are spread in time.
+    #[arg(long, value_enum, default_value_t = Arrivals::Even)]
+    pub arrivals: Arrivals,
+}
+
+/// See [`Command::Echo`].
+#[derive(Clone, Debug, Args)]
+pub struct Echo {
+    /// What all scenarios take.
+    #[command(flatten)]
+    pub common: Common,
+    /// How messages come about.
+    #[command(flatten)]
+    pub flow: Flow,
+    /// Connections.
+    #[arg(short, long, default_value_t = 100, value_parser = connections)]
+    pub connections: usize,
+    /// Bytes of a message, at least 16.
+    #[arg(short, long, default_value = "64", value_parser = |text: &str| size(text, 16))]
+    pub size: usize,
+    /// Send binary messages in place of text.
+    #[arg(long)]
+    pub binary: bool,
+}
+
+/// Rooms and who is in them.
+#[derive(Clone, Debug, Args)]
+pub struct RoomShape {
+    /// Rooms.
+    #[arg(long, default_value_t = 1, value_parser = connections)]
+    pub rooms: usize,
+    /// Members of each room.
+    #[arg(short, long, default_value_t = 100, value_parser = connections)]
+    pub members: usize,
+    /// How many members of each room publish.
+    #[arg(short, long, default_value_t = 1, value_parser = connections)]
+    pub publishers: usize,
+    /// Bytes of a payload, at least 32.
+    #[arg(short, long, default_value = "64", value_parser = |text: &str| size(text, 32))]
+    pub size: usize,
+}
+
+/// See [`Command::Fanout`].
+#[derive(Clone, Debug, Args)]
+pub struct Fanout {
+    /// What all scenarios take.
+    #[command(flatten)]
+    pub common: Common,
+    /// How messages come about.
+    #[command(flatten)]
+    pub flow: Flow,
+    /// Rooms and who is in them.
+    #[command(flatten)]
+    pub shape: RoomShape,
+}
+
+/// See [`Command::Idle`].
+#[derive(Clone, Debug, Args)]
+pub struct Idle {
+    /// What all scenarios take; `--duration` is how long they are held.
+    #[command(flatten)]
+    pub common: Common,
+    /// Connections.
+    #[arg(short, long, default_value_t = 1000, value_parser = connections)]
+    pub connections: usize,
+    /// Rooms over which they are spread; 0 = none joins any.
+    #[arg(long, default_value_t = 0)]
+    pub rooms: usize,
+}
+
+/// See [`Command::Connect`].
+#[derive(Clone, Debug, Args)]
+pub struct Connect {
+    /// What all scenarios take.
+    #[command(flatten)]
+    pub common: Common,
+    /// Handshakes under way at the same time.
+    #[arg(short, long, default_value_t = 16, value_parser = connections)]
+    pub connections: usize,
+    /// Open loop: handshakes per second.
+    #[arg(short, long, value_parser = rate)]
+    pub rate: Option<f64>,
+    /// How the open loop's handshakes are spread in time.
+    #[arg(long, value_enum, default_value_t = Arrivals::Even)]
+    pub arrivals: Arrivals,
+}
+
+/// `500ms`, `10s`, `2m`; a plain number is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        other => return Err(format!("no unit of time: {other}")),
+    };
+    let number: f64 = digits.parse().map_err(|_| format!("no duration: {text}"))?;
+    Duration::try_from_secs_f64(number * unit).map_err(|error| error.to_string())
+}
+
+/// `64`, `16KiB`, `1MiB`, `10k`.
+fn size(text: &str, least: usize) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "k" | "kb" => 1_000,
+        "m" | "mb" => 1_000_000,
+        other => return Err(format!("no unit of size: {other}")),
+    };
+    let number: usize = digits.parse().map_err(|_| format!("no size: {text}"))?;
+    match number.checked_mul(unit).filter(|bytes| *bytes <= crate::frame::PAYLOAD_BYTES_MAX / 2) {
+        Some(bytes) if bytes >= least => Ok(bytes),
+        Some(_) => Err(format!("at least {least} bytes: a message carries its sender and number")),
+        None => Err("at most half a gigabyte".into()),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let number: f64 = text.trim_end_matches("/s").parse().map_err(|_| format!("no rate: {text}"))?;
+    if number.is_finite() && number > 0.0 { Ok(number) } else { Err("above zero".into()) }
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    let number: usize = text.parse().map_err(|_| format!("no number: {text}"))?;
+    let all = 1..=crate::marker::SENDERS_MAX;
+    if all.contains(&number) { Ok(number) } else { Err(format!("from 1 to {}", all.end())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn values_are_read() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
+        assert!(duration("5x").is_err() && duration("s").is_err() && duration("-1s").is_err());
+        assert_eq!(size("16KiB", 16), Ok(16_384));
+        assert!(size("15", 16).is_err() && size("9999999999999999999MiB", 16).is_err());
+        assert_eq!(rate("10/s"), Ok(10.0));
+        assert!(rate("0").is_err() && rate("inf").is_err());
+        assert!(connections("0").is_err());
+    }
+}

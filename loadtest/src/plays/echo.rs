@@ -1,0 +1,196 @@
+//! Echo: each connection sends numbered messages and wants each back, unchanged and in order.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::clock::Nanos;
+use crate::control::Phase;
+use crate::frame;
+use crate::ledger::{Faults, Track};
+use crate::marker::{self, Mark, SHORT_BYTES, Template};
+use crate::net::{End, Net, Play};
+use crate::plays::{Dialing, Harvest, PATIENCE, Recorder};
+use crate::schedule::Schedule;
+
+/// How the messages come about.
+#[derive(Clone, Debug)]
+pub enum Pace {
+    /// So many unanswered messages on each connection, at all times.
+    InFlight(u32),
+    /// By a schedule that begins with [`Phase::Warm`]: rate of this thread, phase, arrivals, seed.
+    Rate(f64, f64, crate::schedule::Arrivals, u64),
+}
+
+impl Pace {
+    /// The schedule, from `now` on.
+    #[must_use]
+    pub fn schedule(&self, now: Nanos) -> Option<Schedule> {
+        match self {
+            Pace::InFlight(_) => None,
+            Pace::Rate(rate, phase, arrivals, seed) => Some(Schedule::new(now, *rate, *phase, *arrivals, *seed)),
+        }
+    }
+}
+
+/// One connection.
+#[derive(Debug, Default)]
+struct Seat {
+    /// The next message's number.
+    next: u32,
+    track: Track,
+    /// When those from `base` on were to be sent.
+    times: VecDeque<Nanos>,
+    base: u32,
+}
+
+/// One thread's part of the scenario.
+#[derive(Debug)]
+pub struct Echo {
+    /// Index of this thread's first connection in the whole run.
+    first: u32,
+    seats: Vec<Seat>,
+    template: Template,
+    /// What every payload looks like after the marker.
+    filler: Vec<u8>,
+    pace: Pace,
+    schedule: Option<Schedule>,
+    /// Whose turn it is by the schedule.
+    turn: usize,
+    dialing: Dialing,
+    recorder: Recorder,
+    faults: Faults,
+    sent: u64,
+    received: u64,
+    last_progress: Nanos,
+    is_patient: bool,
+}
+
+impl Echo {
+    /// `connections` of them, the first with index `first` in the whole run.
+    #[must_use]
+    pub fn new(first: u32, connections: usize, size: usize, binary: bool, pace: Pace, at_once: usize, key: [u8; 4]) -> Echo {
+        let payload = marker::payload(size, false);
+        let opcode = if binary { frame::BINARY } else { frame::TEXT };
+        Echo {
+            first,
+            seats: (0..connections).map(|_| Seat::default()).collect(),
+            template: Template::new(opcode, &payload, 0, false, key),
+            filler: payload[SHORT_BYTES..].to_vec(),
+            pace,
+            schedule: None,
+            turn: 0,
+            dialing: Dialing::new(connections, at_once),
+            recorder: Recorder::new(),
+            faults: Faults::default(),
+            sent: 0,
+            received: 0,
+            last_progress: 0,
+            is_patient: true,
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, at: usize, due: Nanos, net: &mut Net) {
+        let seat = &mut self.seats[at];
+        #[expect(clippy::cast_possible_truncation, reason = "the options limit the connections")]
+        let mark = Mark { sender: self.first + at as u32, number: seat.next, time: 0 };
+        if net.send(at, |out| self.template.append(out, mark)) {
+            seat.next = seat.next.wrapping_add(1);
+            seat.times.push_back(due);
+            self.sent += 1;
+        }
+    }
+
+    fn begin(&mut self, net: &mut Net) {
+        self.schedule = self.pace.schedule(net.now);
+        if let Pace::InFlight(count) = self.pace {
+            for at in 0..self.seats.len() {
+                for _ in 0..count {
+                    self.send(at, net.now, net);
+                }
+            }
+        }
+    }
+}
+
+impl Play for Echo {
+    type Harvest = Harvest;
+
+    fn enter(&mut self, phase: Phase, net: &mut Net) {
+        self.recorder.enter(phase, net.now);
+        self.last_progress = net.now;
+        match phase {
+            Phase::Warm => self.begin(net),
+            Phase::Stop => {
+                for seat in &self.seats {
+                    seat.track.close(seat.next, &mut self.faults);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn opened(&mut self, _: usize, _: &mut Net) {}
+
+    fn message(&mut self, at: usize, payload: &[u8], net: &mut Net) {
+        let seat = &mut self.seats[at];
+        self.received += 1;
+        self.last_progress = net.now;
+        let mark = marker::read(payload, false);
+        #[expect(clippy::cast_possible_truncation, reason = "the options limit the connections")]
+        let sender = self.first + at as u32;
+        match mark {
+            Some(mark) if mark.sender == sender && payload[SHORT_BYTES..] == self.filler => {
+                if seat.track.take(mark.number, &mut self.faults) {
+                    let behind = mark.number.wrapping_sub(seat.base) as usize;
+                    if let Some(due) = seat.times.get(behind) {
+                        self.recorder.latency(*due, net.now);
+                    }
+                }
+                while seat.base != seat.track.next() && seat.times.pop_front().is_some() {
+                    seat.base = seat.base.wrapping_add(1);
+                }
+            }
+            _ => self.faults.corrupt += 1,
+        }
+        if matches!(self.pace, Pace::InFlight(_)) && self.recorder.phase().flows() {
+            self.send(at, net.now, net);
+        }
+    }
+
+    fn closed(&mut self, _: usize, end: &End, _: &mut Net) {
+        self.recorder.lost(end);
+    }
+
+    fn turn(&mut self, net: &mut Net) -> Option<Nanos> {
+        self.dialing.turn(net, &mut self.recorder);
+        if !self.recorder.phase().flows() {
+            self.is_patient = net.now.saturating_sub(self.last_progress) < PATIENCE;
+            return None;
+        }
+        while let Some(schedule) = &mut self.schedule {
+            let now = net.clock_now();
+            let Some(due) = schedule.take(now) else { return Some(schedule.due()) };
+            self.recorder.slip(due, now);
+            let at = self.turn;
+            self.turn = (self.turn + 1) % self.seats.len();
+            self.send(at, due, net);
+        }
+        None
+    }
+
+    fn settled(&self, phase: Phase) -> bool {
+        match phase {
+            Phase::Connect => self.dialing.is_done(),
+            Phase::Drain | Phase::Settle => self.received >= self.sent || !self.is_patient,
+            _ => true,
+        }
+    }
+
+    fn counts(&self) -> (u64, u64) {
+        (self.sent, self.received)
+    }
+
+    fn harvest(self, net: &Net) -> Harvest {
+        self.recorder.harvest(self.faults, BTreeMap::new(), net)
+    }
+}

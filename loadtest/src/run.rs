@@ -1,0 +1,299 @@
+//! From what was typed to an outcome: builds each scenario's threads, has them conducted, works the figures out.
+
+use std::sync::Arc;
+
+use roomcast::base::prng::Prng;
+
+use crate::audit;
+use crate::clock::{self, Clock, Nanos, SECOND};
+use crate::conduct::{self, Lengths, Record};
+use crate::control::Control;
+use crate::limits;
+use crate::net::{Dial, Net, Play};
+use crate::options::{Common, Connect, Echo, Fanout, Flow, Idle, RoomShape};
+use crate::outcome::{self, Generator, Latency, Outcome, Server, Verdict};
+use crate::peers::Peer;
+use crate::plays::echo::Pace;
+use crate::plays::rooms::{Rooms, Shape};
+use crate::plays::{Harvest, connect, echo, idle};
+use crate::progress::Progress;
+use crate::target::Target;
+use crate::words::Words;
+
+/// Why there is no outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// What was typed cannot be done: exit code 2.
+    Usage(String),
+    /// The server or the way to it failed: exit code 1.
+    Server(String),
+    /// This machine does not let us: exit code 3.
+    Machine(String),
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Problem::Usage(text) | Problem::Server(text) => f.write_str(text),
+            Problem::Machine(text) => write!(f, "the generator's machine is too small for this: {text}"),
+        }
+    }
+}
+
+/// An outcome, and the latencies behind it.
+pub type Ran = (Outcome, hdrhistogram::Histogram<u64>);
+
+/// What all scenarios need before their threads can be made.
+struct Stage {
+    clock: Clock,
+    dial: Dial,
+    words: Words,
+    threads: usize,
+    connections: usize,
+    at_once: usize,
+}
+
+impl Stage {
+    fn new(common: &Common, connections: usize, path: fn(&Words) -> &str) -> Result<Stage, Problem> {
+        let words = match &common.words {
+            Some(file) => Peer::read(file).map_err(Problem::Usage)?.words,
+            None => Words::default(),
+        };
+        words.check().map_err(Problem::Usage)?;
+        let target = Target::parse(&common.url).map_err(Problem::Usage)?;
+        let files = limits::raise_files();
+        if (connections as u64).saturating_add(limits::FILES_BESIDE) > files {
+            let text = format!("{connections} connections, but only {files} open files (ulimit -Hn)");
+            return Err(Problem::Machine(text));
+        }
+        let ports = limits::ports_per_source();
+        let sources = limits::sources(target.address.ip(), connections, &common.source, ports)
+            .map_err(Problem::Machine)?;
+        let mut prng = Prng::new(common.seed);
+        // No byte is zero, so that a server that forgets to unmask is found out.
+        let key = [(); 4].map(|()| u8::try_from(1 + prng.below(255)).unwrap_or(1));
+        let dial = Dial { address: target.address, sources, request: target.request(path(&words)), key };
+        let threads = usize::from(common.threads).min(connections);
+        let at_once = common.connecting as usize;
+        Ok(Stage { clock: Clock::start(), dial, words, threads, connections, at_once })
+    }
+
+    /// How many connections are on `thread`, where they are dealt out like cards.
+    fn on(&self, thread: usize) -> usize {
+        self.connections / self.threads + usize::from(thread < self.connections % self.threads)
+    }
+
+    fn pace(&self, thread: usize, flow: &Flow, seed: u64) -> Pace {
+        #[expect(clippy::cast_precision_loss, reason = "at most 256 threads")]
+        match flow.rate {
+            None => Pace::InFlight(flow.in_flight),
+            Some(rate) => {
+                let threads = self.threads as f64;
+                let phase = (thread as f64 + 0.5) / threads;
+                Pace::Rate(rate / threads, phase, flow.arrivals, seed.wrapping_add(thread as u64))
+            }
+        }
+    }
+
+    /// Makes the threads, `play` for each, and runs them.
+    fn run<P: Play<Harvest = Harvest> + 'static>(
+        &self,
+        common: &Common,
+        (senders, rooms): (usize, usize),
+        lengths: Lengths,
+        play: impl Fn(usize, &Arc<Control>) -> P,
+    ) -> Result<Record, Problem> {
+        let made: Result<Vec<_>, _> =
+            (0..self.threads).map(|thread| Net::new(self.on(thread), self.dial.clone(), self.clock)).collect();
+        let (nets, wakers): (Vec<Net>, Vec<_>) =
+            made.map_err(|error| Problem::Machine(error.to_string()))?.into_iter().unzip();
+        let control = Arc::new(Control::new(wakers, senders, rooms));
+        let threads = nets.into_iter().enumerate().map(|(thread, net)| (net, play(thread, &control))).collect();
+        let name = if common.name.is_empty() { &common.url } else { &common.name };
+        let mut progress = Progress::new(name, self.connections as u64, common.duration, common.quiet);
+        conduct::conduct(threads, &control, lengths, &common.pid, self.clock, &mut progress)
+            .map_err(Problem::Server)
+    }
+}
+
+fn lengths(common: &Common, rate: Option<f64>) -> Lengths {
+    Lengths {
+        warm: clock::nanos(common.duration.min(common.warmup)),
+        measure: clock::nanos(common.duration),
+        until_settled: false,
+        // One message in two seconds is a slow schedule, not a stall.
+        may_be_silent: rate.is_some_and(|rate| rate < 0.5),
+    }
+}
+
+/// What the scenarios differ in when figures are worked out.
+struct Frame<'a> {
+    common: &'a Common,
+    scenario: &'a str,
+    settings: String,
+    unit: &'a str,
+    rate: Option<f64>,
+    connections: usize,
+    /// A thread that is always busy is what this scenario is about.
+    is_saturating: bool,
+}
+
+/// Works the figures out, and judges them.
+fn outcome(record: Record, frame: &Frame<'_>) -> Ran {
+    let (units, sent) = outcome::between(&record.begin, &record.end);
+    let all_units = record.samples.last().map_or(units, |last| last.totals.received);
+    let wall: Nanos = record.end.at.saturating_sub(record.begin.at);
+    let connections = record.ready.totals.open;
+    let server = Server::of(&record, units, connections.max(1));
+    let generator = Generator::of(&record, units, all_units);
+    let series = outcome::series(&record);
+    let Record { harvest, complaints, .. } = record;
+    let mut failures = audit::failures(&harvest.faults);
+    failures.extend(complaints);
+    failures.extend(harvest.complaints.iter().map(|(text, count)| format!("{text} ({count} times)")));
+    if wall > SECOND / 10 && units == 0 && frame.unit != "connection" {
+        failures.push("nothing arrived at all".into());
+    }
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    let rate = if wall == 0 { 0.0 } else { units as f64 / clock::seconds(wall) };
+    let name = if frame.common.name.is_empty() { &frame.common.url } else { &frame.common.name };
+    let mut outcome = Outcome {
+        name: name.clone(),
+        scenario: frame.scenario.into(),
+        settings: frame.settings.clone(),
+        unit: frame.unit.into(),
+        began_ms: clock::wall_ms().saturating_sub(wall / clock::MILLI),
+        verdict: Verdict::Good,
+        failures,
+        doubts: Vec::new(),
+        notes: Vec::new(),
+        connections: connections.max(if frame.is_saturating { frame.connections as u64 } else { 0 }),
+        measured_s: clock::seconds(wall),
+        sent,
+        units,
+        rate,
+        latency: Latency::of(&harvest.latency),
+        slip: Latency::of(&harvest.slip),
+        faults: harvest.faults,
+        server,
+        generator,
+        extra: harvest.extra,
+        series,
+    };
+    outcome.doubts = audit::doubts(&outcome, frame.rate);
+    outcome.verdict = match (outcome.failures.is_empty(), outcome.doubts.is_empty()) {
+        (false, _) => Verdict::Failed,
+        (true, false) => Verdict::Invalid,
+        (true, true) => Verdict::Good,
+    };
+    (outcome, harvest.latency)
+}
+
+fn flow_text(flow: &Flow) -> String {
+    match flow.rate {
+        Some(rate) => format!("{rate} messages/s ({:?})", flow.arrivals).to_lowercase(),
+        None => format!("{} in flight", flow.in_flight),
+    }
+}
+
+/// Runs an echo.
+///
+/// # Errors
+/// There is no outcome.
+pub fn echo(options: &Echo) -> Result<Ran, Problem> {
+    let Echo { common, flow, connections, size, binary } = options;
+    let stage = Stage::new(common, *connections, |words| &words.echo_path)?;
+    let first = |thread: usize| (0..thread).map(|before| stage.on(before)).sum::<usize>();
+    let record = stage.run(common, (0, 0), lengths(common, flow.rate), |thread, _| {
+        let pace = stage.pace(thread, flow, common.seed);
+        let first = u32::try_from(first(thread)).unwrap_or(u32::MAX);
+        echo::Echo::new(first, stage.on(thread), *size, *binary, pace, stage.at_once, stage.dial.key)
+    })?;
+    let kind = if *binary { ", binary" } else { "" };
+    let settings = format!("{connections} connections, {size} B{kind}, {}", flow_text(flow));
+    let (rate, connections) = (flow.rate, *connections);
+    Ok(outcome(
+        record,
+        &Frame { common, scenario: "echo", settings, unit: "message", rate, connections, is_saturating: false },
+    ))
+}
+
+/// Runs a fan-out.
+///
+/// # Errors
+/// There is no outcome.
+pub fn fanout(options: &Fanout) -> Result<Ran, Problem> {
+    let Fanout { common, flow, shape } = options;
+    let RoomShape { rooms, members, publishers, size } = *shape;
+    if publishers > members {
+        return Err(Problem::Usage("publishers are members, so there can't be more of them".into()));
+    }
+    let connections = rooms
+        .checked_mul(members)
+        .filter(|all| *all <= crate::marker::SENDERS_MAX)
+        .ok_or_else(|| Problem::Usage("too many members".into()))?;
+    let stage = Stage::new(common, connections, |words| &words.rooms_path)?;
+    let shape = Shape { rooms, members, publishers, size, threads: stage.threads };
+    let record = stage.run(common, (shape.senders(), rooms), lengths(common, flow.rate), |thread, control| {
+        let pace = stage.pace(thread, flow, common.seed);
+        let (control, words) = (Arc::clone(control), stage.words.clone());
+        Rooms::new(shape.clone(), thread, control, words, pace, stage.at_once, stage.dial.key)
+    })?;
+    let settings = format!(
+        "{rooms} rooms × {members} members, {publishers} publishers each, {size} B, {}",
+        flow_text(flow)
+    );
+    let rate = flow.rate;
+    Ok(outcome(
+        record,
+        &Frame { common, scenario: "fanout", settings, unit: "delivery", rate, connections, is_saturating: false },
+    ))
+}
+
+/// Holds connections open.
+///
+/// # Errors
+/// There is no outcome.
+pub fn idle(options: &Idle) -> Result<Ran, Problem> {
+    let Idle { common, connections, rooms } = options;
+    let stage = Stage::new(common, *connections, |words| &words.rooms_path)?;
+    let lengths = Lengths { may_be_silent: true, ..lengths(common, None) };
+    let record = stage.run(common, (0, 0), lengths, |thread, _| {
+        let places = (thread..*connections).step_by(stage.threads);
+        idle::Idle::new(places, *rooms, &stage.words, stage.at_once, stage.dial.key)
+    })?;
+    let settings = format!("{connections} connections, {rooms} rooms");
+    let connections = *connections;
+    Ok(outcome(
+        record,
+        &Frame {
+            common,
+            scenario: "idle",
+            settings,
+            unit: "connection",
+            rate: None,
+            connections,
+            is_saturating: false,
+        },
+    ))
+}
+
+/// Opens and closes connections.
+///
+/// # Errors
+/// There is no outcome.
+pub fn connect(options: &Connect) -> Result<Ran, Problem> {
+    let Connect { common, connections, rate, arrivals } = options;
+    let stage = Stage::new(common, *connections, |words| &words.echo_path)?;
+    let flow = Flow { in_flight: 1, rate: *rate, arrivals: *arrivals };
+    let record = stage.run(common, (0, 0), lengths(common, *rate), |thread, _| {
+        connect::Connect::new(stage.on(thread), stage.pace(thread, &flow, common.seed))
+    })?;
+    let pace = rate.map_or("closed loop".into(), |rate| format!("{rate} handshakes/s"));
+    let settings = format!("{connections} at once, {pace}");
+    let (rate, connections) = (*rate, *connections);
+    Ok(outcome(
+        record,
+        &Frame { common, scenario: "connect", settings, unit: "handshake", rate, connections, is_saturating: true },
+    ))
+}
