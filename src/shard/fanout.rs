@@ -53,7 +53,9 @@ impl Shard {
     pub(crate) fn run_fanouts(&mut self) {
         while self.turn.pushes_left > 0 {
             if let Some(mut fanout) = self.everyone.pop_front() {
-                if self.run_everyone(&mut fanout) {
+                let done = self.run_everyone(&mut fanout);
+                self.drop_overrun();
+                if done {
                     self.jobs_waiting -= 1;
                 } else {
                     self.everyone.push_front(fanout);
@@ -74,7 +76,9 @@ impl Shard {
         while let Some(job) = self.members.topic_mut(index).jobs.front_mut() {
             match job {
                 Job::Deliver(_) => {
-                    if !self.run_front(index) {
+                    let done = self.run_front(index);
+                    self.drop_overrun();
+                    if !done {
                         return false;
                     }
                 }
@@ -201,8 +205,9 @@ impl Shard {
         Arc::new(Delivery { topic: topic.clone(), offset, announced, frame })
     }
 
-    /// Lets go of clients that did not read as fast as their topics went.
-    pub(crate) fn drop_overrun(&mut self) {
+    /// Lets go of clients that did not read as fast as their topics went: before anything else is queued for them, as
+    /// what they lost is not announced, and whatever they see after it would hide the hole.
+    fn drop_overrun(&mut self) {
         while let Some(slot) = self.turn.overrun.pop() {
             if let Some(key) = self.conns.key_of(slot) {
                 self.on_overrun(key);

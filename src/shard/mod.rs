@@ -11,7 +11,7 @@
 //!
 //! One turn, in this order:
 //!
-//! 1. [`Shard::begin_turn`] tells the time; `handle_open` for new sockets
+//! 1. [`Shard::begin_turn`] tells the time; [`Shard::handle_drain`], [`Shard::handle_open`] for new sockets
 //! 2. mail: [`Shard::handle_edge_mail`] while [`Shard::takes_edge_mail`], [`Shard::handle_request`] while
 //!    [`Shard::takes_requests`]
 //! 3. sockets: [`Shard::handle_writable`]; [`Shard::poll_resume`]; [`Shard::handle_bytes`] (while
@@ -167,7 +167,6 @@ impl Shard {
             self.handle_request(request);
         }
         self.run_fanouts();
-        self.drop_overrun();
         self.release_stalled();
     }
 
