@@ -8,7 +8,7 @@
 //! # Why no wake-up is lost
 //!
 //! A shard sleeps in `mio::Poll`; only a ring of its `mio::Waker` ends that sleep, and a ring is a system
-//! call. [`Wake::awake`] saves most of them: whoever finds it set need not ring.
+//! call. `Wake::awake` saves most of them: whoever finds it set need not ring.
 //!
 //! ```text
 //! sender (Wake::notify, after its push)        receiver (Wake::prepare_sleep)
@@ -114,7 +114,7 @@ pub struct Mailbox<T> {
     /// By peer; none at the shard's own place.
     incoming: Vec<Option<Incoming<T>>>,
     /// Whose lane [`Mailbox::receive_any`] takes from.
-    cursor: usize,
+    cursor: ShardId,
     /// How many values it took there in a row.
     run: usize,
 }
@@ -148,7 +148,7 @@ struct Incoming<T> {
 pub fn mesh<T>(wakes: &[Arc<Wake>], lane_capacity: usize) -> Vec<Mailbox<T>> {
     assert!(lane_capacity > 0, "a lane without places would refuse everything");
     assert!(u16::try_from(wakes.len()).is_ok(), "shards are counted in 16 bits");
-    let empty = || Mailbox { outgoing: Vec::new(), incoming: Vec::new(), cursor: 0, run: 0 };
+    let empty = || Mailbox { outgoing: Vec::new(), incoming: Vec::new(), cursor: ShardId(0), run: 0 };
     let mut boxes: Vec<Mailbox<T>> = wakes.iter().map(|_| empty()).collect();
     for (from, from_wake) in wakes.iter().enumerate() {
         for (to, to_wake) in wakes.iter().enumerate() {
@@ -233,19 +233,20 @@ impl<T> Mailbox<T> {
         Some(value)
     }
 
-    /// The next value of any sender: in each sender's order, at most [`RUN_MAX`] from one before the others
+    /// The next value of any sender: in each sender's order, at most `RUN_MAX` from one before the others
     /// get their turn. The caller bounds how often it asks in one turn.
     pub fn receive_any(&mut self) -> Option<(ShardId, T)> {
         // One step more than there are lanes: the first may be left because its run is over, and come again.
         for _ in 0..=self.incoming.len() {
-            let from = ShardId(u16::try_from(self.cursor).expect("mesh() counts shards in 16 bits"));
+            let from = self.cursor;
             if self.run < RUN_MAX
                 && let Some(value) = self.receive(from)
             {
                 self.run += 1;
                 return Some((from, value));
             }
-            self.cursor = (self.cursor + 1) % self.incoming.len().max(1);
+            let next = from.0 + 1;
+            self.cursor = ShardId(if usize::from(next) < self.incoming.len() { next } else { 0 });
             self.run = 0;
         }
         None

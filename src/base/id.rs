@@ -20,6 +20,17 @@ impl fmt::Display for ShardId {
     }
 }
 
+/// An index into a table, as the 32 bits that links and keys have for it. What fills tables is limited far below
+/// that: connections by descriptors, all else by connections or memory.
+///
+/// # Panics
+/// If there are 2^32 entries.
+#[must_use]
+#[inline]
+pub fn index32(index: usize) -> u32 {
+    u32::try_from(index).expect("tables have fewer than 2^32 entries")
+}
+
 /// A slot of a [`crate::base::slab::Slab`] together with the generation that used it: once the slot
 /// is used again, an old key finds nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,7 +5,7 @@
 //! across exactly that many to find a stranger. Memory is never given back: a slab stays as large as it
 //! ever was. Hands out no references that outlive a call, shares nothing, knows no order of insertion.
 
-use crate::base::id::Key;
+use crate::base::id::{Key, index32};
 
 /// Values under generational keys; every operation takes constant time.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl<T> Slab<T> {
     #[must_use]
     pub fn next_key(&self) -> Key {
         let index = self.entries.vacant_key();
-        let slot = u32::try_from(index).expect("limits keep every slab far below 2^32 slots");
+        let slot = index32(index);
         Key { slot, generation: self.freed.get(index).copied().unwrap_or(0) }
     }
 

@@ -18,6 +18,8 @@
 //! Reads no clock and knows no unit: a tick is what the caller says. Calls nobody back. Keeps no order
 //! among timers of the same tick (but always the same one for the same calls).
 
+use crate::base::id::index32;
+
 /// Levels that cover 64 bits, six at a time.
 const LEVELS: usize = 11;
 /// Bits of a digit; one `u64` is then the occupancy of a level.
@@ -88,7 +90,7 @@ impl<T> Wheel<T> {
     pub fn insert(&mut self, deadline: u64, value: T) -> TimerId {
         let index = match self.free {
             NONE => {
-                let index = u32::try_from(self.entries.len()).expect("limits keep timers far below 2^32");
+                let index = index32(self.entries.len());
                 assert!(index != NONE, "the last number marks the end of lists");
                 self.entries.push(Entry { deadline: 0, prev: NONE, next: NONE, value: None });
                 index

@@ -92,7 +92,7 @@ impl Plan {
 
 fn shards(typed: &Typed, machine: &Machine) -> u16 {
     let chosen = typed.shards.unwrap_or(u32::try_from(machine.cores).unwrap_or(u32::MAX));
-    u16::try_from(chosen.clamp(1, SHARDS_MAX)).expect("SHARDS_MAX fits")
+    u16::try_from(chosen).unwrap_or(SHARDS_MAX).clamp(1, SHARDS_MAX)
 }
 
 fn max_connections(

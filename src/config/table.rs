@@ -23,7 +23,7 @@ const MANY: u32 = 100_000_000;
 const SIZE_MAX: u32 = 1 << 30;
 
 /// Most shards: two shards talk over their own lane, so lanes grow with the square.
-pub const SHARDS_MAX: u32 = 256;
+pub const SHARDS_MAX: u16 = 256;
 /// Longest room name that can be allowed, in bytes: it stands in every event of its room.
 const NAME_BYTES_MAX: u32 = 1_024;
 /// Most messages per second, and in a burst, that can be allowed; also keeps the bucket's arithmetic from
@@ -49,7 +49,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "shards",
         category: Category::Server,
-        kind: Kind::Count(1, SHARDS_MAX, |t, v| t.shards = Some(v)),
+        kind: Kind::Count(1, SHARDS_MAX as u32, |t, v| t.shards = Some(v)),
         word: Some(("auto", |t| t.shards = None)),
         default: "auto",
         example: "4",

@@ -1,7 +1,7 @@
 //! The small router: (method, path) becomes the name of an endpoint.
 //!
-//! It only names things: it opens nothing, knows no pages by heart and asks nobody for permission. Paths are compared as
-//! sent, so there is one spelling of each and nothing to traverse.
+//! It only names things: it opens nothing, knows no pages by heart and asks nobody for permission. Paths are
+//! compared as sent, so there is one spelling of each and nothing to traverse.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,8 @@ const UPGRADE: &str = "GET";
 /// What a request is for. `P` is whatever the caller's pages are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint<'a, P> {
-    /// `/ws` and `/ws/{room}`: the native protocol; the room is to be joined at once. It is not empty and else unchecked.
+    /// `/ws` and `/ws/{room}`: the native protocol; the room is to be joined at once. It is not empty and
+    /// else unchecked.
     Socket {
         /// Percent-decoded.
         room: Option<Cow<'a, str>>,
@@ -43,7 +44,8 @@ pub enum Miss {
     Room(TargetError),
 }
 
-/// Names the endpoint of a request. `page` finds embedded pages by path; it is asked for paths that are none of ours.
+/// Names the endpoint of a request. `page` finds embedded pages by path; it is asked for paths that are none
+/// of ours.
 ///
 /// # Errors
 /// The path is unknown, its room is malformed, or it has another method.

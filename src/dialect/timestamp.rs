@@ -18,13 +18,15 @@ pub fn write(out: &mut Vec<u8>, time: Wall) {
     let (year, month, day) = date(ms / MS_PER_DAY);
     let of_day = ms % MS_PER_DAY;
     let mut text = *b"0000-00-00T00:00:00.000Z";
-    digits(&mut text[0..4], year);
-    digits(&mut text[5..7], month);
-    digits(&mut text[8..10], day);
-    digits(&mut text[11..13], of_day / 3_600_000);
-    digits(&mut text[14..16], of_day / 60_000 % 60);
-    digits(&mut text[17..19], of_day / 1000 % 60);
-    digits(&mut text[20..23], of_day % 1000);
+    text[0..2].copy_from_slice(&two_digits(year / 100));
+    text[2..4].copy_from_slice(&two_digits(year % 100));
+    text[5..7].copy_from_slice(&two_digits(month));
+    text[8..10].copy_from_slice(&two_digits(day));
+    text[11..13].copy_from_slice(&two_digits(of_day / 3_600_000));
+    text[14..16].copy_from_slice(&two_digits(of_day / 60_000 % 60));
+    text[17..19].copy_from_slice(&two_digits(of_day / 1000 % 60));
+    text[20..22].copy_from_slice(&two_digits(of_day % 1000 / 10));
+    text[22] = two_digits(of_day % 10)[1];
     out.extend_from_slice(&text);
 }
 
@@ -38,8 +40,6 @@ fn date(days: u64) -> (u64, u64, u64) {
     const DAYS_PER_400_YEARS: u64 = 146_097;
     const DAYS_PER_CENTURY: u64 = 36_524;
     const DAYS_PER_4_YEARS: u64 = 1461;
-    /// March to February, as the day of the year each begins on.
-    const MONTH_STARTS: [u64; 12] = [0, 31, 61, 92, 122, 153, 184, 214, 245, 275, 306, 337];
 
     let days = days + DAYS_TO_1970;
     let (eras, days) = (days / DAYS_PER_400_YEARS, days % DAYS_PER_400_YEARS);
@@ -49,20 +49,19 @@ fn date(days: u64) -> (u64, u64, u64) {
     let years = (days / 365).min(3);
     let day_of_year = days - years * 365;
 
-    let months = MONTH_STARTS.iter().rposition(|&start| start <= day_of_year).unwrap_or(0);
-    let day = day_of_year - MONTH_STARTS[months] + 1;
+    // From March on, months of 31, 30, 31, 30, 31 days come again and again: five in 153 days.
+    let months = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * months + 2) / 5 + 1;
     let year = eras * 400 + centuries * 100 + fours * 4 + years;
     // January and February belong to the next calendar year.
-    if months < 10 { (year, months as u64 + 3, day) } else { (year + 1, months as u64 - 9, day) }
+    if months < 10 { (year, months + 3, day) } else { (year + 1, months - 9, day) }
 }
 
-/// Fills `place` with the decimal digits of `number`.
-fn digits(place: &mut [u8], mut number: u64) {
-    for digit in place.iter_mut().rev() {
-        *digit = b'0' + (number % 10).to_le_bytes()[0];
-        number /= 10;
-    }
-    debug_assert_eq!(number, 0, "the number fits its place");
+/// A number below 100.
+#[inline(always)]
+fn two_digits(number: u64) -> [u8; 2] {
+    debug_assert!(number < 100, "the number fits its place");
+    [b'0' + (number / 10).to_le_bytes()[0], b'0' + (number % 10).to_le_bytes()[0]]
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use slab::Slab;
 
 use crate::base::clock::{Mono, Now};
 use crate::base::hash::{Keys, Map};
-use crate::base::id::{Origin, ShardId};
+use crate::base::id::{Origin, ShardId, index32};
 use crate::base::shared::Shared;
 use crate::hub::command::{Ask, Request, Tag};
 use crate::hub::event::{Event, Outcome, Refusal, Reply, Sender};
@@ -383,7 +383,7 @@ impl Owner {
         };
         let record = Box::new(Record::new(topic.clone(), epoch));
         let slot = self.records.insert(Held { record, history_bytes: 0, idle_until: None });
-        let slot = u32::try_from(slot).expect("fewer topics than memory can hold");
+        let slot = index32(slot);
         self.slots.insert(topic.clone(), slot);
         self.counts.topics += 1;
         slot
@@ -487,7 +487,7 @@ impl Owner {
             let record = &held.record;
             let kind = record.topic().kind();
             record.check(self.policies.of(kind));
-            let slot = u32::try_from(slot).expect("slots are u32");
+            let slot = index32(slot);
             assert_eq!(self.slots.get(record.topic()), Some(&slot));
             let members = record.members_count();
             assert_eq!(held.idle_until.is_some(), members == 0, "idle exactly while without members");

@@ -16,6 +16,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::base::hash::Keys;
+use crate::base::id::index32;
 use crate::hub::name::User;
 use crate::hub::table::Table;
 
@@ -168,7 +169,7 @@ impl Presence {
             self.places.reserve_exact((self.places.len() / 4).max(1));
         }
         self.places.push(standing);
-        u32::try_from(self.places.len() - 1).expect("fewer users than connections, which u32 counts")
+        index32(self.places.len() - 1)
     }
 
     /// Asserts the invariants; `connections` is what all users together must have.

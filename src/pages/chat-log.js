@@ -7,7 +7,7 @@ const SHOWN_MAX = 1_000; // messages kept on the page; older ones can be asked f
 const GROUP_MS = 5 * 60_000; // messages of one author within this time share a heading
 const LONG_CHARS = 3_000; // beyond these a message is folded
 const LONG_LINES = 40;
-const HUES = 8; // classes hue-0 … in the style sheet
+const HUES = 12; // classes hue-0 … in the style sheet
 const NEAR_END_PX = 80;
 
 const TIME = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit" });

@@ -20,8 +20,9 @@ use crate::base::clock::{Mono, Now, Wall};
 use crate::base::id::{Key, ShardId};
 use crate::mailbox::{Mailbox, Wake};
 use crate::reactor::socket::{Got, Socket};
-use crate::shard::port::{Close, ToEdge, ToOwner};
-use crate::shard::{SLICES_MAX, Shard};
+use crate::shard::flush::SLICES_MAX;
+use crate::shard::port::{Close, ToEdge, ToOwner, Written};
+use crate::shard::state::Shard;
 
 /// The one read buffer of a shard, and so what one connection may bring in one turn.
 const READ_BYTES: usize = 256 << 10;
@@ -192,7 +193,7 @@ impl<T> Reactor<T> {
                 continue; // too late: dropping the socket is the answer
             }
             let key = self.parts.shard.handle_open();
-            let token = Token(usize::try_from(key.to_bits()).expect("pointers have 64 bits"));
+            let token = token(key);
             let both = Interest::READABLE | Interest::WRITABLE;
             if let Err(error) = self.poll.registry().register(&mut stream, token, both) {
                 tracing::warn!(%error, "cannot watch an accepted socket");
@@ -294,10 +295,8 @@ impl<T> Reactor<T> {
 
     fn flush(&mut self) {
         while let Some(key) = self.parts.shard.poll_flush() {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let (used, offered) = self.parts.shard.outgoing(key, &mut slices);
             let Some(socket) = find(&mut self.sockets, key) else { continue };
-            let written = socket.write(&slices[..used]);
+            let (written, offered) = write(&self.parts.shard, key, socket);
             self.parts.shard.handle_written(key, written, offered);
         }
     }
@@ -306,7 +305,8 @@ impl<T> Reactor<T> {
         while let Some((key, close)) = self.parts.shard.poll_close() {
             match close {
                 // Closing the descriptor takes it out of the poll as well.
-                Close::Drop => self.sockets[key.slot as usize] = None,
+                // One that could not be watched has no place here.
+                Close::Drop => drop(self.sockets.get_mut(key.slot as usize).map(Option::take)),
                 Close::Shutdown => {
                     if let Some(socket) = find(&mut self.sockets, key) {
                         socket.shutdown();
@@ -327,9 +327,29 @@ impl<T> Reactor<T> {
     }
 }
 
+/// A connection's key as its token: slot and generation, so that an event for a socket that is gone finds nothing.
+fn token(key: Key) -> Token {
+    const { assert!(usize::BITS == u64::BITS, "a token has room for a key") };
+    #[expect(clippy::cast_possible_truncation, reason = "just asserted")]
+    Token(key.to_bits() as usize)
+}
+
 /// The socket of a connection; a stale key finds nothing.
 fn find<T>(sockets: &mut [Option<Socket<T>>], key: Key) -> Option<&mut Socket<T>> {
     sockets.get_mut(key.slot as usize)?.as_mut().filter(|socket| socket.key == key)
+}
+
+/// One write of what waits for `key`; returns how it went, and how many bytes were offered.
+fn write<T>(shard: &Shard, key: Key, socket: &mut Socket<T>) -> (Written, usize) {
+    // Most connections are owed one frame, and to lay out many costs more than to find that out.
+    let mut few = [IoSlice::new(&[]); 2];
+    let (used, offered) = shard.outgoing(key, &mut few);
+    if used < few.len() {
+        return (socket.write(&few[..used]), offered);
+    }
+    let mut many = [IoSlice::new(&[]); SLICES_MAX];
+    let (used, offered) = shard.outgoing(key, &mut many);
+    (socket.write(&many[..used]), offered)
 }
 
 /// Moves mail into the lane until that is full; the rest stays in order.

@@ -35,7 +35,7 @@ use crate::server::admission::{Admission, Caps, Ticket};
 use crate::server::listener::{BindError, Listener};
 use crate::server::signals::Wanted;
 use crate::shard::port::{ToEdge, ToOwner};
-use crate::shard::{Setting, Shard};
+use crate::shard::state::{Setting, Shard};
 
 /// Mail of one class that waits in a lane between two shards.
 const LANE_CAPACITY: usize = 4096;

@@ -1,8 +1,11 @@
 //! The invariant sweep: one function per invariant, for tests and simulations. Panics with what is broken.
 
-use crate::shard::Shard;
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use crate::shard::conn::Phase;
 use crate::shard::members::VACANT;
+use crate::shard::state::Shard;
 
 impl Shard {
     /// Checks everything that must hold between two calls.
@@ -19,6 +22,39 @@ impl Shard {
         self.owner.check();
     }
 
+    /// Checks that nothing is under way: for a moment at which all mail has arrived, all peers read, and the shard
+    /// sleeps.
+    ///
+    /// # Panics
+    /// If something is.
+    pub fn check_rest(&self) {
+        self.check();
+        assert!(self.gathers.is_empty(), "{} gathers", self.gathers.len());
+        assert!(self.active.is_empty() && self.everyone.is_empty(), "unfinished fan-outs");
+        assert!(self.lanes.requests.iter().all(VecDeque::is_empty), "unsent requests");
+        assert!(self.lanes.edges.iter().all(VecDeque::is_empty), "unsent mail");
+        assert!(self.turn.is_idle(), "an unfinished turn");
+        assert!(self.poll_timeout() != Some(Duration::ZERO), "nothing to do, and no sleep");
+        for (key, conn) in self.conns.iter() {
+            assert!(conn.outbox.is_empty(), "{key:?} is not written to");
+            assert!(conn.hold.none() && conn.rest.is_empty(), "{key:?} is held: {:?}", conn.hold);
+        }
+    }
+
+    /// Checks that nothing is left of all that was: for the end of a simulation, when every connection is gone and
+    /// every history has expired.
+    ///
+    /// # Panics
+    /// If something is left.
+    pub fn check_empty(&self) {
+        self.check_rest();
+        assert!(self.conns.is_empty(), "{} connections", self.conns.len());
+        assert!(self.wheel.is_empty(), "{} timers", self.wheel.len());
+        assert_eq!(self.owner.counts().topics, 0, "topics");
+        assert_eq!(self.owner.counts().history_bytes, 0, "history");
+        assert_eq!(self.poll_timeout(), None, "nothing is left to wait for");
+    }
+
     /// Each placed membership stands in its topic's list.
     fn check_memberships(&self) {
         for (key, conn) in self.conns.iter() {
@@ -30,7 +66,7 @@ impl Shard {
                     assert_eq!(local.list[membership.position as usize], key.slot, "{:?}", local.topic);
                 }
             }
-            if matches!(conn.phase, Phase::Closing { .. }) {
+            if matches!(conn.phase, Phase::Closing { .. } | Phase::Over) {
                 assert!(conn.memberships.is_empty(), "a closing connection is in no topic");
             }
         }
@@ -57,7 +93,7 @@ impl Shard {
         assert_eq!(waiting + self.everyone.len(), self.jobs_waiting, "jobs_waiting");
         let timers = self.conns.iter().filter(|(_, conn)| conn.timer.is_some()).count();
         assert_eq!(timers + self.gathers.len(), self.wheel.len(), "timers");
-        if self.conns.is_empty() {
+        if self.conns.is_empty() && self.active.is_empty() {
             assert_eq!(self.members.len(), 0, "topics without connections");
         }
     }

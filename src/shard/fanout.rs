@@ -5,53 +5,16 @@
 
 use std::sync::Arc;
 
-use crate::base::id::Origin;
+use crate::base::id::index32;
 use crate::base::shared::Shared;
 use crate::dialect::native::encode;
-use crate::hub::command::Tag;
-use crate::hub::event::{Event, Outcome, Reply, Sender};
+use crate::hub::event::{Event, Outcome, Sender};
 use crate::hub::name::{Topic, TopicKind};
-use crate::shard::Shard;
-use crate::shard::conn::Dirty;
-use crate::shard::conn::outbox::{Delivery, Pushed};
-use crate::shard::members::{VACANT, index};
-use crate::wire::ws::frame::{self, Opcode, SERVER_HEADER_BYTES_MAX};
-
-/// Pushes to send queues in one turn: about 0.1 ms of work.
-pub(crate) const PUSHES_PER_TURN: u32 = 4096;
-/// A room with more local members than this is flushed in slices, after all others.
-const BULK_MEMBERS: usize = 256;
-/// Unfinished work at which an edge takes no more mail until it has caught up.
-pub(crate) const JOBS_HIGH: usize = 1024;
-
-/// What waits for its turn in a topic.
-#[derive(Debug)]
-pub(crate) enum Job {
-    /// An event on its way to the members.
-    Deliver(Fanout),
-    /// An answer that must not overtake the events before it.
-    Answer {
-        /// Who asked.
-        origin: Origin,
-        /// The client's own mark.
-        tag: Tag,
-        /// The answer.
-        reply: Reply,
-    },
-}
-
-/// A fan-out and how far it has come.
-#[derive(Debug)]
-pub(crate) struct Fanout {
-    delivery: Arc<Delivery>,
-    /// The cause, if it is a connection here; it gets `copy` instead of the delivery.
-    sender: Option<u32>,
-    copy: Option<Box<[u8]>>,
-    /// Entries of the member list visited.
-    cursor: usize,
-    /// Entries that the list had when this fan-out began.
-    end: usize,
-}
+use crate::shard::conn::{Dirty, reposition};
+use crate::shard::members::{Fanout, Job, VACANT};
+use crate::shard::outbox::{Delivery, Pushed};
+use crate::shard::state::Shard;
+use crate::wire::ws::frame;
 
 impl Shard {
     /// Takes an owner's word: an answer, or an event for the members here.
@@ -114,21 +77,18 @@ impl Shard {
                     if !self.run_front(index) {
                         return false;
                     }
-                    self.members.topic_mut(index).jobs.pop_front();
-                    self.jobs_waiting -= 1;
                 }
                 Job::Answer { .. } => {
-                    // The list may change now: no cursor walks it.
-                    let Some(Job::Answer { origin, tag, reply }) =
-                        self.members.topic_mut(index).jobs.pop_front()
-                    else {
-                        return false;
-                    };
-                    self.jobs_waiting -= 1;
+                    let answer = std::mem::replace(job, Job::Answering);
                     let topic = self.members.topic(index).topic.clone();
-                    self.on_reply(&topic, origin, tag, reply);
+                    if let Job::Answer { origin, tag, reply } = answer {
+                        self.on_reply(&topic, origin, tag, reply);
+                    }
                 }
+                Job::Answering => {}
             }
+            self.members.topic_mut(index).jobs.pop_front();
+            self.jobs_waiting -= 1;
             self.begin_next(index);
         }
         self.close_gaps(index);
@@ -148,20 +108,13 @@ impl Shard {
     /// Members that moved while gaps were closed learn their new positions.
     fn close_gaps(&mut self, index: u32) {
         let conns = &mut self.conns;
-        self.members.compact(index, |slot, position| {
-            let conn = conns.by_slot_mut(slot).expect("a member list names open connections only");
-            for membership in &mut conn.memberships {
-                if membership.topic == index {
-                    membership.position = position;
-                }
-            }
-        });
+        self.members.compact(index, |slot, position| reposition(conns, slot, index, position));
     }
 
     /// Pushes the topic's first job to the members from its cursor on. True when all have it.
     fn run_front(&mut self, index: u32) -> bool {
         let local = self.members.topic_mut(index);
-        let bulk = if local.list.len() > BULK_MEMBERS { Dirty::Bulk } else { Dirty::Soon };
+        let bulk = if local.list.len() > self.limits.pace.bulk_members { Dirty::Bulk } else { Dirty::Soon };
         let Some(Job::Deliver(fanout)) = local.jobs.front_mut() else { return true };
         while fanout.cursor < fanout.end {
             if self.turn.pushes_left == 0 {
@@ -177,6 +130,7 @@ impl Shard {
             if fanout.sender == Some(slot) {
                 let Some(copy) = &fanout.copy else { continue };
                 conn.outbox.push_own(&mut self.spares, |out| out.extend_from_slice(copy));
+                conn.brake(&self.limits);
             } else if conn.outbox.push(&fanout.delivery, &self.limits) == Pushed::Overrun {
                 self.turn.overrun.push(slot);
                 continue;
@@ -193,7 +147,7 @@ impl Shard {
                 return false;
             }
             self.turn.pushes_left -= 1;
-            let slot = index(fanout.cursor);
+            let slot = index32(fanout.cursor);
             fanout.cursor += 1;
             let Some(conn) = self.conns.by_slot_mut(slot) else { continue };
             if fanout.sender == Some(slot) || !conn.hears_broadcasts() {
@@ -217,7 +171,8 @@ impl Shard {
             None | Some(Sender { copy: Some(None), .. }) => (None, None), // its copy is like everybody's
             Some(Sender { origin, copy: None }) => (Some(origin.conn.slot), None),
             Some(Sender { origin, copy: Some(tag) }) => {
-                let frame = framed(&mut self.scratch, |out| encode::event(out, topic, event, tag.as_deref()));
+                let frame =
+                    frame::text(&mut self.scratch, |out| encode::event(out, topic, event, tag.as_deref()));
                 (Some(origin.conn.slot), Some(Box::from(frame)))
             }
         };
@@ -226,7 +181,7 @@ impl Shard {
 
     fn delivery(&mut self, topic: &Topic, event: &Event) -> Arc<Delivery> {
         let mut encoded =
-            || Shared::copy_of(framed(&mut self.scratch, |out| encode::event(out, topic, event, None)));
+            || Shared::copy_of(frame::text(&mut self.scratch, |out| encode::event(out, topic, event, None)));
         let (offset, announced, frame) = match event {
             Event::Published(publication) => {
                 let frame = match publication.frame.get() {
@@ -254,16 +209,4 @@ impl Shard {
             }
         }
     }
-}
-
-/// Encodes one text frame into the scratch buffer: the header is as long as the payload demands, so room for the
-/// longest is left in front and the frame begins where the real one does.
-pub(crate) fn framed(scratch: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
-    scratch.clear();
-    scratch.resize(SERVER_HEADER_BYTES_MAX, 0);
-    write(scratch);
-    let (header, length) = frame::write(true, Opcode::Text, scratch.len() - SERVER_HEADER_BYTES_MAX);
-    let start = SERVER_HEADER_BYTES_MAX - length;
-    scratch[start..SERVER_HEADER_BYTES_MAX].copy_from_slice(&header[..length]);
-    &scratch[start..]
 }

@@ -9,7 +9,7 @@ use crate::dialect::native::encode;
 use crate::hub::command::Tag;
 use crate::hub::event::{Refusal, Stats};
 use crate::shard::port::ToEdge;
-use crate::shard::{Shard, Timer};
+use crate::shard::state::{Gather, Shard, Timer, tick_at};
 
 /// Questions of one shard under way at a time; more are refused.
 const GATHERS_MAX: usize = 64;
@@ -17,15 +17,6 @@ const GATHERS_MAX: usize = 64;
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Rooms named in an answer.
 const ROOMS_LISTED_MAX: usize = 100;
-
-/// A question under way.
-pub(crate) struct Gather {
-    asker: Key,
-    tag: Tag,
-    sum: Stats,
-    missing: u16,
-    timer: crate::base::wheel::TimerId,
-}
 
 impl Shard {
     /// Asks all shards how they stand, on behalf of `asker`.
@@ -39,7 +30,7 @@ impl Shard {
             return Ok(());
         }
         let number = self.gathers.next_key();
-        let timer = self.wheel.insert(super::tick_at(self.now.mono + DEADLINE), Timer::Gather(number));
+        let timer = self.wheel.insert(tick_at(self.now.mono + DEADLINE), Timer::Gather(number));
         let kept = self.gathers.insert(Gather { asker, tag, sum, missing: self.shards - 1, timer });
         debug_assert_eq!(kept, number);
         for peer in (0..self.shards).map(ShardId).filter(|peer| *peer != self.id) {

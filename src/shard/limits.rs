@@ -22,7 +22,7 @@ pub struct Rate {
     pub burst: u32,
 }
 
-/// What an operator can set; the same for all shards, never changed while they run.
+/// What bounds a shard; the same for all shards, never changed while they run. All but `pace` is an operator's.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Longest message from a client, in bytes of payload over all its fragments.
@@ -59,6 +59,69 @@ pub struct Limits {
     pub slow_consumer: SlowConsumer,
     /// Whether `/echo` is served.
     pub echo: bool,
+    /// How much at a time.
+    pub pace: Pace,
+}
+
+/// How much a shard does, or lets wait, before it turns to something else. Nobody sets it but simulations, which
+/// make it small so that they get to every corner.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// Pushes to send queues in one turn: 4096 are about 0.1 ms of work.
+    pub pushes_per_turn: u32,
+    /// A room with more local members than this is flushed in slices, after all others.
+    pub bulk_members: usize,
+    /// Connections flushed in one turn that owe it to a large fan-out: 128 writes are about half a millisecond,
+    /// and nobody else waits longer than that for a big room.
+    pub bulk_flushes_per_turn: u32,
+    /// Connections flushed in one turn at all.
+    pub flushes_per_turn: u32,
+    /// Requests of its own edge that an owner handles in one turn before sockets are looked at again.
+    pub requests_per_turn: u32,
+    /// Unfinished fan-outs at which an edge takes no more mail until it has caught up.
+    pub jobs_high: usize,
+    /// Unsent mail to one edge at which the owner takes no more requests.
+    pub mail_high: usize,
+    /// Unsent requests to one owner at which the publisher of the next one is not read from.
+    pub requests_high: usize,
+    /// Unsent requests at which such publishers go on.
+    pub requests_low: usize,
+    /// Own frames waiting, in bytes, at which the input of a connection that does not read is held.
+    pub own_bytes_high: usize,
+    /// Own frames waiting, in bytes, at which a held connection goes on.
+    pub own_bytes_low: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace {
+            pushes_per_turn: 4096,
+            bulk_members: 256,
+            bulk_flushes_per_turn: 128,
+            flushes_per_turn: 1024,
+            requests_per_turn: 4096,
+            jobs_high: 1024,
+            mail_high: 1024,
+            requests_high: 1024,
+            requests_low: 256,
+            own_bytes_high: 64 << 10,
+            own_bytes_low: 16 << 10,
+        }
+    }
+}
+
+impl Pace {
+    /// Relations without which a shard would stand still.
+    ///
+    /// # Panics
+    /// If one does not hold.
+    pub(crate) fn check(&self) {
+        assert!(self.pushes_per_turn > 0 && self.requests_per_turn > 0);
+        assert!(self.jobs_high > 0 && self.mail_high > 0);
+        assert!(self.flushes_per_turn > 0 && self.bulk_flushes_per_turn > 0);
+        assert!(self.requests_low < self.requests_high, "who is held at one is let go at the other");
+        assert!(self.own_bytes_low < self.own_bytes_high, "who is held at one is let go at the other");
+    }
 }
 
 impl Default for Limits {
@@ -81,6 +144,7 @@ impl Default for Limits {
             queue_messages_max: 1024,
             slow_consumer: SlowConsumer::Disconnect,
             echo: true,
+            pace: Pace::default(),
         }
     }
 }

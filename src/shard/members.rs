@@ -1,4 +1,4 @@
-//! Which local connections are in which topic, both ways.
+//! Which local connections are in which topic, both ways, and what is on its way to them.
 //!
 //! The owner of a topic decides who is a member; this table only says whom to deliver to here. Each
 //! connection keeps a [`Membership`] per topic with its place in the topic's list, so that leaving is a swap
@@ -8,13 +8,16 @@
 //! `slot`, and each entry of a list that is not vacant has such a membership.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use slab::Slab;
 
 use crate::base::hash::{Keys, Map};
+use crate::base::id::{Origin, index32};
+use crate::hub::command::Tag;
+use crate::hub::event::Reply;
 use crate::hub::name::Topic;
-use crate::shard::conn::Conn;
-use crate::shard::fanout::Job;
+use crate::shard::outbox::Delivery;
 
 /// In `Topic::list`: the member left while a fan-out was under way. In [`Membership::position`]: not placed yet.
 pub(crate) const VACANT: u32 = u32::MAX;
@@ -31,6 +34,40 @@ pub(crate) struct LocalTopic {
     pub(crate) holders: u32,
     /// The unfinished fan-out (first) and what has to wait behind it.
     pub(crate) jobs: VecDeque<Job>,
+}
+
+/// What waits for its turn in a topic.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// An event on its way to the members.
+    Deliver(Fanout),
+    /// An answer that must not overtake the events before it.
+    Answer {
+        /// Who asked.
+        origin: Origin,
+        /// The client's own mark.
+        tag: Tag,
+        /// The answer.
+        reply: Reply,
+    },
+    /// An answer that is being given. It keeps its place until that is done: a topic with jobs is neither forgotten
+    /// nor are its gaps closed, and the answer may be that the asker, its last member, has left.
+    Answering,
+}
+
+/// A fan-out and how far it has come.
+#[derive(Debug)]
+pub(crate) struct Fanout {
+    /// What to push.
+    pub(crate) delivery: Arc<Delivery>,
+    /// The cause, if it is a connection here; it gets `copy` instead of the delivery.
+    pub(crate) sender: Option<u32>,
+    /// The sender's own frame; none = it gets nothing.
+    pub(crate) copy: Option<Box<[u8]>>,
+    /// Entries of the member list visited.
+    pub(crate) cursor: usize,
+    /// Entries that the list had when this fan-out began.
+    pub(crate) end: usize,
 }
 
 /// One connection in one topic.
@@ -57,20 +94,15 @@ pub(crate) fn high(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
 
-/// Slab indices are slots: at most 2^32 − 1 of anything.
-pub(crate) fn index(i: usize) -> u32 {
-    u32::try_from(i).expect("tables hold fewer than 2^32 entries")
-}
-
 impl Members {
     pub(crate) fn new(keys: Keys) -> Members {
         Members { by_topic: Map::with_hasher(keys), topics: Slab::new() }
     }
 
-    /// Where in its memberships a connection has `topic`.
-    pub(crate) fn membership(&self, conn: &Conn, topic: &Topic) -> Option<usize> {
+    /// Where among `memberships` that of `topic` is.
+    pub(crate) fn membership(&self, memberships: &[Membership], topic: &Topic) -> Option<usize> {
         let index = self.find(topic)?;
-        conn.memberships.iter().position(|membership| membership.topic == index)
+        memberships.iter().position(|membership| membership.topic == index)
     }
 
     /// The topic's index, if it has connections here.
@@ -91,7 +123,7 @@ impl Members {
         let index = match self.by_topic.get(topic) {
             Some(&known) => known,
             None => {
-                let fresh = index(self.topics.insert(LocalTopic {
+                let fresh = index32(self.topics.insert(LocalTopic {
                     topic: topic.clone(),
                     list: Vec::new(),
                     vacant: 0,
@@ -110,7 +142,7 @@ impl Members {
     pub(crate) fn place(&mut self, topic: u32, slot: u32) -> u32 {
         let list = &mut self.topics[topic as usize].list;
         list.push(slot);
-        index(list.len() - 1)
+        index32(list.len() - 1)
     }
 
     /// Takes the entry at `position` out of the list. Returns the slot of the member that moved there, which
@@ -161,7 +193,7 @@ impl Members {
             }
             if position != kept {
                 entry.list[kept] = slot;
-                moved(slot, index(kept));
+                moved(slot, index32(kept));
             }
             kept += 1;
         }
@@ -176,6 +208,145 @@ impl Members {
 
     /// All topics with their indices.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &LocalTopic)> {
-        self.topics.iter().map(|(i, topic)| (index(i), topic))
+        self.topics.iter().map(|(i, topic)| (index32(i), topic))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hub::name::TopicKind;
+
+    const KEYS: [u8; 16] = [1; 16];
+
+    fn topic(name: &str) -> Topic {
+        Topic::new(TopicKind::Room, name, Keys::new(KEYS))
+    }
+
+    /// The table, and what the connections would know: who is placed where.
+    struct Table {
+        members: Members,
+        topic: u32,
+        places: Vec<(u32, u32)>,
+    }
+
+    impl Table {
+        fn new() -> Table {
+            let mut members = Members::new(Keys::new(KEYS));
+            let topic = members.hold(&topic("a")).topic;
+            Table { members, topic, places: Vec::new() }
+        }
+
+        fn come(&mut self, slot: u32) {
+            self.members.hold(&topic("a"));
+            let position = self.members.place(self.topic, slot);
+            self.places.push((slot, position));
+            self.check();
+        }
+
+        /// The `nth` of those who are there leaves, as `shard::edge` does it.
+        fn go(&mut self, nth: usize) {
+            let (_, position) = self.places.swap_remove(nth);
+            if let Some(moved) = self.members.displace(self.topic, position) {
+                self.tell(moved, position);
+            }
+            self.members.release(self.topic);
+            self.check();
+        }
+
+        fn tell(&mut self, slot: u32, position: u32) {
+            let moved = self.places.iter_mut().find(|(known, _)| *known == slot);
+            moved.expect("only members move").1 = position;
+        }
+
+        fn begin_job(&mut self) {
+            self.members.topic_mut(self.topic).jobs.push_back(Job::Answering);
+        }
+
+        fn end_job(&mut self) {
+            self.members.topic_mut(self.topic).jobs.clear();
+            let mut moves = Vec::new();
+            self.members.compact(self.topic, |slot, position| moves.push((slot, position)));
+            for (slot, position) in moves {
+                self.tell(slot, position);
+            }
+            self.check();
+        }
+
+        fn check(&self) {
+            let local = self.members.topic(self.topic);
+            let vacant = local.list.iter().filter(|slot| **slot == VACANT).count();
+            assert_eq!(vacant, local.vacant as usize);
+            assert_eq!(local.list.len() - vacant, self.places.len());
+            assert_eq!(local.holders as usize, self.places.len() + 1, "one holder is not placed");
+            for (slot, position) in &self.places {
+                assert_eq!(local.list[*position as usize], *slot);
+            }
+            assert!(vacant == 0 || !local.jobs.is_empty(), "gaps are open only while a cursor may walk");
+        }
+    }
+
+    #[test]
+    fn the_last_member_moves_to_the_place_of_who_leaves() {
+        let mut table = Table::new();
+        (10..14).for_each(|slot| table.come(slot));
+        assert_eq!(table.members.displace(table.topic, 3), None, "nobody is behind the last");
+        assert_eq!(table.members.displace(table.topic, 0), Some(12));
+        assert_eq!(table.members.topic(table.topic).list, [12, 11]);
+    }
+
+    #[test]
+    fn positions_stand_still_while_a_fan_out_is_under_way() {
+        let mut table = Table::new();
+        (10..14).for_each(|slot| table.come(slot));
+        table.begin_job();
+        table.go(0);
+        table.go(0);
+        table.come(20);
+        assert_eq!(table.members.topic(table.topic).list, [VACANT, 11, 12, VACANT, 20]);
+        table.end_job();
+        assert_eq!(table.members.topic(table.topic).list, [11, 12, 20]);
+    }
+
+    #[test]
+    fn a_topic_is_known_while_it_is_held_or_has_jobs() {
+        let mut members = Members::new(Keys::new(KEYS));
+        let (first, second) = (members.hold(&topic("a")), members.hold(&topic("a")));
+        assert_eq!(first.topic, second.topic);
+        assert_ne!(members.hold(&topic("b")).topic, first.topic);
+        members.release(first.topic);
+        assert_eq!(members.find(&topic("a")), Some(first.topic));
+        members.topic_mut(first.topic).jobs.push_back(Job::Answering);
+        members.release(first.topic);
+        assert_eq!(members.find(&topic("a")), Some(first.topic), "somebody works on it");
+        members.topic_mut(first.topic).jobs.clear();
+        members.forget_unheld(first.topic);
+        assert_eq!(members.find(&topic("a")), None);
+        assert_eq!(members.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn everybody_is_where_they_believe_to_be(acts in prop::collection::vec((0..4_u8, any::<usize>()), 0..200)) {
+            let mut table = Table::new();
+            let mut next = 0;
+            for (act, choice) in acts {
+                match act {
+                    0 => table.begin_job(),
+                    1 => table.end_job(),
+                    2 if !table.places.is_empty() => table.go(choice % table.places.len()),
+                    _ => {
+                        table.come(next);
+                        next += 1;
+                    }
+                }
+            }
+            table.end_job();
+            while !table.places.is_empty() {
+                table.go(0);
+            }
+        }
     }
 }

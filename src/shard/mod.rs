@@ -29,167 +29,37 @@
 pub mod limits;
 pub mod port;
 pub mod placement;
+pub(crate) mod outbox;
 pub(crate) mod members;
 pub(crate) mod conn;
-pub(crate) mod fanout;
 pub(crate) mod turn;
-pub(crate) mod gather;
+pub mod state;
+mod edge;
+mod fanout;
+mod gather;
+pub mod flush;
 mod check;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::{Mono, Now};
-use crate::base::hash::Keys;
 use crate::base::id::{Key, ShardId};
-use crate::base::prng::Prng;
-use crate::base::slab::Slab;
-use crate::base::wheel::Wheel;
 use crate::dialect::native::encode;
 use crate::hub::command::Request;
-use crate::hub::event::Stats;
-use crate::hub::name::{Topic, TopicKind};
-use crate::hub::owner::Owner;
-use crate::hub::policy::{Options, Policies};
-use crate::metrics::shard::{Gauges, Reading};
-use crate::shard::conn::timers::Deadline;
+use crate::metrics::shard::Reading;
 use crate::shard::conn::{Conn, Phase};
-use crate::shard::fanout::{Fanout, JOBS_HIGH};
-use crate::shard::gather::Gather;
-use crate::shard::limits::Limits;
-use crate::shard::members::Members;
+use crate::shard::limits::Pace;
 use crate::shard::port::ToEdge;
-use crate::shard::turn::Turn;
-use crate::wire::http::answer::{After, Problem, Status};
+use crate::shard::state::{Shard, TICK_US, Timer};
 use crate::wire::ws::close::CloseCode;
-use crate::wire::ws::frame::Opcode;
-
-pub use crate::shard::turn::SLICES_MAX;
-
-/// Requests that an owner handles in one turn before sockets are looked at again.
-const REQUESTS_PER_TURN: u32 = 4096;
-/// Microseconds of one tick of the timer wheel.
-const TICK_US: u64 = 1000;
-
-/// What all shards of a process are told.
-#[derive(Clone, Debug)]
-pub struct Setting {
-    /// How many shards there are.
-    pub shards: u16,
-    /// Keys of all hashes and identifiers; the same for all shards.
-    pub keys: Keys,
-    /// What an operator can set.
-    pub limits: Limits,
-    /// The server's own name.
-    pub node: Arc<str>,
-    /// One per shard.
-    pub gauges: Arc<[Gauges]>,
-}
-
-/// What the wheel can fire.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Timer {
-    /// A connection's next deadline.
-    Conn(Key),
-    /// A gathered answer is overdue.
-    Gather(Key),
-}
-
-/// Mail that waits for the end of the turn, by receiver; at its own place, what the shard owes itself.
-pub(crate) struct Lanes {
-    pub(crate) requests: Vec<VecDeque<Request>>,
-    pub(crate) edges: Vec<VecDeque<ToEdge>>,
-}
-
-/// See the module's page.
-pub struct Shard {
-    id: ShardId,
-    shards: u16,
-    keys: Keys,
-    limits: Limits,
-    node: Arc<str>,
-    gauges: Arc<[Gauges]>,
-    now: Now,
-    conns: Slab<Conn>,
-    wheel: Wheel<Timer>,
-    members: Members,
-    owner: Owner,
-    lanes: Lanes,
-    turn: Turn,
-    /// Topics with unfinished fan-outs.
-    active: VecDeque<u32>,
-    /// Unfinished fan-outs to every client.
-    everyone: VecDeque<Fanout>,
-    /// Fan-outs, and answers behind them, that are not finished.
-    jobs_waiting: usize,
-    gathers: Slab<Gather>,
-    /// This shard's share of `get_stats` since the owner last did something.
-    stats: Option<Stats>,
-    everyone_topic: Topic,
-    spares: conn::outbox::Spares,
-    /// Frames are encoded here before they are copied to where they stay.
-    scratch: Vec<u8>,
-    /// Native clients ever opened.
-    serials: u64,
-    /// Native clients that are welcomed and not closing.
-    clients_open: u64,
-    prng: Prng,
-    draining: bool,
-}
-
-/// The first tick at or after `time`.
-pub(crate) fn tick_at(time: Mono) -> u64 {
-    time.0.div_ceil(TICK_US)
-}
 
 impl Shard {
-    /// A shard without connections. `seed` decides its jitter.
-    #[must_use]
-    pub fn new(id: ShardId, setting: &Setting, seed: u64, now: Now) -> Shard {
-        let Setting { shards, keys, limits, node, gauges } = setting.clone();
-        assert!(id.0 < shards && gauges.len() == usize::from(shards));
-        let policies = Policies::new(Options {
-            room_members_max: limits.members_per_room_max,
-            user_connections_max: limits.connections_per_user_max,
-        });
-        Shard {
-            id,
-            shards,
-            keys,
-            limits,
-            node,
-            gauges,
-            now,
-            conns: Slab::new(),
-            wheel: Wheel::new(now.mono.0 / TICK_US),
-            members: Members::new(keys),
-            owner: Owner::new(id, shards, keys, policies),
-            lanes: Lanes {
-                requests: (0..shards).map(|_| VecDeque::new()).collect(),
-                edges: (0..shards).map(|_| VecDeque::new()).collect(),
-            },
-            turn: Turn::new(shards),
-            active: VecDeque::new(),
-            everyone: VecDeque::new(),
-            jobs_waiting: 0,
-            gathers: Slab::new(),
-            stats: None,
-            everyone_topic: Topic::new(TopicKind::Everyone, "", keys),
-            spares: conn::outbox::Spares::default(),
-            scratch: Vec::new(),
-            serials: 0,
-            clients_open: 0,
-            prng: Prng::new(seed),
-            draining: false,
-        }
-    }
-
     /// A turn begins; `now` holds until it ends.
     pub fn begin_turn(&mut self, now: Now) {
         debug_assert!(now.mono >= self.now.mono, "monotonic time goes back");
         self.now = now;
-        self.turn.begin();
+        self.turn.begin(&self.limits.pace);
     }
 
     /// A socket was accepted. Its key stays good until [`Shard::poll_close`] says drop.
@@ -212,23 +82,6 @@ impl Shard {
             // What came before and was held goes first.
             Some(conn) if !conn.rest.is_empty() => conn.rest.extend_from_slice(input),
             _ => self.consume(key, input),
-        }
-    }
-
-    /// Handles input until it is used up or held; what is held is kept with the connection.
-    pub(crate) fn consume(&mut self, key: Key, mut input: &mut [u8]) {
-        while !input.is_empty() {
-            let Some(conn) = self.conns.get_mut(key) else { return };
-            if !conn.hold.none() {
-                conn.rest.extend_from_slice(input);
-                return;
-            }
-            let used = match conn.phase {
-                Phase::Head { .. } => self.consume_head(key, input),
-                Phase::Socket(_) => self.consume_frames(key, input),
-                Phase::Closing { .. } => return,
-            };
-            input = &mut input[used..];
         }
     }
 
@@ -257,16 +110,11 @@ impl Shard {
         self.doom(key);
     }
 
-    /// Whether the owner of this shard keeps up: nothing that it said before is stuck.
+    /// Whether the edges keep up with the owner of this shard: not too much of what it said is still to be sent.
     #[must_use]
     pub fn takes_requests(&self) -> bool {
-        self.jobs_waiting < JOBS_HIGH
-            && self
-                .lanes
-                .edges
-                .iter()
-                .enumerate()
-                .all(|(peer, mail)| peer == self.id.index() || mail.is_empty())
+        let Pace { jobs_high, mail_high, .. } = self.limits.pace;
+        self.jobs_waiting < jobs_high && self.lanes.edges.iter().all(|mail| mail.len() < mail_high)
     }
 
     /// An edge asks this owner.
@@ -285,7 +133,7 @@ impl Shard {
     /// Whether this edge keeps up with what it was told before.
     #[must_use]
     pub fn takes_edge_mail(&self) -> bool {
-        self.jobs_waiting < JOBS_HIGH
+        self.jobs_waiting < self.limits.pace.jobs_high
     }
 
     /// Mail from another shard to this edge.
@@ -309,82 +157,9 @@ impl Shard {
         self.owner.expire(self.now.mono);
     }
 
-    fn on_timer(&mut self, key: Key) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        conn.timer = None;
-        if let Some((due, deadline)) = conn.next_deadline(&self.limits)
-            && due <= self.now.mono
-        {
-            self.on_deadline(key, deadline);
-        }
-        self.rearm(key);
-    }
-
-    fn on_deadline(&mut self, key: Key, deadline: Deadline) {
-        let now = self.now;
-        match deadline {
-            Deadline::Head => self.on_head_deadline(key),
-            Deadline::CloseHandshake | Deadline::Linger => self.doom(key),
-            Deadline::Idle => self.close(key, CloseCode::IDLE_TIMEOUT, "idle timeout"),
-            Deadline::Ping => self.on_ping_due(key),
-            Deadline::Pong => {
-                let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return };
-                socket.pongs_missed += 1;
-                if socket.pongs_missed < self.limits.missed_pongs_max {
-                    return self.on_ping_due(key);
-                }
-                self.fail(key, CloseCode::HEARTBEAT_TIMEOUT, "heartbeat timeout");
-            }
-            Deadline::Heartbeat => {
-                let Some(interval) = self.limits.ping_interval else { return };
-                if let Some(client) = self.conns.get_mut(key).and_then(Conn::client) {
-                    client.heartbeat_due = Some(now.mono + interval);
-                }
-                self.send(key, |out| encode::heartbeat(out, now.wall));
-            }
-        }
-    }
-
-    fn on_head_deadline(&mut self, key: Key) {
-        match self.conns.get(key).map(|conn| &conn.phase) {
-            // A request was begun: say why it ends. Without one, silence meets silence.
-            Some(Phase::Head { reader: Some(_), .. }) => {
-                let problem = Problem::new(Status::RequestTimeout, "The request did not come in time.");
-                self.answer_problem(key, problem, false, After::Close);
-            }
-            _ => self.doom(key),
-        }
-    }
-
-    fn on_ping_due(&mut self, key: Key) {
-        let now = self.now.mono;
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        let held = conn.hold.has(conn::Hold::LANE);
-        let Some(socket) = conn.socket() else { return };
-        if held {
-            socket.last_seen = now; // we do not listen: its silence says nothing
-            return;
-        }
-        socket.ping_unanswered = Some(now);
-        self.send_control(key, Opcode::Ping, b"");
-    }
-
-    /// Makes sure that the wheel fires no later than the connection's next deadline. An entry that fires too early
-    /// looks and is armed again: activity never touches the wheel.
-    pub(crate) fn rearm(&mut self, key: Key) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        let Some((due, _)) = conn.next_deadline(&self.limits) else { return };
-        match conn.timer {
-            Some(_) if conn.armed <= due => return,
-            Some(timer) => self.wheel.reschedule(timer, tick_at(due)),
-            None => conn.timer = Some(self.wheel.insert(tick_at(due), Timer::Conn(key))),
-        }
-        conn.armed = due;
-    }
-
     /// Owner work, then fan-outs, each as far as this turn's budget reaches.
     pub fn work(&mut self) {
-        for _ in 0..REQUESTS_PER_TURN {
+        for _ in 0..self.limits.pace.requests_per_turn {
             if !self.takes_requests() {
                 break;
             }
@@ -442,7 +217,7 @@ impl Shard {
             match conn.phase {
                 Phase::Head { .. } if conn.outbox.is_empty() => self.doom(key),
                 Phase::Head { .. } => self.end(key),
-                Phase::Closing { .. } => {}
+                Phase::Closing { .. } | Phase::Over => {}
                 Phase::Socket(_) => {
                     if conn.hears_broadcasts() {
                         self.send(key, |out| encode::server_shutdown(out, delay));
@@ -465,3 +240,6 @@ impl Shard {
         self.conns.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,6 +58,8 @@ pub enum Kind {
 pub struct Value<'a> {
     raw: &'a str,
     kind: Kind,
+    /// Whether it is a string that holds a backslash.
+    escaped: bool,
 }
 
 impl<'a> Value<'a> {
@@ -77,7 +79,7 @@ impl<'a> Value<'a> {
     #[must_use]
     pub fn text(self) -> Option<Cow<'a, str>> {
         match self.kind {
-            Kind::String => Some(unescape(&self.raw[1..self.raw.len() - 1])),
+            Kind::String => Some(meaning(&self.raw[1..self.raw.len() - 1], self.escaped)),
             _ => None,
         }
     }
@@ -104,19 +106,22 @@ impl<'a> Value<'a> {
 
 /// The name of a field. Only the skimmer makes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Name<'a>(&'a str);
+pub struct Name<'a> {
+    raw: &'a str,
+    escaped: bool,
+}
 
 impl<'a> Name<'a> {
     /// The text as it came, without the quotes: what it means, unless it holds a backslash.
     #[must_use]
     pub fn raw(self) -> &'a str {
-        self.0
+        self.raw
     }
 
     /// What it means.
     #[must_use]
     pub fn text(self) -> Cow<'a, str> {
-        unescape(self.0)
+        meaning(self.raw, self.escaped)
     }
 }
 
@@ -126,25 +131,30 @@ impl<'a> Name<'a> {
 /// # Errors
 /// Says what is wrong with `text`.
 pub fn object<'a>(text: &'a str, mut each: impl FnMut(Name<'a>, Value<'a>)) -> Result<(), Invalid> {
-    let mut skimmer = Skimmer { text, bytes: text.as_bytes(), at: 0 };
-    skimmer.skip_blanks();
-    skimmer.expect(b'{')?;
-    skimmer.skip_blanks();
-    if !skimmer.take_if(b'}') {
+    let skim = Skimmer { bytes: text.as_bytes() };
+    let mut at = skim.demand(skim.blanks(0), b'{')?;
+    at = skim.blanks(at);
+    if skim.byte(at)? == b'}' {
+        at += 1;
+    } else {
         loop {
-            let name = skimmer.name()?;
-            let value = skimmer.value()?;
-            each(name, value);
-            skimmer.skip_blanks();
-            match skimmer.take()? {
-                b',' => skimmer.skip_blanks(),
-                b'}' => break,
+            let start = at;
+            let mut escaped = false;
+            at = skim.string(skim.demand(at, b'"')?, &mut escaped)?;
+            let name = Name { raw: &text[start + 1..at - 1], escaped };
+            at = skim.colon(at)?;
+            let start = at;
+            let (end, kind, escaped) = skim.value(start)?;
+            at = skim.blanks(end);
+            each(name, Value { raw: &text[start..end], kind, escaped });
+            match skim.byte(at)? {
+                b',' => at = skim.blanks(at + 1),
+                b'}' => break at += 1,
                 _ => return Err(Invalid::Unexpected),
             }
         }
     }
-    skimmer.skip_blanks();
-    if skimmer.at == skimmer.bytes.len() { Ok(()) } else { Err(Invalid::Unexpected) }
+    if skim.blanks(at) == text.len() { Ok(()) } else { Err(Invalid::Unexpected) }
 }
 
 /// The objects and arrays that are open: one bit each, the innermost lowest, set for objects.
@@ -175,108 +185,98 @@ impl Open {
     }
 }
 
-/// Invariant: `at` is at most the length and, between tokens, on a character's boundary (tokens are ASCII).
+/// Every method takes the place where its token begins (or goes on) and returns the place behind it, so that the
+/// place stays in a register. Places are at most the length and, between tokens, on a character's boundary (tokens
+/// are ASCII).
+#[derive(Clone, Copy)]
 struct Skimmer<'a> {
-    text: &'a str,
     bytes: &'a [u8],
-    at: usize,
 }
 
-impl<'a> Skimmer<'a> {
-    fn peek(&self) -> Result<u8, Invalid> {
-        self.bytes.get(self.at).copied().ok_or(Invalid::Ended)
+impl Skimmer<'_> {
+    #[inline(always)]
+    fn byte(self, at: usize) -> Result<u8, Invalid> {
+        self.bytes.get(at).copied().ok_or(Invalid::Ended)
     }
 
-    fn take(&mut self) -> Result<u8, Invalid> {
-        let byte = self.peek()?;
-        self.at += 1;
-        Ok(byte)
+    #[inline(always)]
+    fn demand(self, at: usize, wanted: u8) -> Result<usize, Invalid> {
+        if self.byte(at)? == wanted { Ok(at + 1) } else { Err(Invalid::Unexpected) }
     }
 
-    fn take_if(&mut self, wanted: u8) -> bool {
-        let found = self.bytes.get(self.at) == Some(&wanted);
-        self.at += usize::from(found);
-        found
-    }
-
-    fn expect(&mut self, wanted: u8) -> Result<(), Invalid> {
-        if self.take()? == wanted { Ok(()) } else { Err(Invalid::Unexpected) }
-    }
-
-    fn skip_blanks(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.bytes.get(self.at) {
-            self.at += 1;
+    #[inline(always)]
+    fn blanks(self, mut at: usize) -> usize {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.bytes.get(at) {
+            at += 1;
         }
+        at
     }
 
-    /// A field's name, its colon and the blanks around that.
-    #[inline]
-    fn name(&mut self) -> Result<Name<'a>, Invalid> {
-        let start = self.at + 1;
-        self.expect(b'"')?;
-        self.string_rest()?;
-        let name = Name(&self.text[start..self.at - 1]);
-        self.skip_blanks();
-        self.expect(b':')?;
-        self.skip_blanks();
-        Ok(name)
+    /// The colon between a name and its value, with the blanks around it.
+    #[inline(always)]
+    fn colon(self, at: usize) -> Result<usize, Invalid> {
+        Ok(self.blanks(self.demand(self.blanks(at), b':')?))
     }
 
-    /// A value of any kind, from its first byte to its last.
+    /// A value of any kind; also says what it is, and whether it is a string with escapes.
     #[inline]
-    fn value(&mut self) -> Result<Value<'a>, Invalid> {
-        let start = self.at;
-        let kind = match self.peek()? {
-            b'{' => self.nested(Kind::Object)?,
-            b'[' => self.nested(Kind::Array)?,
-            _ => self.scalar()?,
+    fn value(self, at: usize) -> Result<(usize, Kind, bool), Invalid> {
+        let mut escaped = false;
+        let (end, kind) = match self.byte(at)? {
+            b'"' => (self.string(at + 1, &mut escaped)?, Kind::String),
+            b'{' => (self.nested(at)?, Kind::Object),
+            b'[' => (self.nested(at)?, Kind::Array),
+            b't' => (self.scalar(at)?, Kind::True),
+            b'f' => (self.scalar(at)?, Kind::False),
+            b'n' => (self.scalar(at)?, Kind::Null),
+            _ => (self.scalar(at)?, Kind::Number),
         };
-        Ok(Value { raw: &self.text[start..self.at], kind })
+        Ok((end, kind, escaped))
     }
 
     /// An object or array with all that is in it.
-    fn nested(&mut self, kind: Kind) -> Result<Kind, Invalid> {
+    #[inline(never)]
+    fn nested(self, mut at: usize) -> Result<usize, Invalid> {
         let mut open = Open { objects: 0, depth: 0 };
         loop {
             // Here a value begins.
-            match self.peek()? {
+            match self.byte(at)? {
                 b'{' => {
-                    self.at += 1;
                     open.push(true)?;
-                    self.skip_blanks();
-                    if !self.take_if(b'}') {
-                        self.name()?;
+                    at = self.blanks(at + 1);
+                    if self.byte(at)? != b'}' {
+                        at = self.name(at)?;
                         continue;
                     }
+                    at += 1;
                     open.pop();
                 }
                 b'[' => {
-                    self.at += 1;
                     open.push(false)?;
-                    self.skip_blanks();
-                    if !self.take_if(b']') {
+                    at = self.blanks(at + 1);
+                    if self.byte(at)? != b']' {
                         continue;
                     }
+                    at += 1;
                     open.pop();
                 }
-                _ => {
-                    self.scalar()?;
-                }
+                _ => at = self.scalar(at)?,
             }
             // Here one has ended.
             loop {
                 if open.depth == 0 {
-                    return Ok(kind);
+                    return Ok(at);
                 }
-                self.skip_blanks();
-                match (self.take()?, open.in_object()) {
+                at = self.blanks(at);
+                let byte = self.byte(at)?;
+                at += 1;
+                match (byte, open.in_object()) {
                     (b',', true) => {
-                        self.skip_blanks();
-                        self.name()?;
+                        at = self.name(self.blanks(at))?;
                         break;
                     }
                     (b',', false) => {
-                        self.skip_blanks();
+                        at = self.blanks(at);
                         break;
                     }
                     (b'}', true) | (b']', false) => open.pop(),
@@ -286,80 +286,125 @@ impl<'a> Skimmer<'a> {
         }
     }
 
-    #[inline]
-    fn scalar(&mut self) -> Result<Kind, Invalid> {
-        match self.take()? {
-            b'"' => self.string_rest().map(|()| Kind::String),
-            b'-' => {
-                let first = self.take()?;
-                self.number_rest(first)
-            }
-            b't' => self.literal_rest(b"rue", Kind::True),
-            b'f' => self.literal_rest(b"alse", Kind::False),
-            b'n' => self.literal_rest(b"ull", Kind::Null),
-            first => self.number_rest(first),
+    /// The name of a field that nobody asks for, with its colon.
+    #[inline(always)]
+    fn name(self, at: usize) -> Result<usize, Invalid> {
+        self.colon(self.string(self.demand(at, b'"')?, &mut false)?)
+    }
+
+    #[inline(always)]
+    fn scalar(self, at: usize) -> Result<usize, Invalid> {
+        match self.byte(at)? {
+            b'"' => self.string(at + 1, &mut false),
+            b'-' => self.number(at + 1),
+            b't' => self.literal(at + 1, b"rue"),
+            b'f' => self.literal(at + 1, b"alse"),
+            b'n' => self.literal(at + 1, b"ull"),
+            _ => self.number(at),
         }
     }
 
     /// What follows the opening quote, up to and including the closing one.
     #[inline]
-    fn string_rest(&mut self) -> Result<(), Invalid> {
+    fn string(self, at: usize, escaped: &mut bool) -> Result<usize, Invalid> {
+        let end = at + plain_run(&self.bytes[at..]);
+        if self.byte(end)? == b'"' {
+            return Ok(end + 1);
+        }
+        self.string_with_escapes(end, escaped)
+    }
+
+    /// [`Skimmer::string`] from its first byte on that does not stand for itself.
+    #[inline(never)]
+    fn string_with_escapes(self, mut at: usize, escaped: &mut bool) -> Result<usize, Invalid> {
         loop {
-            self.at += plain_run(&self.bytes[self.at..]);
-            match self.take()? {
-                b'"' => return Ok(()),
-                b'\\' => self.at += escape(&self.bytes[self.at..])?.1,
+            match self.byte(at)? {
+                b'"' => return Ok(at + 1),
+                b'\\' => at += 1 + escape(&self.bytes[at + 1..])?.1,
                 _ => return Err(Invalid::Control),
             }
+            *escaped = true;
+            at += plain_run(&self.bytes[at..]);
         }
     }
 
     /// RFC 8259 section 6, from the first digit on: a zero stands alone, a point or exponent has digits.
-    fn number_rest(&mut self, first: u8) -> Result<Kind, Invalid> {
-        match first {
-            b'0' => {}
-            b'1'..=b'9' => self.skip_digits(),
+    #[inline]
+    fn number(self, at: usize) -> Result<usize, Invalid> {
+        let mut at = match self.byte(at)? {
+            b'0' => at + 1,
+            b'1'..=b'9' => self.more_digits(at + 1),
             _ => return Err(Invalid::Unexpected),
+        };
+        if self.bytes.get(at) == Some(&b'.') {
+            at = self.digits(at + 1)?;
         }
-        if self.take_if(b'.') {
-            self.digits()?;
+        if let Some(b'e' | b'E') = self.bytes.get(at) {
+            at += 1;
+            if let Some(b'+' | b'-') = self.bytes.get(at) {
+                at += 1;
+            }
+            at = self.digits(at)?;
         }
-        if self.take_if(b'e') || self.take_if(b'E') {
-            let _sign = self.take_if(b'+') || self.take_if(b'-');
-            self.digits()?;
-        }
-        Ok(Kind::Number)
+        Ok(at)
     }
 
-    fn digits(&mut self) -> Result<(), Invalid> {
-        if !self.take()?.is_ascii_digit() {
+    #[inline(always)]
+    fn digits(self, at: usize) -> Result<usize, Invalid> {
+        if !self.byte(at)?.is_ascii_digit() {
             return Err(Invalid::Unexpected);
         }
-        self.skip_digits();
-        Ok(())
+        Ok(self.more_digits(at + 1))
     }
 
-    fn skip_digits(&mut self) {
-        while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
-            self.at += 1;
+    #[inline(always)]
+    fn more_digits(self, mut at: usize) -> usize {
+        while self.bytes.get(at).is_some_and(u8::is_ascii_digit) {
+            at += 1;
         }
+        at
     }
 
-    fn literal_rest(&mut self, rest: &[u8], kind: Kind) -> Result<Kind, Invalid> {
+    /// The rest of `true`, `false` or `null`.
+    #[inline(always)]
+    fn literal(self, mut at: usize, rest: &[u8]) -> Result<usize, Invalid> {
         for &byte in rest {
-            self.expect(byte)?;
+            at = self.demand(at, byte)?;
         }
-        Ok(kind)
+        Ok(at)
     }
 }
 
+/// Bytes of a string that are looked at in words, before whole blocks are worth it.
+const NEAR_BYTES: usize = 64;
+
 /// How many bytes at the start of `bytes` stand for themselves in a string: none of `"`, `\` and U+0000–U+001F.
-///
-/// Eight bytes at a time. In each term a byte's top bit comes out set if the byte is one of those, or if a
-/// borrow came from a lower byte that is; so the lowest bit set is always true, and only that one is used.
-/// Bytes from 0x80 up (the inside of UTF-8) are masked away.
 #[inline]
 fn plain_run(bytes: &[u8]) -> usize {
+    let Some((near, far)) = bytes.split_first_chunk::<NEAR_BYTES>() else { return plain_run_by_words(bytes) };
+    let run = plain_run_by_words(near);
+    if run < NEAR_BYTES { run } else { NEAR_BYTES + plain_run_by_blocks(far) }
+}
+
+/// [`plain_run`] for long strings: the compiler turns the look at a block into vector instructions.
+#[inline(never)]
+fn plain_run_by_blocks(bytes: &[u8]) -> usize {
+    let (blocks, _) = bytes.as_chunks::<NEAR_BYTES>();
+    let is_plain = |block: &&[u8; NEAR_BYTES]| {
+        let special = |byte: &u8| (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
+        !block.iter().fold(false, |found, byte| found | special(byte))
+    };
+    let plain = blocks.iter().take_while(is_plain).count() * NEAR_BYTES;
+    plain + plain_run_by_words(&bytes[plain..])
+}
+
+/// [`plain_run`] eight bytes at a time.
+///
+/// In each term a byte's top bit comes out set if the byte is special, or if a borrow came from a lower byte that
+/// is; so the lowest bit set is always true, and only that one is used. Bytes from 0x80 up (the inside of UTF-8) are
+/// masked away.
+#[inline]
+fn plain_run_by_words(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let (words, tail) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
@@ -430,6 +475,11 @@ fn hex4(bytes: &[u8]) -> Result<u32, Invalid> {
 }
 
 /// What the inside of a valid string means.
+#[inline]
+fn meaning(raw: &str, escaped: bool) -> Cow<'_, str> {
+    if escaped { unescape(raw) } else { Cow::Borrowed(raw) }
+}
+
 fn unescape(raw: &str) -> Cow<'_, str> {
     let mut rest = raw;
     let mut text = String::new();

@@ -236,7 +236,7 @@ await check("a killed server: all come back, unsent messages arrive, nothing is 
   await ada.shot("room-restarted");
 });
 
-await check("a stopped server: pages wait as they are told, and come back", async () => {
+await check("a stopped server, started again: all come back", async () => {
   assert.equal(await server.stop(), 0, "exit status");
   for (const one of [ada, bea, cem]) await one.page.waitForSelector("#state:not([data-kind=open])");
   server = await startServer(SERVER, server.port);

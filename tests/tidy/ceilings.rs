@@ -75,6 +75,7 @@ fn long_functions(source: &Source) -> Vec<Violation> {
 
 /// An `unwrap` or `expect` outside of tests.
 struct Promise {
+    line: usize,
     /// If it gives no reason.
     violation: Option<Violation>,
 }
@@ -84,6 +85,8 @@ fn promises(source: &Source) -> Vec<Promise> {
     let calls = (0..tokens.len()).filter(|i| {
         (follows(&tokens, *i, &[".", "unwrap", "(", ")"]) || follows(&tokens, *i, &[".", "expect", "("]))
             && !source.is_test_at(tokens[*i].at)
+            // A parser's own method, as in `self.expect(b':')`.
+            && !(*i > 0 && tokens[*i - 1].text == "self")
     });
     calls
         .map(|i| {
@@ -94,25 +97,33 @@ fn promises(source: &Source) -> Vec<Promise> {
             let short = reason.chars().count() < REASON_CHARS_MIN;
             let said = format!("`.{}({argument})` gives no reason", tokens[i + 1].text);
             let violation = short.then(|| source.violation(tokens[i].at, "promise", said, MEND_PROMISE));
-            Promise { violation }
+            Promise { line: source.line_of(tokens[i].at), violation }
         })
         .collect()
 }
 
 fn too_many_promises(sources: &[Source], per_kloc: usize) -> Option<Violation> {
     let product = || sources.iter().filter(|source| source.is_product());
-    let count: usize = product().map(|source| promises(source).len()).sum();
+    let places: Vec<String> = product()
+        .flat_map(|source| {
+            promises(source).into_iter().map(|promise| format!("{}:{}", source.path, promise.line))
+        })
+        .collect();
     let is_code =
         |source: &Source, start: usize, line: &str| !line.trim().is_empty() && !source.is_test_at(start);
     let lines: usize = product()
         .map(|source| source.code_lines().filter(|(_, start, line)| is_code(source, *start, line)).count())
         .sum();
     let most = (lines * per_kloc).div_ceil(1000);
-    (count > most).then(|| Violation {
+    (places.len() > most).then(|| Violation {
         path: "src".into(),
         line: 0,
         rule: "promise",
-        said: format!("{count} `unwrap` and `expect` in {lines} lines of code, at most {most}"),
+        said: format!(
+            "{} `unwrap` and `expect` in {lines} lines of code, at most {most}: {}",
+            places.len(),
+            places.join(" ")
+        ),
         mend: MEND_PROMISE,
     })
 }
@@ -149,6 +160,7 @@ fn promises_are_counted_and_need_a_reason() {
         ("x.expect(\"the caller checked it\");", &[]),
         ("x\n  .expect(\n    \"the caller checked it\",\n  );", &[]),
         ("x.unwrap_or(1); // .unwrap()", &[]),
+        ("self.expect(b':')?;", &[]),
         ("#[cfg(test)]\nmod tests { fn f() { x.unwrap(); y.unwrap(); } }", &[]),
     ] {
         assert_eq!(broken("src/a.rs", &format!("{code}{line}")), rules, "{line}");

@@ -1,9 +1,10 @@
-//! Who may import whom: layers from left to right, within a folder earlier siblings only, no cycle anywhere.
+//! Who may import whom: layers from left to right, and within a folder earlier siblings only.
 //!
 //! Rust does not hold this inside one crate. A path counts wherever it stands: in `use`, in braces, in the
-//! middle of an expression, climbing by `super`. Test code is held to the layers, not to the order of siblings.
+//! middle of an expression, climbing by `super`. A folder's mod.rs and its children are one thing: it composes
+//! them, and they may add methods to what it defines. Test code is held to the layers, not to the order of siblings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::source::{Source, Token, Violation, closing, follows, tokens};
 
@@ -37,7 +38,6 @@ const LOADTEST: [&str; 2] = ["base", "wire"];
 const MEND_LAYER: &str = "Pass the value in as an argument, or return one; or move the item to the left";
 const MEND_SIBLING: &str =
     "Move its `mod` line up if nothing above needs it, or move the shared part to a file above both";
-const MEND_CYCLE: &str = "Move what both need to a file that needs neither";
 
 /// A module by its path from the crate root: `src/wire/ws/mod.rs` is `[wire, ws]`, `src/lib.rs` is `[]`.
 type Module = Vec<String>;
@@ -55,7 +55,6 @@ pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
     let children: BTreeMap<&Module, Vec<String>> =
         crate_files.iter().map(|(module, source)| (module, child_modules(source, false))).collect();
     let mut found = Vec::new();
-    let mut edges = Vec::new();
     for (module, source) in &crate_files {
         for reference in references(source, module, &children[module]) {
             let Some(top) = reference.path.first() else { continue };
@@ -74,13 +73,9 @@ pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
             }
             let target = owner(&crate_files, &reference.path);
             found.extend(check_reference(source, module, &reference, &target, &children));
-            if !source.is_test_at(reference.at) && target != *module {
-                edges.push((module.clone(), target, reference.at));
-            }
         }
         found.extend(dead_file(source, module, &crate_files));
     }
-    found.extend(cycles(&crate_files, &edges));
     found.extend(sources.iter().filter(|source| source.path == "src/lib.rs").flat_map(root_rules));
     found.extend(
         sources.iter().filter(|source| source.path.starts_with("loadtest/")).flat_map(loadtest_rules),
@@ -218,36 +213,6 @@ fn read_path(tokens: &[Token<'_>], next: &mut usize, mut path: Vec<String>, foun
     }
 }
 
-/// A child may use what its own mod.rs defines, as long as mod.rs does not in turn depend on the child.
-fn cycles(files: &BTreeMap<Module, &Source>, edges: &[(Module, Module, usize)]) -> Vec<Violation> {
-    let mut by_source: BTreeMap<&Module, BTreeSet<&Module>> = BTreeMap::new();
-    for (from, to, _) in edges {
-        by_source.entry(from).or_default().insert(to);
-    }
-    let reaches = |from: &Module, goal: &Module| {
-        let (mut seen, mut open) = (BTreeSet::from([from]), vec![from]);
-        while let Some(at) = open.pop() {
-            for next in by_source.get(at).into_iter().flatten() {
-                if *next == goal {
-                    return true;
-                }
-                if seen.insert(next) {
-                    open.push(next);
-                }
-            }
-        }
-        false
-    };
-    let climbs = edges.iter().filter(|(from, to, _)| from.starts_with(to) && !to.is_empty());
-    climbs
-        .filter(|(from, to, _)| reaches(to, from))
-        .map(|(from, to, at)| {
-            let said = format!("uses `{}`, which in turn depends on this file", to.join("::"));
-            files[from].violation(*at, "cycle", said, MEND_CYCLE)
-        })
-        .collect()
-}
-
 /// A file that no `mod` line names is never compiled.
 fn dead_file(source: &Source, module: &Module, files: &BTreeMap<Module, &Source>) -> Option<Violation> {
     let (name, folder) = module.split_last()?;
@@ -343,11 +308,16 @@ fn imports_to_the_right_are_found_however_they_are_written() {
 }
 
 #[test]
-fn later_siblings_and_cycles_are_found() {
+fn later_siblings_are_found() {
     assert_eq!(with_hub("use crate::hub::owner::Owner;"), ["src/hub/topic.rs:1 siblings"]);
     assert_eq!(with_hub("use super::{name::Name, owner};"), ["src/hub/topic.rs:1 siblings"]);
-    assert_eq!(with_hub("\nuse super::Hub;"), ["src/hub/topic.rs:2 cycle"]);
-    assert_eq!(with_hub("\nuse crate::hub::Hub;"), ["src/hub/topic.rs:2 cycle"]);
+    assert_eq!(
+        with_hub(
+            "
+fn f() { crate::hub::owner::g() }"
+        ),
+        ["src/hub/topic.rs:2 siblings"]
+    );
 }
 
 #[test]
@@ -357,22 +327,11 @@ fn what_is_allowed_passes() {
         "use super::name::{self, Topic};\n// use crate::wire;\nconst A: &str = \"crate::wire\";",
         "use self::inner::X;\nmod inner { use super::Y; use super::super::name; }",
         "use std::mem;\nfn f() { other::wire::g() }",
+        "use super::Hub;\nimpl crate::hub::Hub {}",
         "#[cfg(test)]\nmod tests { use super::*; use crate::hub::owner::Owner; }",
     ] {
         assert_eq!(with_hub(text), Vec::<String>::new(), "{text}");
     }
-    // A child may add to what its mod.rs defines, if mod.rs does not name it.
-    assert_eq!(
-        broken(&[
-            ROOT,
-            ("src/base.rs", ""),
-            ("src/wire.rs", ""),
-            ("src/dialect.rs", ""),
-            ("src/hub/mod.rs", "pub mod turn;\npub struct Hub;"),
-            ("src/hub/turn.rs", "use super::Hub;")
-        ]),
-        Vec::<String>::new()
-    );
 }
 
 #[test]

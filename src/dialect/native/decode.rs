@@ -4,8 +4,8 @@
 //! and of the right kind; names and permissions are for others to check. What a client says about who it is or
 //! when it is (`user_id`, `timestamp`, …) is not even looked at.
 //!
-//! `null` counts as a field that is not there (but is no `id`). A field that comes twice has its last value. Fields that a
-//! message type does not have are ignored.
+//! `null` counts as a field that is not there (but is no `id`). A field that comes twice has its last value. Fields
+//! that a message type does not have are ignored.
 
 use std::borrow::Cow;
 

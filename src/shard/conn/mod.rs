@@ -4,7 +4,7 @@
 //!             request answered, kept alive
 //!                  ┌──────┐
 //!                  ▼      │
-//! accepted ─► Head ───────┴─► Closing ─► (gone)
+//! accepted ─► Head ───────┴─► Closing ─► Over
 //!              │                 ▲
 //!              └─► Socket ───────┘
 //!                  upgraded      both close frames, a violation, a deadline
@@ -14,25 +14,20 @@
 //! empty the peer is told that no more comes, and the connection ends with the peer's own end or at a deadline. So
 //! an answer is not destroyed by a reset that unread input would cause.
 //!
-//! No parsing here: bytes go to `wire`, meaning comes from `dialect`.
+//! Data only: what a connection does is in `shard::edge`.
 
-pub(crate) mod outbox;
-pub(crate) mod timers;
-pub(crate) mod socket;
-pub(crate) mod http;
 pub(crate) mod client;
+pub(crate) mod socket;
 
 use crate::base::clock::Mono;
+use crate::base::slab::Slab;
 use crate::base::wheel::TimerId;
+use crate::shard::conn::client::Client;
+use crate::shard::conn::socket::{Deadline, Role, Socket};
 use crate::shard::limits::Limits;
 use crate::shard::members::Membership;
-use outbox::Outbox;
-use socket::Socket;
-
+use crate::shard::outbox::Outbox;
 use crate::wire::http::head::HeadReader;
-
-/// Own frames waiting, in bytes, at which the input of a connection that does not read is held.
-const OWN_BYTES_HIGH: usize = 64 << 10;
 
 /// Everything a shard keeps for one connection.
 pub(crate) struct Conn {
@@ -67,6 +62,8 @@ pub(crate) enum Phase {
         /// The peer itself ended: no need to linger.
         ended: bool,
     },
+    /// Gone but for being freed at the end of the turn: nothing is due any more.
+    Over,
 }
 
 /// Reasons not to handle a connection's input; all must be gone before it goes on.
@@ -80,9 +77,17 @@ impl Hold {
     pub(crate) const OUTBOX: Hold = Hold(2);
     /// Whether the user may have one more connection is being asked.
     pub(crate) const ADMISSION: Hold = Hold(4);
+    /// It asked for what can be long (a history, a list) and is answered before it asks again: questions are short,
+    /// so a read could bring thousands before the first answer counts against it.
+    pub(crate) const ANSWER: Hold = Hold(8);
 
     pub(crate) fn none(self) -> bool {
         self.0 == 0
+    }
+
+    /// Whether there is a reason that is not of the peer's making.
+    pub(crate) fn is_ours(self) -> bool {
+        self.0 & !Hold::OUTBOX.0 != 0
     }
 
     pub(crate) fn has(self, reason: Hold) -> bool {
@@ -125,7 +130,7 @@ impl Conn {
 
     /// Holds the input of a peer that asks without reading the answers.
     pub(crate) fn brake(&mut self, limits: &Limits) {
-        let high = if self.outbox.blocked { OWN_BYTES_HIGH } else { limits.queue_bytes_max };
+        let high = if self.outbox.blocked { limits.pace.own_bytes_high } else { limits.queue_bytes_max };
         if self.outbox.own_bytes() > high {
             self.hold.set(Hold::OUTBOX);
         }
@@ -137,5 +142,93 @@ impl Conn {
             Phase::Socket(socket) => Some(socket),
             _ => None,
         }
+    }
+
+    /// The native client, if it is one and was not closed.
+    pub(crate) fn client(&mut self) -> Option<&mut Client> {
+        match &mut self.phase {
+            Phase::Socket(Socket { role: Role::Client(client), close_sent: None, .. }) => Some(client),
+            _ => None,
+        }
+    }
+
+    /// Whether this is an open native client that was welcomed.
+    pub(crate) fn hears_broadcasts(&self) -> bool {
+        matches!(&self.phase, Phase::Socket(Socket { role: Role::Client(client), close_sent: None, .. })
+            if client.welcomed)
+    }
+
+    /// Whether the next frame may be handled now.
+    pub(crate) fn takes_frames(&self) -> bool {
+        self.hold.none() && matches!(self.phase, Phase::Socket(_))
+    }
+
+    /// The earliest deadline and what it is; none for a connection that may stay silent for ever.
+    pub(crate) fn next_deadline(&self, limits: &Limits) -> Option<(Mono, Deadline)> {
+        match &self.phase {
+            Phase::Head { until, .. } => Some((*until, Deadline::Head)),
+            Phase::Closing { until, .. } => Some((*until, Deadline::Linger)),
+            Phase::Over => None,
+            Phase::Socket(socket) => socket.next_deadline(limits),
+        }
+    }
+}
+
+/// Tells the connection in `slot` that its entry in the member list of `topic` has moved.
+pub(crate) fn reposition(conns: &mut Slab<Conn>, slot: u32, topic: u32, position: u32) {
+    let conn = conns.by_slot_mut(slot).expect("a member list names open connections only");
+    for membership in &mut conn.memberships {
+        if membership.topic == topic {
+            membership.position = position;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Half of what an idle connection costs is this; the rest is its client, its memberships, and its entries in
+    /// the wheel and at the owners of its topics.
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Conn>() <= 224, "{}", size_of::<Conn>());
+        assert!(size_of::<Outbox>() <= 64, "{}", size_of::<Outbox>());
+        assert!(size_of::<Phase>() <= 88, "{}", size_of::<Phase>());
+        assert!(size_of::<Client>() <= 80, "{}", size_of::<Client>());
+        assert!(size_of::<Membership>() <= 16, "{}", size_of::<Membership>());
+    }
+
+    #[test]
+    fn input_is_held_until_the_last_reason_is_gone() {
+        let mut hold = Hold::default();
+        assert!(hold.none() && !hold.is_ours());
+        hold.set(Hold::OUTBOX);
+        assert!(!hold.none() && !hold.is_ours(), "who does not read causes it");
+        hold.set(Hold::LANE);
+        hold.clear(Hold::OUTBOX);
+        assert!(hold.has(Hold::LANE) && !hold.has(Hold::OUTBOX) && hold.is_ours());
+        hold.clear(Hold::LANE);
+        assert!(hold.none());
+    }
+
+    #[test]
+    fn a_blocked_connection_is_braked_sooner() {
+        let mut limits = Limits { queue_bytes_max: 1000, ..Limits::default() };
+        limits.pace.own_bytes_high = 100;
+        let mut spares = crate::shard::outbox::Spares::default();
+        let mut conn = Conn::new(Mono(0));
+        let mut brake = |bytes, blocked| {
+            conn.hold = Hold::default();
+            conn.outbox.blocked = blocked;
+            conn.outbox.push_own(&mut spares, |out| out.resize(out.len() + bytes, 0));
+            conn.brake(&limits);
+            conn.hold.has(Hold::OUTBOX)
+        };
+        assert!(!brake(100, true));
+        assert!(brake(1, true));
+        assert!(!brake(0, false), "the socket takes it all, for all we know");
+        assert!(!brake(899, false));
+        assert!(brake(1, false));
     }
 }

@@ -1,15 +1,36 @@
-//! An open WebSocket: frames in, messages on to the client or back as an echo; pings, pongs, the closing handshake.
+//! An open WebSocket as its shard keeps it, and every deadline that a connection can have.
+//!
+//! A connection has one entry in the timer wheel. Activity only stores the time; the entry looks when it fires, acts on
+//! what is due, and is armed again for what is next. So a message costs no timer work.
+
+use std::time::Duration;
 
 use crate::base::clock::Mono;
-use crate::base::id::Key;
-use crate::shard::Shard;
 use crate::shard::conn::client::Client;
-use crate::shard::conn::outbox::Spares;
-use crate::shard::conn::timers::LINGER;
-use crate::shard::conn::{Conn, Dirty, Hold, Phase};
-use crate::wire::ws::close::{self, CloseCode};
-use crate::wire::ws::frame::{self, CONTROL_BYTES_MAX, Opcode};
-use crate::wire::ws::message::{Assembler, Step};
+use crate::shard::limits::Limits;
+use crate::wire::ws::message::Assembler;
+
+/// How long an ended connection waits for the peer's own end, so that what we said last arrives.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deadline {
+    /// The request head did not come in time.
+    Head,
+    /// Silent for the ping interval.
+    Ping,
+    /// Still silent after a ping.
+    Pong,
+    /// No message for the idle timeout.
+    Idle,
+    /// The next `heartbeat`.
+    Heartbeat,
+    /// The peer did not answer our close frame.
+    CloseHandshake,
+    /// The peer did not end the connection.
+    Linger,
+}
 
 /// The receive side and the clocks of an open WebSocket.
 pub(crate) struct Socket {
@@ -47,156 +68,85 @@ impl Socket {
             close_sent: None,
         }
     }
-}
 
-impl Shard {
-    /// Handles frames from the front of `input`; returns how many bytes are done with.
-    pub(crate) fn consume_frames(&mut self, key: Key, input: &mut [u8]) -> usize {
-        let now = self.now.mono;
-        let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return input.len() };
-        socket.last_seen = now;
-        socket.ping_unanswered = None;
-        socket.pongs_missed = 0;
-        // The receive state is on the stack while its bytes are handled, as handling needs the whole shard.
-        let mut assembler = std::mem::take(&mut socket.assembler);
-        let mut used = 0;
-        loop {
-            match assembler.step(&mut input[used..], self.limits.message_bytes_max) {
-                Err(violation) => {
-                    self.fail(key, violation.close_code(), violation.reason());
-                    return input.len();
-                }
-                Ok((count, step)) => {
-                    used += count;
-                    match step {
-                        Step::More => break,
-                        Step::Text(text) => self.on_message(key, Opcode::Text, text),
-                        Step::Binary(bytes) => self.on_message(key, Opcode::Binary, bytes),
-                        Step::Ping(payload) => self.on_ping(key, payload),
-                        Step::Pong(_) => {}
-                        Step::Close(close) => self.on_close(key, close.code),
-                    }
-                }
-            }
-            if !self.conns.get(key).is_some_and(Conn::takes_frames) {
-                break;
-            }
-        }
-        if let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) {
-            socket.assembler = assembler;
-        }
-        used
+    /// The peer lives. True if that ends the wait for a pong: the next deadline may be earlier then than the one the
+    /// wheel knows of, where pongs have more time than pings have between them.
+    pub(crate) fn hear(&mut self, now: Mono) -> bool {
+        self.last_seen = now;
+        self.pongs_missed = 0;
+        self.ping_unanswered.take().is_some()
     }
 
-    fn on_message(&mut self, key: Key, opcode: Opcode, payload: &[u8]) {
-        let now = self.now.mono;
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        let Phase::Socket(socket) = &mut conn.phase else { return };
-        if socket.close_sent.is_some() {
-            return; // RFC 6455 §5.5.1: after our close frame, what still comes is of no interest
+    /// The earliest deadline and what it is; none for a socket that may stay silent for ever.
+    pub(crate) fn next_deadline(&self, limits: &Limits) -> Option<(Mono, Deadline)> {
+        if let Some(sent) = self.close_sent {
+            return Some((sent + limits.close_timeout, Deadline::CloseHandshake));
         }
-        socket.last_message = now;
-        match &socket.role {
-            Role::Echo => {
-                write_frame(conn, &mut self.spares, opcode, payload);
-                conn.brake(&self.limits);
-                self.turn.mark(conn, key.slot, Dirty::Soon);
-            }
-            Role::Client(_) => self.on_client_message(key, opcode, payload),
-        }
-    }
-
-    fn on_ping(&mut self, key: Key, payload: &[u8]) {
-        let open = self.conns.get_mut(key).and_then(Conn::socket).is_some_and(|s| s.close_sent.is_none());
-        if open {
-            self.send_control(key, Opcode::Pong, payload);
-        }
-    }
-
-    /// The peer's close frame: answered with the same code, unless it answers ours.
-    fn on_close(&mut self, key: Key, code: Option<CloseCode>) {
-        let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return };
-        if socket.close_sent.is_none() {
-            let (payload, length) = code.map_or(([0; CONTROL_BYTES_MAX], 0), |code| close::write(code, ""));
-            self.send_control(key, Opcode::Close, &payload[..length]);
-        }
-        self.end(key);
-    }
-
-    /// Queues a control frame; `payload` is at most 125 bytes.
-    pub(crate) fn send_control(&mut self, key: Key, opcode: Opcode, payload: &[u8]) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        write_frame(conn, &mut self.spares, opcode, payload);
-        conn.brake(&self.limits);
-        self.turn.mark(conn, key.slot, Dirty::Soon);
-    }
-
-    /// Begins the closing handshake from our side; the peer has `close_timeout` to answer.
-    pub(crate) fn close(&mut self, key: Key, code: CloseCode, reason: &str) {
-        let now = self.now.mono;
-        let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return };
-        if socket.close_sent.is_some() {
-            return;
-        }
-        self.retire(key);
-        if let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) {
-            socket.close_sent = Some(now);
-        }
-        let (payload, length) = close::write(code, reason);
-        self.send_control(key, Opcode::Close, &payload[..length]);
-        self.rearm(key);
-    }
-
-    /// Fails the connection (RFC 6455 §7.1.7): the frame boundaries are lost or the peer broke the rules, so
-    /// nothing more is read; our close frame says why.
-    pub(crate) fn fail(&mut self, key: Key, code: CloseCode, reason: &str) {
-        let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return };
-        if socket.close_sent.is_none() {
-            let (payload, length) = close::write(code, reason);
-            self.send_control(key, Opcode::Close, &payload[..length]);
-        }
-        self.end(key);
-    }
-
-    /// Gives up a client that does not read: forgets what waits for it, says why, and ends.
-    pub(crate) fn give_up(&mut self, key: Key, code: CloseCode, reason: &str) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        conn.outbox.abandon(&mut self.spares);
-        self.close(key, code, reason);
-    }
-
-    /// All is said: flush, then linger.
-    pub(crate) fn end(&mut self, key: Key) {
-        self.retire(key);
-        let until = self.now.mono + self.limits.close_timeout.max(LINGER);
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        if matches!(conn.phase, Phase::Closing { .. }) {
-            return;
-        }
-        conn.phase = Phase::Closing { until, shut: false, ended: false };
-        conn.rest = Vec::new();
-        if !conn.hold.none() {
-            conn.hold = Hold::default();
-            self.turn.resumed.push_back(key); // what comes now is thrown away, but the peer's end is heard
-        }
-        self.turn.closing.push(key);
-        self.rearm(key);
+        let life = match self.ping_unanswered {
+            Some(sent) => Some((sent + limits.pong_timeout, Deadline::Pong)),
+            None => limits.ping_interval.map(|interval| (self.last_seen + interval, Deadline::Ping)),
+        };
+        let idle = limits.idle_timeout.map(|timeout| (self.last_message + timeout, Deadline::Idle));
+        let heartbeat = match &self.role {
+            Role::Client(client) => client.heartbeat_due.map(|due| (due, Deadline::Heartbeat)),
+            Role::Echo => None,
+        };
+        [life, idle, heartbeat].into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 }
 
-/// Queues a whole message or a control frame.
-fn write_frame(conn: &mut Conn, spares: &mut Spares, opcode: Opcode, payload: &[u8]) {
-    let (header, length) = frame::write(true, opcode, payload.len());
-    conn.outbox.push_own(spares, |out| {
-        out.reserve(length + payload.len());
-        out.extend_from_slice(&header[..length]);
-        out.extend_from_slice(payload);
-    });
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Conn {
-    /// Whether the next frame may be handled now.
-    fn takes_frames(&self) -> bool {
-        self.hold.none() && matches!(self.phase, Phase::Socket(_))
+    const MS: Duration = Duration::from_millis(1);
+
+    fn limits() -> Limits {
+        Limits {
+            ping_interval: Some(25 * MS),
+            pong_timeout: 10 * MS,
+            idle_timeout: None,
+            close_timeout: 5 * MS,
+            ..Limits::default()
+        }
+    }
+
+    fn ms(n: u32) -> Mono {
+        Mono(0) + n * MS
+    }
+
+    #[test]
+    fn deadlines_follow_from_what_was_last_heard() {
+        let limits = limits();
+        let mut socket = Socket::new(Role::Echo, ms(0));
+        assert_eq!(socket.next_deadline(&limits), Some((ms(25), Deadline::Ping)));
+        assert!(!socket.hear(ms(7)));
+        assert_eq!(socket.next_deadline(&limits), Some((ms(32), Deadline::Ping)));
+        socket.ping_unanswered = Some(ms(32));
+        assert_eq!(socket.next_deadline(&limits), Some((ms(42), Deadline::Pong)));
+        socket.pongs_missed = 1;
+        assert!(socket.hear(ms(40)), "a wait has ended");
+        assert_eq!((socket.pongs_missed, socket.next_deadline(&limits)), (0, Some((ms(65), Deadline::Ping))));
+        socket.close_sent = Some(ms(41));
+        assert_eq!(
+            socket.next_deadline(&limits),
+            Some((ms(46), Deadline::CloseHandshake)),
+            "and nothing else"
+        );
+    }
+
+    #[test]
+    fn the_earliest_deadline_counts() {
+        let limits = Limits { idle_timeout: Some(30 * MS), ..limits() };
+        let mut socket = Socket::new(Role::Echo, ms(0));
+        assert_eq!(socket.next_deadline(&limits), Some((ms(25), Deadline::Ping)));
+        socket.hear(ms(20)); // a pong: life, but no message
+        assert_eq!(socket.next_deadline(&limits), Some((ms(30), Deadline::Idle)));
+    }
+
+    #[test]
+    fn without_pings_and_idle_timeout_silence_may_last_for_ever() {
+        let limits = Limits { ping_interval: None, ..limits() };
+        assert_eq!(Socket::new(Role::Echo, ms(0)).next_deadline(&limits), None);
     }
 }

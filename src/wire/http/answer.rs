@@ -1,7 +1,7 @@
 //! Complete answers: status line, headers and body, written to the end of a buffer.
 //!
-//! Repeats nothing that a client sent: problems are told in fixed texts, and what a caller adds to the headers
-//! cannot end a line. Names no server, no version and no date.
+//! Repeats nothing that a client sent: problems are told in fixed texts, and what a caller adds to the
+//! headers cannot end a line. Names no server, no version and no date.
 
 use std::io::Write as _;
 
@@ -82,7 +82,8 @@ impl Status {
 pub enum After {
     /// The next request may come.
     Keep,
-    /// The caller closes when all is written. After every problem in a head: nobody knows where the next request would begin.
+    /// The caller closes when all is written. After every problem in a head: nobody knows where the next
+    /// request would begin.
     Close,
 }
 
@@ -204,7 +205,8 @@ impl Problem {
     }
 }
 
-/// Writes the 101 that turns the connection into a WebSocket (RFC 6455 §4.2.2). `subprotocol` is one of our own words, never the client's.
+/// Writes the 101 that turns the connection into a WebSocket (RFC 6455 §4.2.2). `subprotocol` is one of our
+/// own words, never the client's.
 pub fn switch_protocols(out: &mut Vec<u8>, accept: &[u8; 28], subprotocol: Option<&'static str>) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",

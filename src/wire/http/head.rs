@@ -1,7 +1,8 @@
-//! Request heads of HTTP/1.1: bytes that come in any pieces, under caps, become one view that borrows from them.
+//! Request heads of HTTP/1.1: bytes that come in any pieces, under caps, become one view that borrows from
+//! them.
 //!
-//! Knows no routes, reads no bodies and never guesses: what RFC 9112 leaves to the recipient's mercy (a bare LF,
-//! folded lines, blanks before a colon, two lengths) is refused, since proxies disagree about it.
+//! Knows no routes, reads no bodies and never guesses: what RFC 9112 leaves to the recipient's mercy (a bare
+//! LF, folded lines, blanks before a colon, two lengths) is refused, since proxies disagree about it.
 //!
 //! ```text
 //! GET /ws/lobby?token=… HTTP/1.1 CR LF     ≤ METHOD_BYTES_MAX, TARGET_BYTES_MAX
@@ -143,14 +144,16 @@ impl HeadReader {
         !self.done && !self.held.is_empty()
     }
 
-    /// Takes what was read from the socket. `None`: all of `input` is kept and more is needed. Otherwise the head and how many bytes
-    /// of `input` belong to it; the rest are frames, a body or the next request.
+    /// Takes what was read from the socket. `None`: all of `input` is kept and more is needed. Otherwise the
+    /// head and how many bytes of `input` belong to it; the rest are frames, a body or the next request.
     ///
-    /// A head that lies in `input` whole is parsed where it is. Any split of the same bytes gives the same result,
-    /// in time linear in the bytes. After a head the reader is ready for the next one; dropping it frees the held bytes.
+    /// A head that lies in `input` whole is parsed where it is. Any split of the same bytes gives the same
+    /// result, in time linear in the bytes. After a head the reader is ready for the next one; dropping it
+    /// frees the held bytes.
     ///
     /// # Errors
-    /// As soon as no continuation could make a good head. The connection is then to be answered and closed.
+    /// Caps, line ends and the request line: at the first byte that breaks them; names, values and what
+    /// headers say together: when the head is whole. The connection is then to be answered and closed.
     pub fn read<'h, 'b: 'h>(
         &'b mut self,
         input: &'b [u8],
@@ -178,8 +181,9 @@ impl HeadReader {
     }
 }
 
-/// How far the search for the end of the head got. It goes line by line, so that caps, bare CR and bare LF are
-/// found at the byte that breaks them, and remembers its place, so that the work is linear in the bytes however many pieces.
+/// How far the search for the end of the head got. It goes line by line, so that caps, bare CR and bare LF
+/// are found at the byte that breaks them, and remembers its place, so that the work is linear in the bytes
+/// however many pieces.
 ///
 /// Its outcome depends on the bytes up to the one that decides it, never on how they were split.
 #[derive(Clone, Copy, Debug, Default)]
@@ -206,7 +210,8 @@ impl Scan {
             self.line = end + LINE_END_BYTES;
             self.searched = self.line;
             match (self.lines, line.first()) {
-                // RFC 9112 §2.2: one empty line before the request line is to be ignored; `check_method` refuses two.
+                // RFC 9112 §2.2: one empty line before the request line is to be ignored; `check_method`
+                // refuses two.
                 (0, None) => self.skipped = true,
                 (0, Some(_)) => {
                     check_request_line(line)?;
@@ -250,7 +255,8 @@ impl Scan {
         }
     }
 
-    /// Judges the start of the request line as far as it is there: what speaks another protocol is told at once, not when time is up.
+    /// Judges the start of the request line as far as it is there: what speaks another protocol is told at
+    /// once, not when time is up.
     fn check_method(&self, line: &[u8]) -> Result<(), HeadError> {
         if !self.skipped && line.first() == Some(&b'\r') {
             return Ok(());
@@ -315,7 +321,8 @@ impl<'a> Head<'a> {
             httparse::Error::HeaderValue => HeadError::HeaderValue,
             httparse::Error::Status => HeadError::RequestLine,
         })?;
-        // Scan and parser must agree where the head ends, or the bytes after it would be read as something they are not.
+        // Scan and parser must agree where the head ends, or the bytes after it would be read as something
+        // they are not.
         if parsed != httparse::Status::Complete(bytes.len()) {
             return Err(HeadError::LineEnd);
         }
@@ -335,7 +342,8 @@ impl<'a> Head<'a> {
         self.method
     }
 
-    /// The request target as sent: not empty, no blanks, no control characters of ASCII; see `target::Target`.
+    /// The request target as sent: not empty, no blanks, no control characters of ASCII; see
+    /// `target::Target`.
     #[must_use]
     pub fn target(&self) -> &'a str {
         self.target
@@ -358,7 +366,8 @@ impl<'a> Head<'a> {
         self.headers.iter().map(|header| (header.name, header.value))
     }
 
-    /// The values of all headers of this name, in order. Values hold no control characters, but perhaps bytes above 127.
+    /// The values of all headers of this name, in order. Values hold no control characters, but perhaps bytes
+    /// above 127.
     pub fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
     }
@@ -369,7 +378,8 @@ impl<'a> Head<'a> {
         self.all(name).next()
     }
 
-    /// The members of a comma-separated list, which may be spread over several headers (RFC 9110 §5.3); empty members are left out.
+    /// The members of a comma-separated list, which may be spread over several headers (RFC 9110 §5.3); empty
+    /// members are left out.
     pub fn tokens<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.all(name)
             .flat_map(|value| value.split(|&byte| byte == b','))
@@ -383,7 +393,8 @@ impl<'a> Head<'a> {
         self.tokens(name).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
     }
 
-    /// Whether the client expects the connection to stay open after the answer; with HTTP/1.0 it is closed always.
+    /// Whether the client expects the connection to stay open after the answer; with HTTP/1.0 it is closed
+    /// always.
     #[must_use]
     pub fn keep_alive(&self) -> bool {
         self.version == Version::Http11 && !self.has_token("connection", "close")

@@ -1,7 +1,8 @@
 //! Request targets: path and query, split and percent-decoded.
 //!
-//! Never touches a file system and never resolves `..`: a path is a name that either is one of ours or is not. Decoding
-//! happens after splitting, so an escaped `/`, `&` or `=` is a character of a name and never divides.
+//! Never touches a file system and never resolves `..`: a path is a name that either is one of ours or is
+//! not. Decoding happens after splitting, so an escaped `/`, `&` or `=` is a character of a name and never
+//! divides.
 
 use std::borrow::Cow;
 
@@ -88,9 +89,9 @@ fn split_absolute(raw: &str) -> Result<(Option<&str>, &str), TargetError> {
     Ok((Some(authority), rest))
 }
 
-/// Pairs of a query, `application/x-www-form-urlencoded`: `+` is a blank, a key without `=` has an empty value, empty pairs
-/// are left out. A key that does not decode can be none of ours and is left out too; a value that does not
-/// decode is an error, for whoever asked for that key.
+/// Pairs of a query, `application/x-www-form-urlencoded`: `+` is a blank, a key without `=` has an empty
+/// value, empty pairs are left out. A key that does not decode can be none of ours and is left out too; a
+/// value that does not decode is an error, for whoever asked for that key.
 #[derive(Clone, Debug)]
 pub struct Query<'a> {
     rest: &'a str,
@@ -115,7 +116,8 @@ impl<'a> Iterator for Query<'a> {
     }
 }
 
-/// Decodes one segment of a path, without the `/` around it; `+` stays what it is. Borrows when there is nothing to decode.
+/// Decodes one segment of a path, without the `/` around it; `+` stays what it is. Borrows when there is
+/// nothing to decode.
 ///
 /// # Errors
 /// Broken escapes and what is not UTF-8 afterwards. Control characters pass: `hub::name::check` knows them.

@@ -77,10 +77,16 @@ fn strings_are_unescaped_and_borrowed_where_nothing_is_escaped() {
     assert_eq!(only(r#"{"a":1}"#).text(), None);
 }
 
+fn check_refused(cases: &[(&str, Invalid)]) {
+    for (text, fault) in cases {
+        assert_eq!(fields(text), Err(*fault), "{text:?}");
+    }
+}
+
 #[test]
-fn malformed_texts_are_refused() {
-    use Invalid::{Control, Ended, Escape, LoneSurrogate, Unexpected};
-    for (text, fault) in [
+fn malformed_structure_is_refused() {
+    use Invalid::{Ended, Unexpected};
+    check_refused(&[
         ("", Ended),
         (" ", Ended),
         ("null", Unexpected),
@@ -123,6 +129,13 @@ fn malformed_texts_are_refused() {
         ("{\"a\":1} // no", Unexpected),
         ("{\"a\":1}\u{a0}", Unexpected),
         ("{\u{b}}", Unexpected),
+    ]);
+}
+
+#[test]
+fn malformed_values_are_refused() {
+    use Invalid::{Control, Ended, Escape, LoneSurrogate, Unexpected};
+    check_refused(&[
         (r#"{"a":NaN}"#, Unexpected),
         (r#"{"a":Infinity}"#, Unexpected),
         (r#"{"a":-Infinity}"#, Unexpected),
@@ -165,9 +178,7 @@ fn malformed_texts_are_refused() {
         (r#"{"a":"\udc00\ud800"}"#, LoneSurrogate),
         (r#"{"\udfff":1}"#, LoneSurrogate),
         (r#"{"a":["\ud800"]}"#, LoneSurrogate),
-    ] {
-        assert_eq!(fields(text), Err(fault), "{text:?}");
-    }
+    ]);
 }
 
 #[test]
@@ -201,15 +212,22 @@ fn depth_is_bounded_and_costs_no_stack() {
 
 #[test]
 fn a_plain_run_ends_at_each_special_byte_in_each_place() {
+    let check = |length: usize, at: usize, byte: u8| {
+        for filler in [b'a', 0x7f, 0x80, 0xff, b'!', b'#', b'[', b']', b' '] {
+            let mut bytes = vec![filler; length];
+            bytes[at] = byte;
+            assert_eq!(plain_run(&bytes), plain_run_bytewise(&bytes), "{bytes:?}");
+        }
+    };
     for length in 0..40 {
         for at in 0..length {
-            for byte in 0..=u8::MAX {
-                for filler in [b'a', 0x7f, 0x80, 0xff, b'!', b'#', b'[', b']', b' '] {
-                    let mut bytes = vec![filler; length];
-                    bytes[at] = byte;
-                    assert_eq!(plain_run(&bytes), plain_run_bytewise(&bytes), "{bytes:?}");
-                }
-            }
+            (0..=u8::MAX).for_each(|byte| check(length, at, byte));
+        }
+    }
+    // Where words end and blocks begin, and where those end.
+    for length in [63, 64, 65, 72, 127, 128, 129, 135, 192, 200] {
+        for at in 0..length {
+            [b'"', b'\\', 0, 0x1f, 0x20, 0x80, 0xff].iter().for_each(|byte| check(length, at, *byte));
         }
     }
 }

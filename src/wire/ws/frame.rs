@@ -194,6 +194,18 @@ pub fn write(fin: bool, opcode: Opcode, payload_len: usize) -> ([u8; SERVER_HEAD
     (head, len)
 }
 
+/// Encodes one text frame into `scratch` and gives it: the header is as long as the payload demands, so room for the
+/// longest is left in front of the payload that `payload` appends, and the frame begins where the real one does.
+pub fn text(scratch: &mut Vec<u8>, payload: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+    scratch.clear();
+    scratch.resize(SERVER_HEADER_BYTES_MAX, 0);
+    payload(scratch);
+    let (header, length) = write(true, Opcode::Text, scratch.len() - SERVER_HEADER_BYTES_MAX);
+    let start = SERVER_HEADER_BYTES_MAX - length;
+    scratch[start..SERVER_HEADER_BYTES_MAX].copy_from_slice(&header[..length]);
+    &scratch[start..]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! The opening handshake, RFC 6455 §4.2: judges a request, computes the accept key, chooses the subprotocol.
 //!
-//! Writes nothing (see `http::answer`), knows no origins and no tokens, and accepts no extension: whatever is offered in
-//! `Sec-WebSocket-Extensions` is not even read.
+//! Writes nothing (see `http::answer`), knows no origins and no tokens, and accepts no extension: whatever is
+//! offered in `Sec-WebSocket-Extensions` is not even read.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -54,11 +54,12 @@ impl Key<'_> {
     }
 }
 
-/// Judges a request to a WebSocket endpoint by RFC 6455 §4.2.1; `Host` and the syntax are the head's own care.
+/// Judges a request to a WebSocket endpoint by RFC 6455 §4.2.1; `Host` and the syntax are the head's own
+/// care.
 ///
 /// # Errors
-/// The first rule that is broken. After a refusal the connection is to be closed: a proxy that saw the upgrade may take
-/// what follows for frames.
+/// The first rule that is broken. After a refusal the connection is to be closed: a proxy that saw the
+/// upgrade may take what follows for frames.
 pub fn judge<'a>(head: &Head<'a>) -> Result<Key<'a>, Refusal> {
     if head.method() != "GET" {
         return Err(Refusal::Method);
@@ -87,7 +88,8 @@ pub fn judge<'a>(head: &Head<'a>) -> Result<Key<'a>, Refusal> {
     parse_key(key).ok_or(Refusal::Key)
 }
 
-/// Unused bits of the last digit may be anything: some clients send random digits instead of encoding random bytes.
+/// Unused bits of the last digit may be anything: some clients send random digits instead of encoding random
+/// bytes.
 fn parse_key(key: &[u8]) -> Option<Key<'_>> {
     let key: &[u8; KEY_BYTES] = key.try_into().ok()?;
     let (digits, padding) = key.split_at(KEY_BYTES - 2);
@@ -95,8 +97,8 @@ fn parse_key(key: &[u8]) -> Option<Key<'_>> {
     (padding == b"==" && digits.iter().all(is_digit)).then_some(Key(key))
 }
 
-/// The first of the subprotocols offered that we know, as our own word; none of them: the answer names none. Subprotocols are
-/// case-sensitive. `offered` is `head.tokens("sec-websocket-protocol")`.
+/// The first of the subprotocols offered that we know, as our own word; none of them: the answer names none.
+/// Subprotocols are case-sensitive. `offered` is `head.tokens("sec-websocket-protocol")`.
 pub fn choose<'a>(
     offered: impl IntoIterator<Item = &'a [u8]>,
     known: &[&'static str],

@@ -202,6 +202,10 @@ impl Assembler {
         input: &'a mut [u8],
         message_bytes_max: usize,
     ) -> Result<(usize, Step<'a>), Violation> {
+        // The end of most reads: everything was used up, and nothing is kept.
+        if input.is_empty() && self.is_idle() {
+            return Ok((0, Step::More));
+        }
         // The hot path: nothing is kept, and one frame that is a message by itself lies whole in the input.
         // Only a shortcut: without it the path below would give the same.
         if self.is_idle()
@@ -252,7 +256,7 @@ impl Assembler {
     fn advance(&mut self, input: &mut [u8], message_bytes_max: usize) -> Result<(usize, Found), Violation> {
         let mut at = 0;
         loop {
-            if self.partial.as_deref().is_none_or(|partial| partial.frame.is_none()) {
+            if !self.is_in_payload() {
                 let (used, header) = self.take_header(&input[at..])?;
                 at += used;
                 let Some(header) = header else {
@@ -267,7 +271,7 @@ impl Assembler {
                 }
                 self.begin(&header, payload_len, message_bytes_max);
             }
-            let Some(partial) = self.partial.as_deref_mut() else { continue };
+            let partial = self.partial.get_or_insert_default();
             let (used, is_complete) = partial.take(&mut input[at..])?;
             at += used;
             if is_complete {
@@ -278,6 +282,10 @@ impl Assembler {
                 return Ok((at, Found::Nothing));
             }
         }
+    }
+
+    fn is_in_payload(&self) -> bool {
+        self.partial.as_deref().is_some_and(|partial| partial.frame.is_some())
     }
 
     /// Reads a header from what was kept of it and `input`. Without a header, all of `input` is consumed.
@@ -310,7 +318,7 @@ impl Assembler {
 
     /// Whether this frame may come now; its payload's length.
     fn admit(&self, header: &Header, message_bytes_max: usize) -> Result<usize, Violation> {
-        // §5.4 "Control frames MAY be injected in the middle of a fragmented message."
+        // §5.4 "Control frames […] MAY be injected in the middle of a fragmented message."
         if header.opcode.is_control() {
             return usize::try_from(header.payload_len).map_err(|_| Violation::TooBig);
         }
@@ -324,14 +332,14 @@ impl Assembler {
             (_, Some(partial)) => message_bytes_max.saturating_sub(partial.buffer.len()),
             (_, None) => message_bytes_max,
         };
-        // §10.4 "implementations […] MUST […] by imposing limits on both frame sizes and message sizes":
-        // on what is declared, before a byte of it is kept.
+        // §10.4 "Such an implementation SHOULD impose a limit on frame sizes and the total message size after
+        // reassembly from multiple frames": on what is declared, before a byte of it is kept.
         usize::try_from(header.payload_len).ok().filter(|len| *len <= room).ok_or(Violation::TooBig)
     }
 
     /// Prepares for a payload that cannot be given back in place.
     fn begin(&mut self, header: &Header, payload_len: usize, message_bytes_max: usize) {
-        let partial = self.partial.get_or_insert_with(Box::default);
+        let partial = self.partial.get_or_insert_default();
         debug_assert!(partial.frame.is_none() && partial.delivered == Delivered::Nothing);
         match header.opcode {
             Opcode::Text => partial.message = Some(Kind::Text(Utf8::new())),
@@ -364,6 +372,7 @@ fn whole(opcode: Opcode, payload: &mut [u8]) -> Result<Step<'_>, Violation> {
         // MUST contain valid UTF-8."
         Opcode::Text if utf8::is_valid(payload) => Ok(Step::Text(payload)),
         Opcode::Text => Err(Violation::Text),
+        // A continuation does not stand alone, so it never comes here.
         Opcode::Binary | Opcode::Continuation => Ok(Step::Binary(payload)),
         _ => control(opcode, payload),
     }

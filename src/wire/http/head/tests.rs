@@ -267,8 +267,8 @@ fn there_is_one_host() {
     accepted("GET / HTTP/1.0\r\n\r\n");
 }
 
-/// Rule for rule what other servers learned: `+3` (hyper), two lengths (Netty, uWebSockets), lengths beside chunks and
-/// chunks in HTTP/1.0 (pingora).
+/// Rule for rule what other servers learned: `+3` (hyper), two lengths (Netty, uWebSockets), lengths beside
+/// chunks and chunks in HTTP/1.0 (pingora).
 #[test]
 fn bodies_are_announced_in_one_way() {
     use HeadError as E;
@@ -355,7 +355,8 @@ fn what_is_too_long_is_refused_before_it_ends() {
     refused(format!("{start}\r\n{}", "X: a\r\n".repeat(HEADERS_MAX)), HeadError::TooManyHeaders);
 }
 
-/// The stories of tungstenite (20 MB in pieces of 4 KiB, parsed anew each time) and ws (thousands of headers).
+/// The stories of tungstenite (20 MB in pieces of 4 KiB, parsed anew each time) and ws (thousands of
+/// headers).
 #[test]
 fn floods_end_at_the_cap() {
     let flood = |line: &str| {
@@ -377,8 +378,8 @@ fn floods_end_at_the_cap() {
     assert_eq!(flood(&format!("X: {}\r\n", "v".repeat(4_000))), (HeadError::TooLong, 3));
 }
 
-/// The slow twin: looks at the whole stream after each byte and believes the first outcome. A reader that depends on splits,
-/// or sees an error later than it could, differs from it.
+/// The slow twin: looks at the whole stream after each byte and believes the first outcome. A reader that
+/// depends on splits, or sees an error later than it could, differs from it.
 fn twin(stream: &[u8]) -> Outcome {
     for end in 0..=stream.len() {
         match feed([&stream[..end]]) {
@@ -414,7 +415,8 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
             "Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n", "X:\r\n", "x : 1\r\n", " fold\r\n", "\r\n",
             "PUT a b HTTP/1.1\r\n", "GET / HTTP/9.9\r\n",
         ]).prop_map(|line| line.as_bytes().to_vec()),
-        1 => prop::sample::select(vec!["\r", "\n", "\0", ":", " ", "HTTP/1.1", "é"]).prop_map(|text| text.as_bytes().to_vec()),
+        1 => prop::sample::select(vec!["\r", "\n", "\0", ":", " ", "HTTP/1.1", "é"])
+            .prop_map(|text| text.as_bytes().to_vec()),
         1 => prop::collection::vec(any::<u8>(), 0..4),
     ];
     (any::<bool>(), prop::collection::vec(piece, 0..9)).prop_map(|(good_start, pieces)| {

@@ -19,7 +19,8 @@ fn judge_stream(stream: &str) -> Result<[u8; 28], Refusal> {
     judge(&head).map(|key| key.accept())
 }
 
-/// The good request, each header replaced by those of the same name in `change` (an empty slice of values takes it away), others added.
+/// The good request, each header replaced by those of the same name in `change` (an empty slice of values
+/// takes it away), others added.
 fn check(change: &[(&str, &[&str])], want: Result<(), Refusal>) {
     let mut stream = String::from("GET /ws HTTP/1.1\r\n");
     for (name, value) in GOOD {

@@ -1,3 +1,5 @@
+//! Frames into messages: every cut, every violation.
+
 use super::*;
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];

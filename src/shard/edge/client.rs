@@ -1,0 +1,247 @@
+//! A client of the native protocol: its messages become commands, answers and events become its messages.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::bucket::Bucket;
+use crate::base::id::Key;
+use crate::base::shared::Shared;
+use crate::dialect::native::{decode, encode};
+use crate::hub::command::{Ask, Command, Tag};
+use crate::hub::event::Refusal;
+use crate::hub::name::User;
+use crate::shard::conn::client::Client;
+use crate::shard::conn::socket::{Role, Socket};
+use crate::shard::conn::{Conn, Dirty, Hold, Phase};
+use crate::shard::state::Shard;
+use crate::wire::ws::close::CloseCode;
+use crate::wire::ws::frame::{self, Opcode};
+
+/// Letters of identifiers: lower case and digits without those that look alike.
+const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+/// Letters of a client id: 80 bits, so that ids don't meet by chance, nor across nodes.
+const CLIENT_ID_LETTERS: usize = 16;
+/// Letters of a session id: 125 bits, as it is a secret.
+const SESSION_ID_LETTERS: usize = 25;
+
+/// What the handshake says about a client.
+#[derive(Debug, Default)]
+pub(crate) struct Introduction {
+    /// The user that it says it is.
+    pub(crate) user_id: Option<Box<str>>,
+    /// The name to show.
+    pub(crate) username: Option<Box<str>>,
+    /// Rooms to join at once.
+    pub(crate) rooms: Vec<Box<str>>,
+    /// It asks for `heartbeat` messages.
+    pub(crate) heartbeat: bool,
+}
+
+fn letters(mut digest: u128, count: usize) -> String {
+    let mut text = String::with_capacity(count);
+    for _ in 0..count {
+        text.push(char::from(LETTERS[(digest % 32) as usize]));
+        digest /= 32;
+    }
+    text
+}
+
+impl Shard {
+    /// A connection becomes a native client.
+    pub(crate) fn open_client(&mut self, key: Key, introduction: Introduction) {
+        let now = self.now.mono;
+        let wants = introduction.heartbeat || self.limits.heartbeat_json;
+        let heartbeat_due = self.limits.ping_interval.filter(|_| wants).map(|interval| now + interval);
+        self.serials += 1;
+        let serial = u64::from(self.id.0) << 48 | self.serials;
+        let named = introduction.user_id.is_some();
+        let user = match (introduction.user_id, introduction.username) {
+            (None, None) => None, // made when it is first needed: most memory is that of idle connections
+            (Some(id), name) => Some(User { id, name }),
+            (None, name) => Some(User { id: self.client_id(serial).into(), name }),
+        };
+        let client = Client {
+            serial,
+            user: user.map(Arc::new),
+            bucket: Bucket::default(),
+            heartbeat_due,
+            welcomed: false,
+            in_inbox: false,
+            rooms: introduction.rooms,
+        };
+        let user = client.user.clone();
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.phase = Phase::Socket(Socket::new(Role::Client(Box::new(client)), now));
+        match user {
+            Some(user) if named && self.limits.connections_per_user_max.is_some() => {
+                conn.hold.set(Hold::ADMISSION);
+                self.join_inbox(key, user);
+            }
+            _ => self.welcome(key),
+        }
+    }
+
+    pub(crate) fn welcome(&mut self, key: Key) {
+        let Some(client) = self.conns.get_mut(key).and_then(Conn::client) else { return };
+        client.welcomed = true;
+        self.clients_open += 1;
+        let rooms = std::mem::take(&mut client.rooms);
+        let serial = client.serial;
+        let user_id = client.user.as_ref().map(|user| user.id.to_string());
+        let client_id = self.client_id(serial);
+        let session = letters(self.keys.digest("session", serial), SESSION_ID_LETTERS);
+        let node = Arc::clone(&self.node);
+        let heartbeat_interval = self.limits.ping_interval;
+        self.send(key, |out| {
+            encode::welcome(
+                out,
+                &encode::Welcome {
+                    client_id: &client_id,
+                    user_id: user_id.as_deref().unwrap_or(&client_id),
+                    session: &session,
+                    node: &node,
+                    heartbeat_interval,
+                },
+            );
+        });
+        for room in rooms {
+            if self.known_room(key, &room).is_some() {
+                continue; // named twice
+            }
+            let join = Command::Join { room: (&*room).into(), since: None, history: None };
+            self.on_command(key, None, join);
+        }
+    }
+
+    /// One message of a native client.
+    pub(crate) fn on_client_message(&mut self, key: Key, opcode: Opcode, payload: &[u8]) {
+        if let Err(retry) = self.take_token(key) {
+            let retry_after_ms = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX).max(1);
+            return self.refuse(key, None, &Refusal::RateLimited { retry_after_ms });
+        }
+        if opcode != Opcode::Text {
+            let refusal = Refusal::InvalidField {
+                field: "message",
+                expected: "a text frame that holds one JSON object",
+            };
+            return self.refuse(key, None, &refusal);
+        }
+        // The assembler has validated it; only its type has forgotten.
+        let Ok(text) = simdutf8::basic::from_utf8(payload) else { return };
+        let asked = decode::decode(text);
+        let tag = asked.tag.map(Into::into);
+        match asked.asked {
+            Ok(command) => self.on_command(key, tag, command),
+            Err(refusal) => self.refuse(key, tag.as_deref(), &refusal),
+        }
+    }
+
+    fn take_token(&mut self, key: Key) -> Result<(), Duration> {
+        let Some(rate) = self.limits.rate else { return Ok(()) };
+        let now = self.now.mono;
+        match self.conns.get_mut(key).and_then(Conn::client) {
+            Some(client) => client.bucket.take(now, rate.per_second, rate.burst),
+            None => Ok(()),
+        }
+    }
+
+    fn on_command(&mut self, key: Key, tag: Tag, command: Command<'_>) {
+        let mark = tag.clone();
+        let done = match command {
+            Command::Join { room, since, history } => {
+                let since = since.map(|position| (position.offset, position.epoch.into()));
+                self.join(key, tag, &room, since, history.unwrap_or(0))
+            }
+            Command::Leave { room } => self.ask_room(key, tag, &room, Ask::Leave),
+            Command::Publish { room, payload, echo } => {
+                let ask = Ask::Publish { payload: Shared::copy_of(payload), user: None, echo };
+                self.ask_room(key, tag, &room, ask)
+            }
+            Command::Typing { room, is_typing } => self.ask_room(key, tag, &room, Ask::Typing { is_typing }),
+            Command::History { room, limit, before } => self
+                .ask_room(key, tag, &room, Ask::History { limit, before })
+                .map(|()| self.await_answer(key)),
+            Command::Users { room } => {
+                self.ask_room(key, tag, &room, Ask::Users).map(|()| self.await_answer(key))
+            }
+            Command::Broadcast { payload } => {
+                if let Some(user) = self.user_of(key) {
+                    let ask =
+                        Ask::Publish { payload: Shared::copy_of(payload), user: Some(user), echo: false };
+                    self.ask(key, self.everyone_topic.clone(), tag, ask);
+                }
+                Ok(())
+            }
+            Command::Stats => self.gather(key, tag),
+            Command::Ping { ts } => {
+                let wall = self.now.wall;
+                self.send(key, |out| encode::pong(out, tag.as_deref(), ts, wall));
+                Ok(())
+            }
+            Command::Pong => {
+                if tag.is_some() {
+                    self.send(key, |out| encode::ack(out, tag.as_deref(), 0));
+                }
+                Ok(())
+            }
+        };
+        if let Err(refusal) = done {
+            self.refuse(key, mark.as_deref(), &refusal);
+        }
+    }
+
+    /// Who the client is to the others; a client that did not say gets its client id.
+    pub(crate) fn user_of(&mut self, key: Key) -> Option<Arc<User>> {
+        let client = self.conns.get_mut(key)?.client()?;
+        if let Some(user) = &client.user {
+            return Some(Arc::clone(user));
+        }
+        let serial = client.serial;
+        let user = Arc::new(User { id: self.client_id(serial).into(), name: None });
+        self.conns.get_mut(key)?.client()?.user = Some(Arc::clone(&user));
+        Some(user)
+    }
+
+    fn client_id(&self, serial: u64) -> String {
+        letters(self.keys.digest("client", serial), CLIENT_ID_LETTERS)
+    }
+
+    /// Queues one text frame for `key`; after a close frame nothing is said (RFC 6455 §5.5.1), as an answer that was
+    /// under way would be.
+    pub(crate) fn send(&mut self, key: Key, write: impl FnOnce(&mut Vec<u8>)) {
+        let Shard { conns, spares, scratch, turn, limits, .. } = self;
+        let Some(conn) = conns.get_mut(key) else { return };
+        if conn.client().is_none() {
+            return;
+        }
+        let frame = frame::text(scratch, write);
+        conn.outbox.push_own(spares, |out| out.extend_from_slice(frame));
+        turn.mark(conn, key.slot, Dirty::Soon);
+        conn.brake(limits);
+    }
+
+    /// Tells a client that something cannot be done.
+    pub(crate) fn refuse(&mut self, key: Key, tag: Option<&[u8]>, refusal: &Refusal) {
+        let wall = self.now.wall;
+        self.send(key, |out| encode::error(out, tag, refusal, wall));
+    }
+
+    /// A client does not read as fast as its topics go.
+    pub(crate) fn on_overrun(&mut self, key: Key) {
+        self.give_up(key, CloseCode::SLOW_CONSUMER, "slow consumer");
+    }
+
+    /// It reads again: once little enough waits, its input goes on.
+    pub(crate) fn on_drained(&mut self, key: Key) {
+        let now = self.now.mono;
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let low = conn.outbox.own_bytes() <= self.limits.pace.own_bytes_low;
+        // It can't be heard while it is held, but it reads: it lives.
+        if conn.socket().is_some_and(|socket| socket.hear(now)) {
+            self.rearm(key);
+        }
+        if low {
+            self.release(key, Hold::OUTBOX);
+        }
+    }
+}

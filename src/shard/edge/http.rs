@@ -1,0 +1,205 @@
+//! One request: routed, judged, answered or upgraded.
+//!
+//! No request that we answer has a body, so one that announces a body is refused and its connection ends: its bytes
+//! must not be read as the next request.
+
+use crate::base::clock::Mono;
+use crate::base::id::Key;
+use crate::dialect::native;
+use crate::dialect::route::{self, Endpoint};
+use crate::hub::name::{self, NameError, USER_ID_BYTES_MAX};
+use crate::metrics::shard::total;
+use crate::pages::{self, Page};
+use crate::shard::conn::socket::{Role, Socket};
+use crate::shard::conn::{Conn, Phase};
+use crate::shard::edge::client::Introduction;
+use crate::shard::state::Shard;
+use crate::wire::http::answer::{self, After, Answer, Hint, NOSNIFF, Problem, Status};
+use crate::wire::http::head::{Body, Head, HeadReader, Slots};
+use crate::wire::http::target::Target;
+use crate::wire::ws::handshake;
+
+impl Shard {
+    /// Handles a request from the front of `input`; returns how many bytes are done with.
+    pub(crate) fn consume_head(&mut self, key: Key, input: &[u8]) -> usize {
+        let Some(Conn { phase: Phase::Head { reader, .. }, .. }) = self.conns.get_mut(key) else {
+            return input.len();
+        };
+        let mut reader = reader.take().map_or_else(HeadReader::new, |reader| *reader);
+        let mut slots = Slots::new();
+        match reader.read(input, &mut slots) {
+            Ok(Some((head, used))) => {
+                self.on_request(key, &head);
+                return used;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                self.answer_problem(key, error.into(), false, After::Close);
+                return input.len();
+            }
+        }
+        if let Some(Conn { phase: Phase::Head { reader: kept, .. }, .. }) = self.conns.get_mut(key) {
+            *kept = Some(Box::new(reader));
+        }
+        input.len()
+    }
+
+    fn on_request(&mut self, key: Key, head: &Head<'_>) {
+        let head_only = head.method() == "HEAD";
+        let after = if head.keep_alive() && !self.draining { After::Keep } else { After::Close };
+        let target = match Target::parse(head.target()) {
+            Ok(target) => target,
+            Err(error) => return self.answer_problem(key, error.into(), head_only, After::Close),
+        };
+        let endpoint = match route::route(head.method(), &target, pages::find) {
+            Ok(Endpoint::Echo) if !self.limits.echo => Err(route::Miss::NotFound),
+            endpoint => endpoint,
+        };
+        let body = head.body() != Body::None;
+        match endpoint {
+            Err(miss) => {
+                self.answer_problem(key, miss.into(), head_only, if body { After::Close } else { after });
+            }
+            Ok(Endpoint::Echo) => self.on_upgrade(key, head, None),
+            Ok(Endpoint::Socket { room }) => match introduction(&target, room.as_deref()) {
+                Ok(introduction) => self.on_upgrade(key, head, Some(introduction)),
+                Err(problem) => self.answer_problem(key, problem, head_only, After::Close),
+            },
+            Ok(Endpoint::Health | Endpoint::Page(_)) if body => {
+                let problem = Problem::new(Status::ContentTooLarge, "A request for this path has no body.");
+                self.answer_problem(key, problem, head_only, After::Close);
+            }
+            Ok(Endpoint::Health) => self.answer_health(key, head_only, after),
+            Ok(Endpoint::Page(page)) => self.answer_page(key, head, page, after),
+        }
+    }
+
+    /// Turns the connection into a WebSocket: of a native client if it introduces itself, else of an echo.
+    fn on_upgrade(&mut self, key: Key, head: &Head<'_>, introduction: Option<Introduction>) {
+        let accept = match handshake::judge(head) {
+            Ok(_) if self.draining => {
+                let text = "The server is going down; come back in a moment.";
+                let problem = Problem::new(Status::ServiceUnavailable, text).with(Hint::RetryAfter(1));
+                return self.answer_problem(key, problem, false, After::Close);
+            }
+            Ok(good) => good.accept(),
+            // Whoever sees the upgrade refused may take what follows for frames: no second request.
+            Err(refusal) => {
+                return self.answer_problem(key, refusal.into(), head.method() == "HEAD", After::Close);
+            }
+        };
+        let known: &[&'static str] = if introduction.is_some() { &native::SUBPROTOCOLS } else { &[] };
+        let subprotocol = handshake::choose(head.tokens("sec-websocket-protocol"), known);
+        let now = self.now.mono;
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.outbox.push_own(&mut self.spares, |out| answer::switch_protocols(out, &accept, subprotocol));
+        self.touch(key);
+        match introduction {
+            None => {
+                if let Some(conn) = self.conns.get_mut(key) {
+                    conn.phase = Phase::Socket(Socket::new(Role::Echo, now));
+                }
+            }
+            Some(introduction) => self.open_client(key, introduction),
+        }
+        self.rearm(key);
+    }
+
+    fn answer_health(&mut self, key: Key, head_only: bool, after: After) {
+        let reading = total(&self.gauges);
+        let status = if self.draining { "draining" } else { "ok" };
+        let uptime_s = self.now.mono.since(Mono(0)).as_secs();
+        let body = format!(
+            "{{\"status\":\"{status}\",\"active_connections\":{},\"rooms\":{},\"uptime\":{uptime_s}}}\n",
+            reading.connections, reading.rooms,
+        );
+        let headers = [NOSNIFF, ("Cache-Control", "no-store")];
+        self.answer(
+            key,
+            &Answer {
+                status: Status::Ok,
+                content_type: "application/json",
+                headers: &headers,
+                body: body.as_bytes(),
+                head_only,
+                after,
+            },
+        );
+    }
+
+    fn answer_page(&mut self, key: Key, head: &Head<'_>, page: &'static Page, after: After) {
+        let known = head.tokens("if-none-match").any(|tag| tag == page.etag.as_bytes() || tag == b"*");
+        let headers = [
+            NOSNIFF,
+            ("Cache-Control", "no-cache"),
+            ("ETag", page.etag),
+            ("Content-Security-Policy", page.csp),
+        ];
+        self.answer(
+            key,
+            &Answer {
+                status: if known { Status::NotModified } else { Status::Ok },
+                content_type: page.content_type,
+                headers: &headers,
+                body: page.body,
+                head_only: head.method() == "HEAD",
+                after,
+            },
+        );
+    }
+
+    fn answer(&mut self, key: Key, answer: &Answer<'_>) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.outbox.push_own(&mut self.spares, |out| answer.write(out));
+        conn.brake(&self.limits);
+        self.after_answer(key, answer.after);
+    }
+
+    pub(crate) fn answer_problem(&mut self, key: Key, problem: Problem, head_only: bool, after: After) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.outbox.push_own(&mut self.spares, |out| problem.write(out, head_only, after));
+        conn.brake(&self.limits);
+        self.after_answer(key, after);
+    }
+
+    fn after_answer(&mut self, key: Key, after: After) {
+        self.touch(key);
+        if after == After::Close {
+            return self.end(key);
+        }
+        let until = self.now.mono + self.limits.handshake_timeout;
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if let Phase::Head { until: deadline, .. } = &mut conn.phase {
+            *deadline = until;
+        }
+        self.rearm(key);
+    }
+}
+
+/// What the target says about who comes and where to.
+fn introduction(target: &Target<'_>, room: Option<&str>) -> Result<Introduction, Problem> {
+    let mut introduction =
+        Introduction { rooms: room.into_iter().map(Into::into).collect(), ..Introduction::default() };
+    for (field, value) in target.query() {
+        match &*field {
+            "room" => introduction.rooms.push(value?.into()),
+            "heartbeat" => introduction.heartbeat = value? == "json",
+            "user_id" => introduction.user_id = user_name(&value?)?,
+            "username" => introduction.username = user_name(&value?)?,
+            _ => {}
+        }
+    }
+    Ok(introduction)
+}
+
+/// A user's id or name; an empty one is none.
+fn user_name(text: &str) -> Result<Option<Box<str>>, Problem> {
+    match name::check(text, USER_ID_BYTES_MAX) {
+        Ok(()) => Ok(Some(text.into())),
+        Err(NameError::Empty) => Ok(None),
+        Err(NameError::TooLong { .. } | NameError::Control) => {
+            let text = "user_id and username have at most 128 bytes and no control characters.";
+            Err(Problem::new(Status::BadRequest, text))
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Joining, leaving, and what is asked of the owners of topics.
+//!
+//! The owner decides; the edge remembers what it asked, so that what a client says about a topic finds its way, and
+//! places the connection in the member list when the answer comes.
+
+use std::sync::Arc;
+
+use crate::base::id::{Key, Origin};
+use crate::dialect::native::encode;
+use crate::hub::command::{Ask, Request, Tag};
+use crate::hub::event::{Refusal, Reply};
+use crate::hub::name::{self, Topic, TopicKind, User};
+use crate::shard::conn::{Conn, Hold, reposition};
+use crate::shard::members::{self, VACANT};
+use crate::shard::placement;
+use crate::shard::state::Shard;
+use crate::wire::ws::close::CloseCode;
+
+impl Shard {
+    /// The owner of the user's inbox counts the user's connections: exact across shards.
+    pub(crate) fn join_inbox(&mut self, key: Key, user: Arc<User>) {
+        let topic = Topic::new(TopicKind::Inbox, &user.id, self.keys);
+        self.remember(key, &topic);
+        if let Some(client) = self.conns.get_mut(key).and_then(Conn::client) {
+            client.in_inbox = true;
+        }
+        self.ask(key, topic, None, Ask::Join { user, since: None, history: 0 });
+    }
+
+    pub(crate) fn join(
+        &mut self,
+        key: Key,
+        tag: Tag,
+        room: &str,
+        since: Option<(u64, Box<str>)>,
+        history: u32,
+    ) -> Result<(), Refusal> {
+        name::check(room, self.limits.name_bytes_max)
+            .map_err(|error| Refusal::BadName { field: "room", error })?;
+        let topic = Topic::new(TopicKind::Room, room, self.keys);
+        let Some(user) = self.user_of(key) else { return Ok(()) };
+        let max = self.limits.rooms_per_connection_max;
+        let Some(conn) = self.conns.get_mut(key) else { return Ok(()) };
+        let inbox = usize::from(conn.client().is_some_and(|client| client.in_inbox));
+        let again = self.members.membership(&conn.memberships, &topic).is_some();
+        if !again && conn.memberships.len() - inbox >= max as usize {
+            return Err(Refusal::TooManyRooms { max });
+        }
+        let long = again || since.is_some() || history > 0;
+        self.remember(key, &topic);
+        self.ask(key, topic, tag, Ask::Join { user, since, history });
+        if long {
+            self.await_answer(key);
+        }
+        Ok(())
+    }
+
+    /// Handles no more input of a connection until the owner has answered it.
+    pub(crate) fn await_answer(&mut self, key: Key) {
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.hold.set(Hold::ANSWER);
+        }
+    }
+
+    /// Notes that the connection asked to join: from now on what it says about the topic goes to the owner, who
+    /// judges.
+    fn remember(&mut self, key: Key, topic: &Topic) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let at = match self.members.membership(&conn.memberships, topic) {
+            Some(at) => at,
+            None => {
+                conn.memberships.push(self.members.hold(topic));
+                conn.memberships.len() - 1
+            }
+        };
+        conn.memberships[at].joins_pending += 1;
+    }
+
+    /// Asks the owner of a room that the connection is in, or asked to be in.
+    pub(crate) fn ask_room(&mut self, key: Key, tag: Tag, room: &str, ask: Ask) -> Result<(), Refusal> {
+        let topic = self.known_room(key, room).ok_or(Refusal::NotInRoom)?.clone();
+        self.ask(key, topic, tag, ask);
+        Ok(())
+    }
+
+    /// The room of this name, if the connection is in it or asked to be.
+    pub(crate) fn known_room(&self, key: Key, room: &str) -> Option<&Topic> {
+        let hash = Topic::hash_of(TopicKind::Room, room, self.keys);
+        let memberships = &self.conns.get(key)?.memberships;
+        let mut known = memberships.iter().filter(|membership| membership.hash_high == members::high(hash));
+        known.find_map(|membership| {
+            let topic = &self.members.topic(membership.topic).topic;
+            (topic.name() == room && topic.kind() == TopicKind::Room).then_some(topic)
+        })
+    }
+
+    /// Sends a request on its way; if the owner is behind, the connection is not read from until it caught up.
+    pub(crate) fn ask(&mut self, key: Key, topic: Topic, tag: Tag, ask: Ask) {
+        let owner = placement::owner(topic.hash(), self.shards);
+        let origin = Origin { shard: self.id, conn: key };
+        let lane = &mut self.lanes.requests[owner.index()];
+        lane.push_back(Request { topic, origin, tag, ask });
+        if lane.len() > self.limits.pace.requests_high {
+            let Some(conn) = self.conns.get_mut(key) else { return };
+            if !conn.hold.has(Hold::LANE) {
+                conn.hold.set(Hold::LANE);
+                self.turn.stall(owner, key);
+            }
+        }
+    }
+
+    /// The owner's answer to what the connection asked.
+    pub(crate) fn on_reply(&mut self, topic: &Topic, origin: Origin, tag: Tag, reply: Reply) {
+        let key = origin.conn;
+        if matches!(reply, Reply::Joined(_) | Reply::History { .. } | Reply::Users { .. } | Reply::Refused(_))
+        {
+            self.release(key, Hold::ANSWER);
+        }
+        if self.conns.get_mut(key).and_then(Conn::client).is_none() {
+            return; // it left meanwhile, and the owner was told
+        }
+        match &reply {
+            Reply::Joined(_) => self.settle_join(key, topic, true),
+            Reply::Refused(Refusal::RoomFull) => self.settle_join(key, topic, false), // only a join is refused so
+            Reply::Left => self.settle_leave(key, topic),
+            _ => {}
+        }
+        if topic.kind() == TopicKind::Inbox {
+            return self.on_admission(key, &reply);
+        }
+        let wall = self.now.wall;
+        self.send(key, |out| encode::reply(out, topic, tag.as_deref(), &reply, wall));
+    }
+
+    fn on_admission(&mut self, key: Key, reply: &Reply) {
+        match reply {
+            Reply::Joined(_) => {
+                self.welcome(key);
+                self.release(key, Hold::ADMISSION);
+            }
+            _ => self.close(key, CloseCode::POLICY, "too many connections of this user"),
+        }
+    }
+
+    fn settle_join(&mut self, key: Key, topic: &Topic, joined: bool) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Some(at) = self.members.membership(&conn.memberships, topic) else { return };
+        let membership = &mut conn.memberships[at];
+        debug_assert!(membership.joins_pending > 0, "an answer to a join that nobody asked for");
+        membership.joins_pending -= 1;
+        if joined && membership.position == VACANT {
+            membership.position = self.members.place(membership.topic, key.slot);
+        } else if !joined && membership.position == VACANT && membership.joins_pending == 0 {
+            let membership = conn.memberships.swap_remove(at);
+            self.members.release(membership.topic);
+        }
+    }
+
+    fn settle_leave(&mut self, key: Key, topic: &Topic) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Some(at) = self.members.membership(&conn.memberships, topic) else { return };
+        let mut membership = conn.memberships[at];
+        if membership.joins_pending == 0 {
+            conn.memberships.swap_remove(at);
+        } else {
+            conn.memberships[at].position = VACANT; // it asked to join again meanwhile
+        }
+        self.displace(membership.topic, membership.position);
+        membership.position = VACANT;
+        if membership.joins_pending == 0 {
+            self.members.release(membership.topic);
+        }
+    }
+
+    /// Takes an entry out of a member list and tells the member that moved there.
+    fn displace(&mut self, topic: u32, position: u32) {
+        if position == VACANT {
+            return;
+        }
+        let Some(moved) = self.members.displace(topic, position) else { return };
+        reposition(&mut self.conns, moved, topic, position);
+    }
+
+    /// The connection is no client any more: it leaves all its topics without hearing about it.
+    pub(crate) fn retire(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if conn.hears_broadcasts() {
+            self.clients_open -= 1;
+        }
+        if let Some(client) = conn.client() {
+            client.welcomed = false;
+        }
+        for membership in std::mem::take(&mut conn.memberships) {
+            let topic = self.members.topic(membership.topic).topic.clone();
+            self.displace(membership.topic, membership.position);
+            self.members.release(membership.topic);
+            self.ask(key, topic, None, Ask::Gone);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The edge role: what connections do with what comes, and with the time.
+//!
+//! Adds to [`Shard`] how bytes become requests, frames and commands, and what deadlines bring about. Parses nothing
+//! itself: bytes go to `wire`, meaning comes from `dialect`.
+
+mod membership;
+mod client;
+mod socket;
+mod http;
+mod timers;
+
+use crate::base::id::Key;
+use crate::shard::conn::Phase;
+use crate::shard::state::Shard;
+
+impl Shard {
+    /// Handles input until it is used up or held; what is held is kept with the connection.
+    pub(crate) fn consume(&mut self, key: Key, mut input: &mut [u8]) {
+        while !input.is_empty() {
+            let Some(conn) = self.conns.get_mut(key) else { return };
+            if !conn.hold.none() {
+                conn.rest.extend_from_slice(input);
+                return;
+            }
+            let used = match conn.phase {
+                Phase::Head { .. } => self.consume_head(key, input),
+                Phase::Socket(_) => self.consume_frames(key, input),
+                Phase::Closing { .. } | Phase::Over => return,
+            };
+            input = &mut input[used..];
+        }
+    }
+}

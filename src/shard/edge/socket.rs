@@ -1,0 +1,167 @@
+//! An open WebSocket: frames in, messages on to the client or back as an echo; pings, pongs, the closing handshake.
+
+use crate::base::id::Key;
+use crate::shard::conn::socket::{LINGER, Role};
+use crate::shard::conn::{Conn, Dirty, Hold, Phase};
+use crate::shard::outbox::Spares;
+use crate::shard::state::Shard;
+use crate::wire::ws::close::{self, CloseCode};
+use crate::wire::ws::frame::{self, CONTROL_BYTES_MAX, Opcode};
+use crate::wire::ws::message::Step;
+
+impl Shard {
+    /// Handles frames from the front of `input`; returns how many bytes are done with.
+    pub(crate) fn consume_frames(&mut self, key: Key, input: &mut [u8]) -> usize {
+        let now = self.now.mono;
+        let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return input.len() };
+        if socket.hear(now) {
+            self.rearm(key);
+        }
+        let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return input.len() };
+        // The receive state is on the stack while its bytes are handled, as handling needs the whole shard.
+        let mut assembler = std::mem::take(&mut socket.assembler);
+        let mut used = 0;
+        loop {
+            match assembler.step(&mut input[used..], self.limits.message_bytes_max) {
+                Err(violation) => {
+                    self.fail(key, violation.close_code(), violation.reason());
+                    return input.len();
+                }
+                Ok((count, step)) => {
+                    used += count;
+                    match step {
+                        Step::More => break,
+                        Step::Text(text) => self.on_message(key, Opcode::Text, text),
+                        Step::Binary(bytes) => self.on_message(key, Opcode::Binary, bytes),
+                        Step::Ping(payload) => self.on_ping(key, payload),
+                        Step::Pong(_) => {}
+                        Step::Close(close) => self.on_close(key, close.code),
+                    }
+                }
+            }
+            if !self.conns.get(key).is_some_and(Conn::takes_frames) {
+                break;
+            }
+        }
+        if let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) {
+            socket.assembler = assembler;
+        }
+        used
+    }
+
+    fn on_message(&mut self, key: Key, opcode: Opcode, payload: &[u8]) {
+        let now = self.now.mono;
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Phase::Socket(socket) = &mut conn.phase else { return };
+        if socket.close_sent.is_some() {
+            return; // RFC 6455 §5.5.1: after our close frame, what still comes is of no interest
+        }
+        socket.last_message = now;
+        match &socket.role {
+            Role::Echo => {
+                write_frame(conn, &mut self.spares, opcode, payload);
+                conn.brake(&self.limits);
+                self.turn.mark(conn, key.slot, Dirty::Soon);
+            }
+            Role::Client(_) => self.on_client_message(key, opcode, payload),
+        }
+    }
+
+    fn on_ping(&mut self, key: Key, payload: &[u8]) {
+        let open = self.conns.get_mut(key).and_then(Conn::socket).is_some_and(|s| s.close_sent.is_none());
+        if open {
+            self.send_control(key, Opcode::Pong, payload);
+        }
+    }
+
+    /// The peer's close frame: answered with the same code, unless it answers ours.
+    fn on_close(&mut self, key: Key, code: Option<CloseCode>) {
+        let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return };
+        if socket.close_sent.is_none() {
+            let (payload, length) = code.map_or(([0; CONTROL_BYTES_MAX], 0), |code| close::write(code, ""));
+            self.send_control(key, Opcode::Close, &payload[..length]);
+        }
+        self.end(key);
+    }
+
+    /// Queues a control frame; `payload` is at most 125 bytes.
+    pub(crate) fn send_control(&mut self, key: Key, opcode: Opcode, payload: &[u8]) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        write_frame(conn, &mut self.spares, opcode, payload);
+        conn.brake(&self.limits);
+        self.turn.mark(conn, key.slot, Dirty::Soon);
+    }
+
+    /// Begins the closing handshake from our side; the peer has `close_timeout` to answer.
+    pub(crate) fn close(&mut self, key: Key, code: CloseCode, reason: &str) {
+        let now = self.now.mono;
+        let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return };
+        if socket.close_sent.is_some() {
+            return;
+        }
+        self.retire(key);
+        if let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) {
+            socket.close_sent = Some(now);
+        }
+        let (payload, length) = close::write(code, reason);
+        self.send_control(key, Opcode::Close, &payload[..length]);
+        self.let_go(key);
+        self.rearm(key);
+    }
+
+    /// Fails the connection (RFC 6455 §7.1.7): the frame boundaries are lost or the peer broke the rules, so
+    /// nothing more is read; our close frame says why.
+    pub(crate) fn fail(&mut self, key: Key, code: CloseCode, reason: &str) {
+        let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return };
+        if socket.close_sent.is_none() {
+            let (payload, length) = close::write(code, reason);
+            self.send_control(key, Opcode::Close, &payload[..length]);
+        }
+        self.end(key);
+    }
+
+    /// Gives up a client that does not read: forgets what waits for it, says why, and ends.
+    pub(crate) fn give_up(&mut self, key: Key, code: CloseCode, reason: &str) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if conn.socket().is_none_or(|socket| socket.close_sent.is_some()) {
+            return; // it was told, and that must not be forgotten again
+        }
+        conn.outbox.abandon(&mut self.spares);
+        self.close(key, code, reason);
+    }
+
+    /// All is said: flush, then linger.
+    pub(crate) fn end(&mut self, key: Key) {
+        self.retire(key);
+        let until = self.now.mono + self.limits.close_timeout.max(LINGER);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if matches!(conn.phase, Phase::Closing { .. } | Phase::Over) {
+            return;
+        }
+        conn.phase = Phase::Closing { until, shut: false, ended: false };
+        conn.rest = Vec::new();
+        self.turn.closing.push(key);
+        self.let_go(key);
+        self.rearm(key);
+    }
+
+    /// After our last word nothing is held any more: what comes is thrown away, but the peer's close frame and its end
+    /// are to be heard.
+    fn let_go(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if !conn.hold.none() {
+            conn.hold = Hold::default();
+            self.turn.resumed.push_back(key);
+        }
+    }
+}
+
+/// Queues a whole message or a control frame.
+fn write_frame(conn: &mut Conn, spares: &mut Spares, opcode: Opcode, payload: &[u8]) {
+    let (header, length) = frame::write(true, opcode, payload.len());
+    conn.outbox.push_own(spares, |out| {
+        out.reserve(length + payload.len());
+        out.extend_from_slice(&header[..length]);
+        out.extend_from_slice(payload);
+    });
+}

@@ -1,0 +1,183 @@
+//! The end of a turn: flush what was touched, shut and free what has ended, let held input go on.
+
+use std::io::IoSlice;
+
+use crate::base::id::Key;
+use crate::dialect::native::encode;
+use crate::shard::conn::socket::LINGER;
+use crate::shard::conn::{Dirty, Hold, Phase};
+use crate::shard::port::{Close, Written};
+use crate::shard::state::Shard;
+use crate::wire::ws::frame;
+
+/// Frames laid out for one write.
+pub const SLICES_MAX: usize = 64;
+
+impl Shard {
+    /// There is something to flush for `key`.
+    pub(crate) fn touch(&mut self, key: Key) {
+        if let Some(conn) = self.conns.get_mut(key) {
+            self.turn.mark(conn, key.slot, Dirty::Soon);
+        }
+    }
+
+    /// The next connection to write to, or none if all is written or this turn's budget is spent. Ask
+    /// [`Shard::outgoing`] what, and tell [`Shard::handle_written`] how it went.
+    pub fn poll_flush(&mut self) -> Option<Key> {
+        loop {
+            let slot = self.next_dirty()?;
+            let Some(key) = self.conns.key_of(slot) else { continue };
+            let Some(conn) = self.conns.get_mut(key) else { continue };
+            conn.dirty = Dirty::No;
+            if conn.outbox.blocked || conn.outbox.is_empty() {
+                continue;
+            }
+            let scratch = &mut self.scratch;
+            conn.outbox.announce(SLICES_MAX, &mut self.spares, |gap, out| {
+                out.extend_from_slice(frame::text(scratch, |out| encode::dropped(out, &gap.topic, gap.lost)));
+            });
+            return Some(key);
+        }
+    }
+
+    /// The next slot that may have something to flush: first those on the list for soon, then a slice of the bulk; each
+    /// has its own budget, so that neither starves the other.
+    fn next_dirty(&mut self) -> Option<u32> {
+        let turn = &mut self.turn;
+        if turn.flushes_left > 0
+            && let Some(slot) = turn.soon.pop_front()
+        {
+            turn.flushes_left -= 1;
+            return Some(slot);
+        }
+        while turn.bulk_left > 0 {
+            let slot = turn.bulk.pop_front()?;
+            // One that is not bulk any more was promoted, and flushed.
+            if self.conns.by_slot(slot).is_some_and(|conn| conn.dirty == Dirty::Bulk) {
+                turn.bulk_left -= 1;
+                return Some(slot);
+            }
+        }
+        None
+    }
+
+    /// What to write to `key`, oldest first. Returns how many slices are filled and their bytes in all.
+    pub fn outgoing<'a>(&'a self, key: Key, slices: &mut [IoSlice<'a>]) -> (usize, usize) {
+        let Some(conn) = self.conns.get(key) else { return (0, 0) };
+        let used = conn.outbox.slices(slices);
+        (used, slices[..used].iter().map(|slice| slice.len()).sum())
+    }
+
+    /// A write was tried; `offered` is what [`Shard::outgoing`] said.
+    pub fn handle_written(&mut self, key: Key, written: Written, offered: usize) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        match written {
+            Written::Broken => return self.doom(key),
+            Written::Full => conn.outbox.blocked = true,
+            Written::Bytes(taken) => {
+                conn.outbox.written(taken, &mut self.spares);
+                conn.outbox.blocked = taken < offered;
+                if !conn.outbox.blocked && !conn.outbox.is_empty() {
+                    self.turn.mark(conn, key.slot, Dirty::Soon);
+                }
+                if taken > 0 && conn.hold.has(Hold::OUTBOX) {
+                    self.on_drained(key);
+                }
+            }
+        }
+        if self
+            .conns
+            .get(key)
+            .is_some_and(|conn| conn.outbox.is_empty() && matches!(conn.phase, Phase::Closing { .. }))
+        {
+            self.turn.closing.push(key);
+        }
+    }
+
+    /// The socket takes bytes again.
+    pub fn handle_writable(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if conn.outbox.blocked {
+            conn.outbox.blocked = false;
+            if !conn.outbox.is_empty() {
+                self.turn.mark(conn, key.slot, Dirty::Soon);
+            }
+        }
+    }
+
+    /// The connection is over: it leaves its topics now and is freed when the driver asks.
+    pub(crate) fn doom(&mut self, key: Key) {
+        self.end(key);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if !matches!(conn.phase, Phase::Over) {
+            conn.phase = Phase::Over;
+            self.turn.doomed.push(key);
+        }
+    }
+
+    /// The next socket to shut or to free.
+    pub fn poll_close(&mut self) -> Option<(Key, Close)> {
+        while let Some(key) = self.turn.doomed.pop() {
+            let Some(conn) = self.conns.remove(key) else { continue };
+            debug_assert!(conn.memberships.is_empty());
+            if let Some(timer) = conn.timer {
+                self.wheel.cancel(timer);
+            }
+            return Some((key, Close::Drop));
+        }
+        while let Some(key) = self.turn.closing.pop() {
+            let until = self.now.mono + LINGER;
+            let Some(conn) = self.conns.get_mut(key) else { continue };
+            let Phase::Closing { shut, until: deadline, ended } = &mut conn.phase else { continue };
+            if *shut || !conn.outbox.is_empty() {
+                continue;
+            }
+            if *ended {
+                self.doom(key);
+                return self.poll_close();
+            }
+            *shut = true;
+            *deadline = until;
+            self.rearm(key);
+            return Some((key, Close::Shutdown));
+        }
+        None
+    }
+
+    /// Lets the input of stalled connections go on whose owner has caught up.
+    pub(crate) fn release_stalled(&mut self) {
+        for owner in 0..self.turn.stalled.len() {
+            if self.turn.stalled[owner].is_empty()
+                || self.lanes.requests[owner].len() > self.limits.pace.requests_low
+            {
+                continue;
+            }
+            for key in std::mem::take(&mut self.turn.stalled[owner]) {
+                self.release(key, Hold::LANE);
+            }
+        }
+    }
+
+    /// One reason less to hold the input of `key`.
+    pub(crate) fn release(&mut self, key: Key, reason: Hold) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if !conn.hold.has(reason) {
+            return;
+        }
+        conn.hold.clear(reason);
+        if conn.hold.none() {
+            self.turn.resumed.push_back(key);
+        }
+    }
+
+    /// The next connection whose input goes on: what it had sent already is handled here; the driver reads on.
+    pub fn poll_resume(&mut self) -> Option<Key> {
+        let key = self.turn.resumed.pop_front()?;
+        let rest = self.conns.get_mut(key).map(|conn| std::mem::take(&mut conn.rest)).unwrap_or_default();
+        if !rest.is_empty() {
+            let mut rest = rest;
+            self.consume(key, &mut rest);
+        }
+        Some(key)
+    }
+}

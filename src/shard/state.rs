@@ -1,0 +1,150 @@
+//! Everything that one shard holds. Data only: what it does is in the files after this one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::base::clock::{Mono, Now};
+use crate::base::hash::Keys;
+use crate::base::id::{Key, ShardId};
+use crate::base::prng::Prng;
+use crate::base::slab::Slab;
+use crate::base::wheel::{TimerId, Wheel};
+use crate::hub::command::{Request, Tag};
+use crate::hub::event::Stats;
+use crate::hub::name::{Topic, TopicKind};
+use crate::hub::owner::Owner;
+use crate::hub::policy::{Options, Policies};
+use crate::metrics::shard::Gauges;
+use crate::shard::conn::Conn;
+use crate::shard::limits::Limits;
+use crate::shard::members::{Fanout, Members};
+use crate::shard::outbox::Spares;
+use crate::shard::port::ToEdge;
+use crate::shard::turn::Turn;
+
+/// Microseconds of one tick of the timer wheel.
+pub(crate) const TICK_US: u64 = 1000;
+
+/// What all shards of a process are told.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// How many shards there are.
+    pub shards: u16,
+    /// Keys of all hashes and identifiers; the same for all shards.
+    pub keys: Keys,
+    /// What an operator can set.
+    pub limits: Limits,
+    /// The server's own name.
+    pub node: Arc<str>,
+    /// One per shard.
+    pub gauges: Arc<[Gauges]>,
+}
+
+/// A question under way.
+pub(crate) struct Gather {
+    pub(crate) asker: Key,
+    pub(crate) tag: Tag,
+    pub(crate) sum: Stats,
+    pub(crate) missing: u16,
+    pub(crate) timer: TimerId,
+}
+
+/// What the wheel can fire.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Timer {
+    /// A connection's next deadline.
+    Conn(Key),
+    /// A gathered answer is overdue.
+    Gather(Key),
+}
+
+/// Mail that waits for the end of the turn, by receiver; at its own place, what the shard owes itself.
+pub(crate) struct Lanes {
+    pub(crate) requests: Vec<VecDeque<Request>>,
+    pub(crate) edges: Vec<VecDeque<ToEdge>>,
+}
+
+/// One shard as a value; its contract is the page of [`crate::shard`].
+pub struct Shard {
+    pub(super) id: ShardId,
+    pub(super) shards: u16,
+    pub(super) keys: Keys,
+    pub(super) limits: Limits,
+    pub(super) node: Arc<str>,
+    pub(super) gauges: Arc<[Gauges]>,
+    pub(super) now: Now,
+    pub(super) conns: Slab<Conn>,
+    pub(super) wheel: Wheel<Timer>,
+    pub(super) members: Members,
+    pub(super) owner: Owner,
+    pub(super) lanes: Lanes,
+    pub(super) turn: Turn,
+    /// Topics with unfinished fan-outs.
+    pub(super) active: VecDeque<u32>,
+    /// Unfinished fan-outs to every client.
+    pub(super) everyone: VecDeque<Fanout>,
+    /// Fan-outs, and answers behind them, that are not finished.
+    pub(super) jobs_waiting: usize,
+    pub(super) gathers: Slab<Gather>,
+    /// This shard's share of `get_stats` since the owner last did something.
+    pub(super) stats: Option<Stats>,
+    pub(super) everyone_topic: Topic,
+    pub(super) spares: Spares,
+    /// Frames are encoded here before they are copied to where they stay.
+    pub(super) scratch: Vec<u8>,
+    /// Native clients ever opened.
+    pub(super) serials: u64,
+    /// Native clients that are welcomed and not closing.
+    pub(super) clients_open: u64,
+    pub(super) prng: Prng,
+    pub(super) draining: bool,
+}
+
+/// The first tick at or after `time`.
+pub(crate) fn tick_at(time: Mono) -> u64 {
+    time.0.div_ceil(TICK_US)
+}
+
+impl Shard {
+    /// A shard without connections. `seed` decides its jitter.
+    #[must_use]
+    pub fn new(id: ShardId, setting: &Setting, seed: u64, now: Now) -> Shard {
+        let Setting { shards, keys, limits, node, gauges } = setting.clone();
+        assert!(id.0 < shards && gauges.len() == usize::from(shards));
+        limits.pace.check();
+        let policies = Policies::new(Options {
+            room_members_max: limits.members_per_room_max,
+            user_connections_max: limits.connections_per_user_max,
+        });
+        Shard {
+            id,
+            shards,
+            keys,
+            limits,
+            node,
+            gauges,
+            now,
+            conns: Slab::new(),
+            wheel: Wheel::new(now.mono.0 / TICK_US),
+            members: Members::new(keys),
+            owner: Owner::new(id, shards, keys, policies),
+            lanes: Lanes {
+                requests: (0..shards).map(|_| VecDeque::new()).collect(),
+                edges: (0..shards).map(|_| VecDeque::new()).collect(),
+            },
+            turn: Turn::new(shards),
+            active: VecDeque::new(),
+            everyone: VecDeque::new(),
+            jobs_waiting: 0,
+            gathers: Slab::new(),
+            stats: None,
+            everyone_topic: Topic::new(TopicKind::Everyone, "", keys),
+            spares: Spares::default(),
+            scratch: Vec::new(),
+            serials: 0,
+            clients_open: 0,
+            prng: Prng::new(seed),
+            draining: false,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Stories of faults that a whole shard had, each as short as it can be told.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use super::*;
+use crate::base::clock::Wall;
+use crate::base::hash::Keys;
+use crate::hub::command::{Ask, Request};
+use crate::hub::name::{Topic, TopicKind, User};
+use crate::shard::conn::socket::LINGER;
+use crate::shard::flush::SLICES_MAX;
+use crate::shard::limits::Limits;
+use crate::shard::port::{Close, Written};
+use crate::shard::state::Setting;
+use crate::wire::ws::frame::Opcode;
+
+const KEYS: [u8; 16] = [3; 16];
+const MASK: [u8; 4] = [1, 2, 3, 4];
+
+/// One shard of several, whose sockets take everything at once.
+struct Rig {
+    shard: Shard,
+    now: Mono,
+    /// What was written, to whom.
+    written: Vec<(Key, Vec<u8>)>,
+    closed: Vec<(Key, Close)>,
+}
+
+impl Rig {
+    fn new(shards: u16, limits: Limits) -> Rig {
+        let gauges = (0..shards).map(|_| Default::default()).collect();
+        let setting = Setting { shards, keys: Keys::new(KEYS), limits, node: "n".into(), gauges };
+        let now = Mono(1);
+        let shard = Shard::new(ShardId(0), &setting, 1, Now { mono: now, wall: Wall(0) });
+        Rig { shard, now, written: Vec::new(), closed: Vec::new() }
+    }
+
+    /// A turn in which each of `input` is read from its connection.
+    fn turn(&mut self, input: &[(Key, &[u8])]) {
+        self.shard.begin_turn(Now { mono: self.now, wall: Wall(0) });
+        while self.shard.poll_resume().is_some() {}
+        for (key, bytes) in input {
+            assert!(self.shard.takes_input(*key), "input is left in the socket");
+            self.shard.handle_bytes(*key, &mut bytes.to_vec());
+        }
+        self.shard.handle_timers();
+        self.shard.work();
+        while let Some(key) = self.shard.poll_flush() {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let (used, offered) = self.shard.outgoing(key, &mut slices);
+            let bytes = slices[..used].iter().flat_map(|slice| slice.iter().copied()).collect();
+            self.written.push((key, bytes));
+            self.shard.handle_written(key, Written::Bytes(offered), offered);
+        }
+        while let Some(close) = self.shard.poll_close() {
+            self.closed.push(close);
+        }
+        self.shard.end_turn();
+        self.shard.check();
+    }
+
+    fn open(&mut self, path: &str) -> Key {
+        let key = self.shard.handle_open();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        self.turn(&[(key, request.as_bytes())]);
+        key
+    }
+
+    fn is_open(&self, key: Key) -> bool {
+        self.shard.conns.contains(key)
+    }
+}
+
+/// A close frame of a client, as short as it can be.
+fn close_frame() -> Vec<u8> {
+    [&[0x80 | Opcode::Close as u8, 0x80][..], &MASK].concat()
+}
+
+/// A client that was one too many of its user was told so, but its own close frame was left in the socket, as its
+/// input stayed held for an answer that had come: it kept its place until the close timeout.
+#[test]
+fn who_is_refused_is_heard_to_the_end() {
+    let mut rig = Rig::new(1, Limits { connections_per_user_max: Some(1), ..Limits::default() });
+    let first = rig.open("/ws?user_id=ann");
+    let second = rig.open("/ws?user_id=ann");
+    rig.turn(&[]);
+    rig.turn(&[(second, &close_frame())]);
+    rig.shard.handle_eof(second);
+    rig.turn(&[]);
+    assert!(rig.is_open(first) && !rig.is_open(second));
+}
+
+/// `takes_requests` meant to ask whether mail is stuck, and asked whether there is any: as soon as one answer was to
+/// go to another shard an owner took nothing more until the next turn.
+#[test]
+fn an_owner_answers_other_shards_more_than_once_a_turn() {
+    let mut rig = Rig::new(2, Limits::default());
+    let topic = (0..).map(|n| Topic::new(TopicKind::Room, &n.to_string(), Keys::new(KEYS)));
+    let topic = topic.into_iter().find(|topic| placement::owner(topic.hash(), 2) == ShardId(0)).unwrap();
+    let user = Arc::new(User { id: "u".into(), name: None });
+    for slot in 0..100 {
+        assert!(rig.shard.takes_requests());
+        let origin = crate::base::id::Origin { shard: ShardId(1), conn: Key { slot, generation: 0 } };
+        let ask = Ask::Join { user: Arc::clone(&user), since: None, history: 0 };
+        rig.shard.handle_request(Request { topic: topic.clone(), origin, tag: None, ask });
+    }
+    let high = rig.shard.limits.pace.mail_high;
+    while rig.shard.edge_mail_for(ShardId(1)).len() < high {
+        rig.shard
+            .edge_mail_for(ShardId(1))
+            .push_back(ToEdge::Question { from: ShardId(0), number: Key::from_bits(0) });
+    }
+    assert!(!rig.shard.takes_requests(), "a lane that is stuck is a reason");
+}
+
+/// A connection whose peer did not end in time was doomed by its deadline and armed again for the same deadline, which
+/// had passed: the shard never came out of its timers.
+#[test]
+fn who_does_not_end_is_dropped_at_the_deadline() {
+    let mut rig = Rig::new(1, Limits::default());
+    let key = rig.open("/ws");
+    rig.turn(&[(key, &close_frame())]);
+    assert_eq!(rig.closed, [(key, Close::Shutdown)]);
+    rig.now = rig.now + LINGER + Duration::from_millis(1);
+    rig.turn(&[]);
+    assert_eq!(rig.closed, [(key, Close::Shutdown), (key, Close::Drop)]);
+    assert_eq!(rig.shard.poll_timeout(), None);
+}

@@ -1,0 +1,105 @@
+//! One or more of every message that the server can send, made by the encoder itself.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use roomcast::base::clock::Wall;
+use roomcast::base::hash::Keys;
+use roomcast::base::shared::Shared;
+use roomcast::dialect::native::encode::{self, Dropped, Welcome};
+use roomcast::hub::event::{Event, Publication, Refusal, Reply, Snapshot, Stats};
+use roomcast::hub::name::{Topic, TopicKind, User};
+
+const NOW: Wall = Wall(1_735_689_600_000);
+const TAG: Option<&[u8]> = Some(b"1");
+
+fn topic(kind: TopicKind) -> Topic {
+    Topic::new(kind, "lobby", Keys::new([7; 16]))
+}
+
+fn publication(name: Option<&str>) -> Arc<Publication> {
+    let user = Arc::new(User { id: "ada".into(), name: name.map(Into::into) });
+    Arc::new(Publication {
+        offset: 1,
+        time: NOW,
+        user,
+        payload: Shared::copy_of(b"1"),
+        frame: OnceLock::new(),
+    })
+}
+
+fn replies() -> Vec<Reply> {
+    let messages = vec![publication(None)];
+    let users = vec![Arc::clone(&messages[0].user)];
+    let snapshot = |recovered: Option<bool>, messages: Option<Vec<_>>| {
+        let (users, epoch) = (users.clone(), "e".into());
+        Reply::Joined(Box::new(Snapshot {
+            members_count: 1,
+            user_count: 1,
+            users,
+            offset: 1,
+            epoch,
+            recovered,
+            messages,
+        }))
+    };
+    vec![
+        snapshot(None, None),
+        snapshot(Some(true), Some(messages.clone())),
+        Reply::Left,
+        Reply::Accepted { offset: 0 },
+        Reply::Accepted { offset: 1 },
+        Reply::History { messages, offset: 1, epoch: "e".into() },
+        Reply::Users { members_count: 1, user_count: 1, users: users.clone() },
+        Reply::Stats(Box::new(Stats { rooms: vec![(topic(TopicKind::Room), 1)], ..Stats::default() })),
+        Reply::Refused(Refusal::NotInRoom),
+        Reply::Refused(Refusal::RateLimited { retry_after_ms: 1 }),
+    ]
+}
+
+fn events() -> Vec<Event> {
+    let of_user = |name| {
+        let publication = publication(name);
+        let user = || Arc::clone(&publication.user);
+        vec![
+            Event::UserJoined { user: user(), members_count: 1 },
+            Event::UserLeft { user: user(), members_count: 1 },
+            Event::Typing { user: user(), is_typing: true },
+            Event::Published(publication),
+        ]
+    };
+    [of_user(None), of_user(Some("Ada"))].concat()
+}
+
+/// The messages as JSON.
+pub(crate) fn all() -> Vec<serde_json::Value> {
+    let mut found = Vec::new();
+    let mut add = |write: &dyn Fn(&mut Vec<u8>)| {
+        let mut out = Vec::new();
+        write(&mut out);
+        found.push(serde_json::from_slice(&out).expect("the encoder writes JSON"));
+    };
+    let room = topic(TopicKind::Room);
+    for reply in replies() {
+        add(&|out| encode::reply(out, &room, TAG, &reply, NOW));
+    }
+    for event in events() {
+        add(&|out| encode::event(out, &room, &event, None));
+    }
+    let everybody = Event::Published(publication(None));
+    add(&|out| encode::event(out, &topic(TopicKind::Everyone), &everybody, None));
+    let interval = Some(Duration::from_secs(25));
+    let welcome =
+        Welcome { client_id: "c", user_id: "u", session: "s", node: "n", heartbeat_interval: interval };
+    add(&|out| encode::welcome(out, &welcome));
+    add(&|out| encode::pong(out, TAG, Some(b"1"), NOW));
+    add(&|out| encode::pong(out, None, None, NOW));
+    add(&|out| encode::heartbeat(out, NOW));
+    add(&|out| encode::server_shutdown(out, Duration::from_secs(1)));
+    for (kind, offsets, events) in
+        [(TopicKind::Room, Some((1, 2)), 0), (TopicKind::Room, None, 1), (TopicKind::Everyone, None, 1)]
+    {
+        add(&|out| encode::dropped(out, &topic(kind), Dropped { offsets, events }));
+    }
+    found
+}

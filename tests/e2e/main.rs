@@ -1,0 +1,16 @@
+//! The whole server over real sockets: the real program, clients by a WebSocket implementation that is not ours.
+//!
+//! Each test has a server of its own, on a port that the system chose. Nothing waits for a time to pass.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod order;
+mod busy;
+mod presence;
+mod replies;
+mod limits;
+mod slow;
+mod alive;
+mod stop;
+mod http;

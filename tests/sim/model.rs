@@ -1,0 +1,471 @@
+//! What each client must see: the shadow of the whole server, learnt from what all clients hear.
+//!
+//! [`Truth`] is common: which publication has which place in which numbering. A [`Viewer`] is one client's view, moved
+//! only by what it hears, and judged at once where that is possible, at the end where it takes the others' word.
+//! Knows nothing of shards.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+/// A room and the name of its numbering.
+type Numbering = (String, String);
+
+/// A publication or broadcast that some client sent; its payload carries its index.
+pub(crate) struct Published {
+    pub(crate) client: usize,
+    /// None: a broadcast.
+    pub(crate) room: Option<String>,
+    pub(crate) echo: bool,
+    pub(crate) tagged: bool,
+    pub(crate) step: usize,
+}
+
+/// What all clients together know.
+#[derive(Default)]
+pub(crate) struct Truth {
+    pub(crate) published: Vec<Published>,
+    log: BTreeMap<Numbering, BTreeMap<u64, usize>>,
+    places: BTreeMap<usize, (Numbering, u64)>,
+    /// The user of each client that was welcomed.
+    pub(crate) users: BTreeMap<usize, String>,
+    /// Broadcasts that somebody heard right after another.
+    after: BTreeMap<usize, BTreeSet<usize>>,
+    pub(crate) broadcasts_heard: BTreeSet<usize>,
+    /// The drain began.
+    pub(crate) drained: bool,
+}
+
+impl Truth {
+    /// Everybody sees the same publication at the same place, and nowhere else.
+    fn observe(&mut self, numbering: &Numbering, offset: u64, n: usize) {
+        assert_eq!(
+            self.published[n].room.as_deref(),
+            Some(&*numbering.0),
+            "publication {n} is in another room"
+        );
+        let here = *self.log.entry(numbering.clone()).or_default().entry(offset).or_insert(n);
+        assert_eq!(here, n, "two publications at {offset} of {numbering:?}");
+        let place = self.places.entry(n).or_insert_with(|| (numbering.clone(), offset));
+        assert_eq!(*place, (numbering.clone(), offset), "publication {n} has two places");
+    }
+
+    /// The largest offset that anybody has seen.
+    fn head(&self, numbering: &Numbering) -> u64 {
+        self.log.get(numbering).and_then(|log| log.keys().next_back()).copied().unwrap_or(0)
+    }
+
+    /// What can be judged only when all is said.
+    pub(crate) fn judge(&self) {
+        for (numbering, log) in &self.log {
+            let mut last = BTreeMap::new();
+            for (offset, n) in log {
+                let before = last.insert(self.published[*n].client, n);
+                assert!(before < Some(n), "a sender's order is turned at {offset} of {numbering:?}");
+            }
+        }
+        self.judge_broadcasts();
+    }
+
+    /// All clients heard broadcasts in one order: "heard right after" has no circle.
+    fn judge_broadcasts(&self) {
+        let mut before: BTreeMap<usize, usize> = BTreeMap::new();
+        for later in self.after.values().flatten() {
+            *before.entry(*later).or_default() += 1;
+        }
+        let mut free: Vec<usize> =
+            self.broadcasts_heard.iter().filter(|n| !before.contains_key(n)).copied().collect();
+        while let Some(n) = free.pop() {
+            for later in self.after.get(&n).into_iter().flatten() {
+                let left = before.get_mut(later).expect("counted above");
+                *left -= 1;
+                if *left == 0 {
+                    before.remove(later);
+                    free.push(*later);
+                }
+            }
+        }
+        assert!(before.is_empty(), "broadcasts were heard in different orders: {:?}", before.keys());
+    }
+}
+
+/// What a client asked, by its kind of answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Asked {
+    Join { since: Option<(u64, String)> },
+    Leave,
+    Publish { n: usize, echo: bool },
+    Typing,
+    History { limit: usize, before: Option<u64> },
+    Users,
+    Broadcast,
+    Stats,
+    Ping,
+}
+
+/// A question that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) asked: Asked,
+    pub(crate) room: String,
+    /// When it was asked the client was a member, and had not asked to leave.
+    sure: bool,
+    /// It has never asked to join.
+    never: bool,
+}
+
+/// A client in a room.
+pub(crate) struct Membership {
+    pub(crate) epoch: String,
+    /// The offset that comes next.
+    pub(crate) next: u64,
+    /// Who is there; none once presence events were lost.
+    users: Option<BTreeSet<String>>,
+}
+
+/// One client's view.
+#[derive(Default)]
+pub(crate) struct Viewer {
+    client: usize,
+    pub(crate) user: Option<String>,
+    pub(crate) welcomed: Option<usize>,
+    pub(crate) rooms: BTreeMap<String, Membership>,
+    pub(crate) pending: BTreeMap<u64, Pending>,
+    /// The last question about each room that was answered well.
+    answered: BTreeMap<String, u64>,
+    pub(crate) joins: BTreeMap<String, usize>,
+    leaves: BTreeMap<String, usize>,
+    left: BTreeMap<String, usize>,
+    pub(crate) limited: usize,
+    /// Publications without echo and without tag, by room: nobody tells their place.
+    silent: BTreeMap<String, usize>,
+    /// Offsets passed over: they must be its own publications without echo.
+    skipped: Vec<(Numbering, u64)>,
+    announced: Vec<(Numbering, u64, u64)>,
+    pub(crate) broadcasts: Vec<usize>,
+    broadcasts_lost: u64,
+    pub(crate) shutdown: bool,
+    /// The last answers to `get_users` and `get_stats`.
+    pub(crate) info: BTreeMap<String, (u64, u64)>,
+    pub(crate) stats: Option<(u64, u64)>,
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_else(|| panic!("no {field} in {value}"))
+}
+
+fn number(value: &Value, field: &str) -> u64 {
+    value[field].as_u64().unwrap_or_else(|| panic!("no {field} in {value}"))
+}
+
+fn index(value: &Value) -> usize {
+    usize::try_from(number(&value["message"], "n")).expect("indices are small")
+}
+
+impl Viewer {
+    /// The view of one who has heard nothing yet.
+    pub(crate) fn new(client: usize) -> Viewer {
+        Viewer { client, ..Viewer::default() }
+    }
+
+    /// Notes a question before it is sent.
+    pub(crate) fn ask(&mut self, id: Option<u64>, room: &str, asked: Asked) {
+        let count = |counts: &BTreeMap<String, usize>| counts.get(room).copied().unwrap_or(0);
+        let sure = self.rooms.contains_key(room) && count(&self.leaves) == count(&self.left);
+        match (&asked, id) {
+            (Asked::Join { .. }, _) => *self.joins.entry(room.into()).or_default() += 1,
+            (Asked::Leave, _) => *self.leaves.entry(room.into()).or_default() += 1,
+            (Asked::Publish { echo: false, .. }, None) => *self.silent.entry(room.into()).or_default() += 1,
+            _ => {}
+        }
+        let never = !room.is_empty() && !self.joins.contains_key(room);
+        if let Some(id) = id {
+            self.pending.insert(id, Pending { asked, room: room.into(), sure, never });
+        }
+    }
+
+    /// Notes that the request for the upgrade joins a room.
+    pub(crate) fn joins_at_once(&mut self, room: &str) {
+        *self.joins.entry(room.into()).or_default() += 1;
+    }
+
+    /// One message of the server.
+    pub(crate) fn hear(&mut self, said: &Value, truth: &mut Truth, step: usize) {
+        let kind = text(said, "type");
+        assert_eq!(kind == "welcome", self.welcomed.is_none(), "welcome comes first, and once");
+        let pending = said.get("id").map(|id| {
+            let id = id.as_u64().expect("all our ids are numbers");
+            let pending = self.pending.remove(&id).unwrap_or_else(|| panic!("nobody asked {said}"));
+            if kind != "error" {
+                assert!(!pending.never, "{said} answers one who never joined");
+                let last = self.answered.insert(pending.room.clone(), id);
+                let ordered = last.is_none_or(|last| last < id) || pending.room.is_empty();
+                assert!(ordered, "{said} is overtaken by {last:?}");
+            }
+            pending
+        });
+        match kind {
+            "welcome" => {
+                self.welcomed = Some(step);
+                self.user = Some(text(said, "user_id").into());
+                truth.users.insert(self.client, text(said, "user_id").into());
+            }
+            "room_joined" => self.hear_joined(said, pending, truth),
+            "room_left" => {
+                assert!(pending.is_none_or(|pending| pending.asked == Asked::Leave));
+                let room = text(said, "room");
+                assert!(self.rooms.remove(room).is_some(), "left {room} without being there");
+                *self.left.entry(room.into()).or_default() += 1;
+            }
+            "chat_message" => self.hear_publication(said, pending, truth),
+            "user_joined" | "user_left" => self.hear_presence(said, kind == "user_joined"),
+            "typing_indicator" => {
+                let member = self.rooms.get(text(said, "room")).expect("typing is told to members");
+                let known = member.users.as_ref().is_none_or(|users| users.contains(text(said, "user_id")));
+                assert!(known, "{said}: who is that?");
+            }
+            "broadcast" => self.hear_broadcast(said, truth),
+            "dropped" => self.hear_dropped(said),
+            "ack" => self.hear_ack(said, pending.expect("acks have ids"), truth),
+            "message_history" => self.hear_history(said, pending.expect("asked with id"), truth),
+            "room_info" => self.hear_info(said, pending.expect("asked with id")),
+            "server_stats" => {
+                assert_eq!(pending.expect("asked with id").asked, Asked::Stats);
+                self.stats = Some((number(said, "total_clients"), number(said, "total_rooms")));
+            }
+            "pong" => assert_eq!(pending.expect("asked with id").asked, Asked::Ping),
+            "error" => self.hear_error(said, pending),
+            "heartbeat" => {}
+            "server_shutdown" => {
+                assert!(truth.drained && !std::mem::replace(&mut self.shutdown, true));
+            }
+            _ => panic!("unknown type in {said}"),
+        }
+    }
+
+    /// Everything up to `offset` has been told; what was passed over must be explained.
+    fn sync(&mut self, room: &str, offset: u64) {
+        let member = self.rooms.get_mut(room).expect("the caller looked");
+        assert!(offset + 1 >= member.next, "{room}: {offset} comes after {} was next", member.next);
+        let numbering = (room.to_owned(), member.epoch.clone());
+        self.skipped.extend((member.next..=offset).map(|skipped| (numbering.clone(), skipped)));
+        member.next = offset + 1;
+    }
+
+    fn hear_joined(&mut self, said: &Value, pending: Option<Pending>, truth: &mut Truth) {
+        let (room, epoch, offset) = (text(said, "room"), text(said, "epoch"), number(said, "offset"));
+        assert!(self.joins.contains_key(room), "nobody asked to join {room}");
+        let users = said["users"].as_array().expect("a list of users");
+        assert_eq!(users.len() as u64, number(said, "user_count"), "few users: all are listed");
+        let users: BTreeSet<String> = users.iter().map(|user| text(user, "user_id").to_owned()).collect();
+        assert!(users.contains(self.user.as_ref().expect("welcomed")), "the new member is listed");
+        assert!(users.len() as u64 <= number(said, "members_count"));
+        if let Some(member) = self.rooms.get(room) {
+            assert_eq!(member.epoch, epoch, "a numbering lives while it has members");
+            assert!(member.users.as_ref().is_none_or(|known| *known == users), "presence in {said}");
+            self.sync(room, offset);
+        }
+        let users = Some(users);
+        self.rooms.insert(room.into(), Membership { epoch: epoch.into(), next: offset + 1, users });
+        let messages = said.get("messages").map(|list| self.observe_list(room, epoch, list, truth));
+        if let Some(last) = messages.as_ref().and_then(|offsets| offsets.last()) {
+            assert_eq!(*last, offset, "history reaches up to the snapshot");
+        }
+        let Some(Pending { asked: Asked::Join { since: Some((from, of)) }, .. }) = pending else { return };
+        let recovered = said["recovered"].as_bool().expect("asked since");
+        let whole: Vec<u64> = (from + 1..=offset).collect();
+        if recovered {
+            assert_eq!(messages, Some(whole), "recovered since {from}: {said}");
+        } else {
+            // A hundred messages are kept, for an hour: in a shorter run, nothing else excuses.
+            assert!(of != epoch || from > offset || whole.len() > 100, "not recovered since {from}: {said}");
+        }
+    }
+
+    /// A list of publications, told again. Their offsets, which have no hole.
+    fn observe_list(&self, room: &str, epoch: &str, list: &Value, truth: &mut Truth) -> Vec<u64> {
+        let list = list.as_array().expect("a list of messages");
+        let mut offsets = Vec::new();
+        for one in list {
+            let offset = number(one, "offset");
+            assert!(offsets.last().is_none_or(|last| last + 1 == offset), "a hole before {one}");
+            assert_eq!(text(one, "room"), room);
+            truth.observe(&(room.into(), epoch.into()), offset, index(one));
+            offsets.push(offset);
+        }
+        offsets
+    }
+
+    fn hear_publication(&mut self, said: &Value, pending: Option<Pending>, truth: &mut Truth) {
+        let (room, offset, n) = (text(said, "room"), number(said, "offset"), index(said));
+        let member = self.rooms.get(room).unwrap_or_else(|| panic!("not in the room of {said}"));
+        assert!(offset >= member.next, "{said} comes when {} is next", member.next);
+        let numbering = (room.to_owned(), member.epoch.clone());
+        truth.observe(&numbering, offset, n);
+        let Published { client, echo, tagged, .. } = truth.published[n];
+        match pending {
+            Some(pending) => assert_eq!(pending.asked, Asked::Publish { n, echo: true }),
+            None if client == self.client => assert!(echo && !tagged, "{said}: own, and not like that"),
+            None => {}
+        }
+        if let Some(user) = truth.users.get(&client) {
+            assert_eq!(text(said, "user_id"), user);
+        }
+        self.sync(room, offset - 1);
+        self.rooms.get_mut(room).expect("a member").next = offset + 1;
+    }
+
+    fn hear_presence(&mut self, said: &Value, came: bool) {
+        let member = self.rooms.get_mut(text(said, "room")).expect("presence is told to members");
+        let user = text(said, "user_id");
+        let Some(users) = &mut member.users else { return };
+        let news = if came { users.insert(user.into()) } else { users.remove(user) };
+        assert!(news, "{said}: that is known");
+        assert!(users.len() as u64 <= number(said, "members_count"), "{said}: {users:?}");
+    }
+
+    fn hear_broadcast(&mut self, said: &Value, truth: &mut Truth) {
+        let n = index(said);
+        let published = &truth.published[n];
+        assert!(published.room.is_none() && published.client != self.client, "{said}");
+        assert!(!self.broadcasts.contains(&n), "{said} comes twice");
+        if let Some(last) = self.broadcasts.last() {
+            truth.after.entry(*last).or_default().insert(n);
+        }
+        truth.broadcasts_heard.insert(n);
+        self.broadcasts.push(n);
+    }
+
+    fn hear_dropped(&mut self, said: &Value) {
+        let events = said.get("events").map_or(0, |_| number(said, "events"));
+        let Some(room) = said.get("room") else {
+            assert_eq!(text(said, "topic"), "everyone:");
+            self.broadcasts_lost += events;
+            return;
+        };
+        let room = room.as_str().expect("rooms are strings");
+        let member = self.rooms.get_mut(room).unwrap_or_else(|| panic!("not in the room of {said}"));
+        if events > 0 {
+            member.users = None;
+        }
+        if said.get("from").is_none() {
+            assert!(events > 0, "{said} announces nothing");
+            return;
+        }
+        let (from, to) = (number(said, "from"), number(said, "to"));
+        assert!(member.next <= from && from <= to, "{said} comes when {} is next", member.next);
+        let numbering = (room.to_owned(), member.epoch.clone());
+        self.sync(room, from - 1);
+        self.rooms.get_mut(room).expect("a member").next = to + 1;
+        self.announced.push((numbering, from, to));
+    }
+
+    fn hear_ack(&mut self, said: &Value, pending: Pending, truth: &mut Truth) {
+        match pending.asked {
+            Asked::Publish { n, echo: false } => {
+                let offset = number(said, "offset");
+                let member = self.rooms.get(&pending.room).expect("members publish");
+                truth.observe(&(pending.room.clone(), member.epoch.clone()), offset, n);
+                self.sync(&pending.room, offset);
+            }
+            Asked::Typing | Asked::Broadcast => {}
+            other => panic!("{said} answers {other:?}"),
+        }
+    }
+
+    fn hear_history(&mut self, said: &Value, pending: Pending, truth: &mut Truth) {
+        let Asked::History { limit, before } = pending.asked else { panic!("{said}") };
+        let room = text(said, "room");
+        let member = self.rooms.get(room).expect("members ask for history");
+        let epoch = member.epoch.clone();
+        assert_eq!(text(said, "epoch"), epoch);
+        let offsets = self.observe_list(room, &epoch, &said["messages"], truth);
+        assert!(offsets.len() <= limit && before.is_none_or(|before| offsets.iter().all(|o| *o < before)));
+        let head = number(said, "offset");
+        if before.is_none() && limit > 0 {
+            assert!(offsets.last().is_none_or(|last| *last == head));
+        }
+        self.sync(room, head);
+    }
+
+    fn hear_info(&mut self, said: &Value, pending: Pending) {
+        assert_eq!(pending.asked, Asked::Users);
+        let users: BTreeSet<String> = said["users"]
+            .as_array()
+            .expect("a list of users")
+            .iter()
+            .map(|user| text(user, "user_id").to_owned())
+            .collect();
+        let member = &self.rooms[&pending.room];
+        assert!(member.users.as_ref().is_none_or(|known| *known == users), "{:?}, {said}", member.users);
+        self.info.insert(pending.room, (number(said, "members_count"), number(said, "user_count")));
+    }
+
+    fn hear_error(&mut self, said: &Value, pending: Option<Pending>) {
+        let code = text(said, "code");
+        let Some(Pending { asked, sure, room, .. }) = pending else {
+            self.limited += usize::from(code == "rate_limited");
+            let known = ["rate_limited", "not_in_room", "room_full", "too_many_rooms", "invalid_field"];
+            assert!(known.contains(&code), "{said}");
+            return;
+        };
+        match (&asked, code) {
+            (Asked::Join { .. }, "room_full" | "too_many_rooms") => assert!(!sure, "{said}: it is in {room}"),
+            (Asked::Stats, "unavailable") => {}
+            (Asked::Join { .. } | Asked::Stats | Asked::Ping | Asked::Broadcast, _) => panic!("{said}"),
+            (_, "not_in_room") => assert!(!sure, "{said}: it is in {room}"),
+            _ => panic!("{said} answers {asked:?}"),
+        }
+        if asked == Asked::Leave {
+            *self.left.entry(room).or_default() += 1;
+        }
+    }
+
+    /// Judges the view when everything that was said has been heard. `open`: the connection stands still.
+    pub(crate) fn judge(&self, truth: &Truth, open: bool) {
+        let mine = |n: &usize| truth.published[*n].client == self.client;
+        for (numbering, offset) in &self.skipped {
+            match truth.log.get(numbering).and_then(|log| log.get(offset)) {
+                Some(n) => {
+                    assert!(
+                        mine(n) && !truth.published[*n].echo,
+                        "{offset} of {numbering:?} is missing ({n})"
+                    );
+                }
+                None => {
+                    assert!(self.silent.contains_key(&numbering.0), "{offset} of {numbering:?} is missing")
+                }
+            }
+        }
+        for (numbering, from, to) in &self.announced {
+            let lost = truth.log.get(numbering).into_iter().flat_map(|log| log.range(from..=to));
+            for (offset, n) in lost {
+                let others = !mine(n) || (truth.published[*n].echo && !truth.published[*n].tagged);
+                assert!(others, "{offset} of {numbering:?} is announced as lost, and was never for it");
+            }
+        }
+        if open {
+            self.judge_tail(truth);
+        }
+    }
+
+    fn judge_tail(&self, truth: &Truth) {
+        for (room, member) in &self.rooms {
+            let numbering = (room.clone(), member.epoch.clone());
+            for offset in member.next..=truth.head(&numbering) {
+                let silent = match truth.log[&numbering].get(&offset) {
+                    Some(n) => truth.published[*n].client == self.client && !truth.published[*n].echo,
+                    None => self.silent.contains_key(room),
+                };
+                assert!(silent, "{offset} of {numbering:?} never came");
+            }
+        }
+        assert!(self.pending.len() <= self.limited, "unanswered: {:?}", self.pending);
+        let welcomed = self.welcomed.expect("judged when welcomed");
+        let missed = truth.broadcasts_heard.iter().filter(|n| {
+            let published = &truth.published[**n];
+            published.step > welcomed && published.client != self.client && !self.broadcasts.contains(n)
+        });
+        assert!(missed.count() as u64 <= self.broadcasts_lost, "broadcasts never came");
+    }
+}

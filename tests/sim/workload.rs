@@ -1,0 +1,624 @@
+//! What clients do, and one whole run: connect, talk, misbehave, stall, die; then quiet, questions, and the end.
+//!
+//! Every choice comes from the run's dice. Judges connections (how they open, answer and end); what is said on them
+//! is judged by `model`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use roomcast::shard::limits::{Limits, Pace, Rate, SlowConsumer};
+use serde_json::{Value, json};
+
+use crate::model::{Asked, Published, Truth, Viewer};
+use crate::net::{self, CLOSE, Dice, End, PING, PONG, Reader, TEXT};
+use crate::world::World;
+
+const ROOMS: [&str; 5] = ["a", "b", "c", "tea room", "\u{1f389}"];
+const USERS: [&str; 3] = ["ann", "bob", "cy"];
+const CLIENTS_MAX: usize = 24;
+/// Who was held up until so lately may have missed the server's last words, in microseconds.
+const GRACE_US: u64 = 300_000;
+/// Rounds in which the world has to come to rest. A round moves some bytes of each link.
+const ROUNDS_MAX: usize = 400_000;
+/// Moments at which something happens by itself, after the last connection has gone its way.
+const JUMPS_MAX: usize = 20_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Native,
+    Echo,
+    /// Asks for pages, several at once.
+    Http {
+        asked: usize,
+    },
+    /// Sends half a request.
+    Half,
+}
+
+struct Client {
+    kind: Kind,
+    link: usize,
+    reader: Reader,
+    viewer: Viewer,
+    next_id: u64,
+    named: Option<&'static str>,
+    upgraded: bool,
+    /// Answers to plain requests.
+    answers: usize,
+    /// Echoes that are due, oldest first.
+    echoes: Vec<Vec<u8>>,
+    close_sent: bool,
+    close_heard: Option<u16>,
+    /// It broke a rule, and will be closed for it.
+    outlaw: bool,
+    /// It did not read, or not send, until then.
+    held_until_us: Option<u64>,
+    /// It ended its side without a close frame.
+    gave_up: bool,
+    over: bool,
+}
+
+impl Client {
+    /// Whether the server counts it as a client, once everything has come to rest.
+    fn is_member(&self) -> bool {
+        !self.over && self.close_heard.is_none() && !self.gave_up && self.viewer.welcomed.is_some()
+    }
+
+    fn talks(&self) -> bool {
+        self.upgraded && !self.close_sent && self.close_heard.is_none() && !self.over
+    }
+}
+
+pub(crate) struct Sim {
+    pub(crate) step: usize,
+    /// Of everything that anybody heard, in order.
+    pub(crate) digest: u64,
+    trace: bool,
+    dice: Dice,
+    limits: Limits,
+    world: World,
+    clients: Vec<Client>,
+    truth: Truth,
+}
+
+fn limits(dice: &mut Dice) -> Limits {
+    let secs = Duration::from_secs;
+    let pace = if dice.once_in(4) {
+        Pace::default()
+    } else {
+        let own_bytes_high = *dice.pick(&[100, 2000, 64 << 10]);
+        Pace {
+            pushes_per_turn: *dice.pick(&[1, 5, 50]),
+            bulk_members: *dice.pick(&[0, 2, 5]),
+            bulk_flushes_per_turn: *dice.pick(&[1, 4]),
+            flushes_per_turn: *dice.pick(&[1, 8, 100]),
+            requests_per_turn: *dice.pick(&[1, 10]),
+            jobs_high: *dice.pick(&[1, 3, 30]),
+            mail_high: *dice.pick(&[1, 5, 100]),
+            requests_high: *dice.pick(&[1, 4, 20]),
+            requests_low: 0,
+            own_bytes_high,
+            own_bytes_low: own_bytes_high / 4,
+        }
+    };
+    Limits {
+        message_bytes_max: *dice.pick(&[2000, 1 << 20]),
+        rate: dice.once_in(5).then_some(Rate { per_second: 50, burst: 20 }),
+        rooms_per_connection_max: *dice.pick(&[2, 128]),
+        members_per_room_max: *dice.pick(&[None, None, Some(4)]),
+        connections_per_user_max: *dice.pick(&[None, Some(1), Some(3)]),
+        ping_interval: *dice.pick(&[None, Some(secs(1)), Some(secs(25))]),
+        pong_timeout: *dice.pick(&[secs(1), secs(10)]),
+        missed_pongs_max: *dice.pick(&[1, 3]),
+        idle_timeout: *dice.pick(&[None, None, Some(secs(40))]),
+        close_timeout: *dice.pick(&[secs(1), secs(5)]),
+        heartbeat_json: dice.once_in(4),
+        queue_bytes_max: *dice.pick(&[500, 3000, 1 << 20]),
+        queue_messages_max: *dice.pick(&[2, 10, 1024]),
+        slow_consumer: *dice.pick(&[
+            SlowConsumer::DropOldest,
+            SlowConsumer::DropNewest,
+            SlowConsumer::Disconnect,
+        ]),
+        pace,
+        ..Limits::default()
+    }
+}
+
+impl Sim {
+    pub(crate) fn new(seed: u64, trace: bool) -> Sim {
+        let mut dice = Dice::new(seed);
+        let limits = limits(&mut dice);
+        let shards = *dice.pick(&[1, 2, 2, 3, 4]);
+        if trace {
+            println!("{shards} shards, {limits:?}");
+        }
+        let world = World::new(shards, &limits, &mut dice);
+        Sim { step: 0, digest: 0, trace, dice, limits, world, clients: Vec::new(), truth: Truth::default() }
+    }
+
+    /// One step: somebody does something, some bytes move, some shard may turn, some time passes.
+    pub(crate) fn step(&mut self) {
+        self.step += 1;
+        let living = self.clients.iter().filter(|client| !client.over).count();
+        if living < CLIENTS_MAX && (living < 3 || self.dice.once_in(25)) {
+            self.connect();
+        } else if self.dice.once_in(2) {
+            let i = self.dice.below(self.clients.len());
+            self.act(i);
+        }
+        let mut moved = false;
+        for _ in 0..1 + self.dice.below(16) {
+            let i = self.dice.below(self.clients.len());
+            let piece = *self.dice.pick(&[3, 300, 5000]);
+            moved |= self.world.links[self.clients[i].link].pump(&mut self.dice, piece);
+            self.listen(i);
+        }
+        moved |= if self.dice.once_in(3) {
+            self.world.turn_all(&mut self.dice)
+        } else {
+            self.world.turn_one(&mut self.dice)
+        };
+        self.world.now_us += self.dice.below(200) as u64;
+        if !moved && self.dice.once_in(50) {
+            self.rest();
+            self.jump();
+        }
+    }
+
+    pub(crate) fn check(&self) {
+        self.world.check();
+    }
+
+    /// Goes to the next moment at which something happens by itself.
+    fn jump(&mut self) -> bool {
+        let next = self.world.next_us();
+        self.world.now_us = self.world.now_us.max(next.unwrap_or(0));
+        next.is_some()
+    }
+
+    fn connect(&mut self) {
+        let link = self.world.connect(&mut self.dice);
+        let kind = match self.dice.below(20) {
+            0 => Kind::Echo,
+            1 => Kind::Http { asked: 1 + self.dice.below(30) },
+            2 => Kind::Half,
+            _ => Kind::Native,
+        };
+        let viewer = Viewer::new(self.clients.len());
+        let mut client = Client {
+            kind,
+            link,
+            reader: Reader::default(),
+            viewer,
+            next_id: 0,
+            named: None,
+            upgraded: false,
+            answers: 0,
+            echoes: Vec::new(),
+            close_sent: false,
+            close_heard: None,
+            outlaw: false,
+            held_until_us: None,
+            gave_up: false,
+            over: false,
+        };
+        let request = match kind {
+            Kind::Echo => net::request("/echo", true),
+            Kind::Http { asked } => net::request("/health", false).repeat(asked),
+            Kind::Half => net::request("/ws", true)[..20].to_vec(),
+            Kind::Native => {
+                let mut path = String::from("/ws?");
+                if self.dice.once_in(2) {
+                    client.named = Some(USERS[self.dice.below(USERS.len())]);
+                    path += &format!("user_id={}&", client.named.unwrap_or_default());
+                }
+                for room in ROOMS.iter().take(self.dice.below(3)) {
+                    client.viewer.joins_at_once(room);
+                    path += &format!("room={room}&").replace(' ', "%20");
+                }
+                net::request(&path, true)
+            }
+        };
+        self.world.links[link].send(&request);
+        self.clients.push(client);
+    }
+
+    /// A client does something that it could do now.
+    fn act(&mut self, i: usize) {
+        let link = &mut self.world.links[self.clients[i].link];
+        let client = &mut self.clients[i];
+        if client.over {
+            return;
+        }
+        match self.dice.below(100) {
+            n @ 0..=1 if self.dice.once_in(4) => {
+                client.gave_up |= client.close_heard.is_none();
+                link.end(if n == 0 { End::Reset } else { End::Fin });
+            }
+            2..=4 => link.deaf = true,
+            5 => link.mute = true,
+            6..=14 => (link.deaf, link.mute) = (false, false),
+            _ if client.kind == Kind::Native && client.talks() => return self.talk(i),
+            _ if client.kind == Kind::Echo && client.talks() => {
+                let payload = vec![b'e'; self.dice.below(1500)];
+                link.send(&net::message(&payload, &mut self.dice));
+                if !link.is_ending() {
+                    client.echoes.push(payload);
+                }
+            }
+            _ => {}
+        }
+        if link.deaf || link.mute {
+            client.held_until_us = Some(u64::MAX);
+        } else if client.held_until_us == Some(u64::MAX) {
+            client.held_until_us = Some(self.world.now_us);
+        }
+    }
+
+    /// A native client says something.
+    fn talk(&mut self, i: usize) {
+        // Mostly it speaks where it is.
+        let rooms = &self.clients[i].viewer.rooms;
+        let at = self.dice.below(rooms.len().max(1));
+        let known = rooms.keys().nth(at).and_then(|room| ROOMS.into_iter().find(|known| known == room));
+        let room = known.filter(|_| !self.dice.once_in(5)).unwrap_or(ROOMS[self.dice.below(ROOMS.len())]);
+        match self.dice.below(100) {
+            0..=13 => self.join(i),
+            14..=18 => self.ask(i, room, Asked::Leave, json!({"type": "leave_room", "room": room})),
+            19..=51 => self.publish(i, room),
+            52..=56 => (0..10).for_each(|_| self.publish(i, room)),
+            57..=62 => {
+                let typing = json!({"type": "typing_indicator", "room": room, "is_typing": true});
+                self.ask(i, room, Asked::Typing, typing);
+            }
+            63..=68 => {
+                let n = self.truth.published.len();
+                let (echo, tagged, step) = (false, true, self.step);
+                self.truth.published.push(Published { client: i, room: None, echo, tagged, step });
+                self.ask(i, "", Asked::Broadcast, json!({"type": "broadcast", "message": {"n": n}}));
+            }
+            69..=74 => {
+                let limit = self.dice.below(30);
+                let before = self.dice.once_in(3).then(|| self.dice.bits() % 50);
+                let history = json!({"type": "get_history", "room": room, "limit": limit, "before": before});
+                self.ask(i, room, Asked::History { limit, before }, history);
+            }
+            80..=83 => self.ask(i, "", Asked::Stats, json!({"type": "get_stats"})),
+            84..=90 => self.ask(i, "", Asked::Ping, json!({"type": "ping", "ts": 5})),
+            91..=94 => self.send(i, &net::frame(PING, true, b"are you there", &mut Dice::new(1))),
+            75..=79 | 95..=96 => self.ask(i, room, Asked::Users, json!({"type": "get_users", "room": room})),
+            97 if self.dice.once_in(3) => self.close(i),
+            98 if self.dice.once_in(3) => {
+                self.clients[i].outlaw = true;
+                let mut garbage = vec![0; 1 + self.dice.below(30)];
+                garbage.iter_mut().for_each(|byte| *byte = self.dice.bits().to_be_bytes()[0]);
+                self.send(i, &garbage);
+            }
+            99 if self.dice.once_in(3) => {
+                self.clients[i].outlaw = true;
+                let pad = "x".repeat(3000 + self.dice.below(3000));
+                self.ask(i, "", Asked::Ping, json!({"type": "ping", "pad": pad}));
+            }
+            _ => {}
+        }
+    }
+
+    fn send(&mut self, i: usize, bytes: &[u8]) {
+        self.world.links[self.clients[i].link].send(bytes);
+    }
+
+    fn close(&mut self, i: usize) {
+        let payload = 1000_u16.to_be_bytes();
+        let frame = net::frame(CLOSE, true, &payload, &mut self.dice);
+        self.send(i, &frame);
+        self.clients[i].close_sent = true;
+    }
+
+    /// Sends a question; what has no answer of its own without an `id` gets one mostly, the rest always.
+    fn ask(&mut self, i: usize, room: &str, asked: Asked, mut message: Value) {
+        let client = &mut self.clients[i];
+        if self.world.links[client.link].is_ending() {
+            return;
+        }
+        let optional = matches!(asked, Asked::Join { since: None } | Asked::Leave | Asked::Typing);
+        let id = (!optional || !self.dice.once_in(6)).then_some(client.next_id);
+        client.next_id += 1;
+        if let Some(id) = id {
+            message["id"] = json!(id);
+        }
+        client.viewer.ask(id, room, asked);
+        let frame = net::message(message.to_string().as_bytes(), &mut self.dice);
+        self.send(i, &frame);
+    }
+
+    fn join(&mut self, i: usize) {
+        let room = ROOMS[self.dice.below(ROOMS.len())];
+        let viewer = &self.clients[i].viewer;
+        let mut message = json!({"type": "join_room", "room": room});
+        let mut since = None;
+        if self.dice.once_in(3) {
+            // From where it stands, or stood in another room: the epoch tells.
+            if let Some(member) = viewer.rooms.values().next() {
+                let offset = self.dice.bits() % (member.next + 1);
+                message["since"] = json!({"offset": offset, "epoch": member.epoch});
+                since = Some((offset, member.epoch.clone()));
+            }
+        } else if self.dice.once_in(2) {
+            message["history"] = json!(10);
+        }
+        self.ask(i, room, Asked::Join { since }, message);
+    }
+
+    fn publish(&mut self, i: usize, room: &'static str) {
+        let client = &mut self.clients[i];
+        if self.world.links[client.link].is_ending() {
+            return;
+        }
+        let (n, step) = (self.truth.published.len(), self.step);
+        let (echo, tagged) = (!self.dice.once_in(6), !self.dice.once_in(4));
+        self.truth.published.push(Published { client: i, room: Some(room.into()), echo, tagged, step });
+        let pad = "p".repeat(*self.dice.pick(&[0, 0, 30, 700]));
+        let mut message =
+            json!({"type": "chat_message", "room": room, "message": {"n": n, "pad": pad}, "echo": echo});
+        let id = tagged.then_some(client.next_id);
+        client.next_id += 1;
+        if let Some(id) = id {
+            message["id"] = json!(id);
+        }
+        client.viewer.ask(id, room, Asked::Publish { n, echo });
+        let frame = net::message(message.to_string().as_bytes(), &mut self.dice);
+        self.send(i, &frame);
+    }
+
+    /// A client looks at what it has received.
+    fn listen(&mut self, i: usize) {
+        let client = &mut self.clients[i];
+        let link = &mut self.world.links[client.link];
+        if client.over || (link.received.is_empty() && link.ended.is_none()) {
+            return;
+        }
+        client.reader.feed(&std::mem::take(&mut link.received));
+        if !client.upgraded {
+            while let Some(status) = client.reader.answer() {
+                client.answers += 1;
+                client.upgraded = status == 101;
+                match client.kind {
+                    Kind::Native | Kind::Echo if status == 101 => break,
+                    Kind::Http { .. } if status == 408 && client.held_until_us.is_some() => {}
+                    Kind::Http { .. } => assert_eq!(status, 200, "client {i}"),
+                    Kind::Half => assert_eq!(status, 408, "client {i}"),
+                    _ => {
+                        let excused = client.held_until_us.is_some() || self.truth.drained;
+                        assert!(excused, "client {i} was refused with {status}");
+                    }
+                }
+            }
+        }
+        while self.clients[i].upgraded
+            && let Some((opcode, payload)) = self.clients[i].reader.frame()
+        {
+            self.hear(i, opcode, &payload);
+        }
+        if let Some(end) = self.world.links[self.clients[i].link].ended {
+            self.lose(i, end);
+        }
+    }
+
+    fn hear(&mut self, i: usize, opcode: u8, payload: &[u8]) {
+        let step = self.step;
+        for byte in payload.iter().chain([&opcode]) {
+            self.digest = self.digest.wrapping_mul(0x100_0000_01b3) ^ u64::from(*byte) ^ (i as u64) << 8;
+        }
+        let client = &mut self.clients[i];
+        if self.trace {
+            println!("{step} client {i} hears {opcode}: {}", String::from_utf8_lossy(payload));
+        }
+        assert_eq!(client.close_heard, None, "client {i} hears {opcode} after the close frame");
+        match opcode {
+            TEXT if client.kind == Kind::Echo => {
+                assert!(!client.echoes.is_empty() && client.echoes.remove(0) == payload, "client {i}: echo");
+            }
+            TEXT => {
+                let said = serde_json::from_slice(payload).expect("the server writes JSON");
+                client.viewer.hear(&said, &mut self.truth, step);
+                if said["type"] == "heartbeat" && self.dice.once_in(2) {
+                    let pong = net::message(b"{\"type\":\"pong\"}", &mut self.dice);
+                    self.send(i, &pong);
+                }
+            }
+            PING => {
+                let pong = net::frame(PONG, true, payload, &mut self.dice);
+                self.send(i, &pong);
+            }
+            PONG => {}
+            _ => self.hear_close(i, payload),
+        }
+    }
+
+    fn hear_close(&mut self, i: usize, payload: &[u8]) {
+        let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+        let client = &mut self.clients[i];
+        client.close_heard = Some(code);
+        let held = client.held_until_us.is_some();
+        let justified = match code {
+            1000 => client.close_sent,
+            1001 => self.truth.drained,
+            1008 => client.named.is_some() && self.limits.connections_per_user_max.is_some(),
+            4003 => self.limits.idle_timeout.is_some(),
+            // A kernel that buffers little makes everybody slow.
+            4004 => true,
+            4006 => held,
+            _ => client.outlaw,
+        };
+        assert!(justified || client.outlaw, "client {i} was closed with {code}");
+        if !client.close_sent {
+            let answer = net::frame(CLOSE, true, payload, &mut self.dice);
+            self.send(i, &answer);
+            self.clients[i].close_sent = true;
+        }
+        self.world.links[self.clients[i].link].end(End::Fin);
+    }
+
+    /// A connection has ended.
+    fn lose(&mut self, i: usize, end: End) {
+        let client = &mut self.clients[i];
+        let link = &mut self.world.links[client.link];
+        if self.trace {
+            println!("{} client {i} has lost its connection: {end:?}", self.step);
+        }
+        client.over = true;
+        // Who ended its own side without a close frame, or held the bytes up, has no claim to last words.
+        let held =
+            client.held_until_us.is_some_and(|until| until.saturating_add(GRACE_US) > self.world.now_us);
+        let claim = client.upgraded && !held && !client.gave_up;
+        assert!(!claim || client.close_heard.is_some(), "client {i} was dropped without a word: {end:?}");
+        assert!(!claim || client.reader.left() == 0, "client {i}: half a frame");
+        link.end(End::Fin);
+    }
+
+    /// Lets everything that is under way arrive, without time passing to speak of.
+    fn rest(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            let mut moved = self.world.turn_all(&mut self.dice);
+            for i in 0..self.clients.len() {
+                if !self.clients[i].over {
+                    moved |= self.world.links[self.clients[i].link].pump(&mut self.dice, 5000);
+                    self.listen(i);
+                }
+            }
+            self.world.now_us += 1;
+            if !moved {
+                if !self.world.has_mail() {
+                    return;
+                }
+                self.jump();
+            }
+        }
+        panic!("the world does not come to rest");
+    }
+
+    /// Brings the run to its end, and judges it.
+    pub(crate) fn finish(&mut self) {
+        for client in &mut self.clients {
+            let link = &mut self.world.links[client.link];
+            (link.deaf, link.mute) = (false, false);
+            client.held_until_us = client.held_until_us.map(|until| until.min(self.world.now_us));
+        }
+        self.rest();
+        self.world.check_rest();
+        self.question();
+        self.rest();
+        self.world.check_rest();
+        self.compare();
+        for client in &self.clients {
+            let open = client.is_member() && !client.outlaw && !client.close_sent;
+            client.viewer.judge(&self.truth, open);
+        }
+        self.truth.judge();
+        self.part();
+        let mut jumps = 0;
+        self.rest();
+        while self.jump() {
+            jumps += 1;
+            assert!(jumps < JUMPS_MAX, "time does not come to an end");
+            self.rest();
+        }
+        self.world.check_empty();
+        for (i, client) in self.clients.iter().enumerate() {
+            assert!(client.over, "client {i} is still connected");
+            let told = client.viewer.shutdown || client.close_heard != Some(1001);
+            assert!(told || client.viewer.welcomed.is_none(), "client {i} was not told to come back");
+        }
+    }
+
+    /// Everybody who still talks asks how things stand.
+    fn question(&mut self) {
+        for i in 0..self.clients.len() {
+            self.clients[i].viewer.info.clear();
+            self.clients[i].viewer.stats = None;
+            // What an outlaw says next may be what it is closed for.
+            let asks = self.clients[i].talks() && !self.clients[i].outlaw;
+            if self.clients[i].kind != Kind::Native || !asks {
+                continue;
+            }
+            let rooms: Vec<String> = self.clients[i].viewer.rooms.keys().cloned().collect();
+            for room in rooms {
+                self.ask(i, &room, Asked::Users, json!({"type": "get_users", "room": room}));
+            }
+            self.ask(i, "", Asked::Stats, json!({"type": "get_stats"}));
+        }
+    }
+
+    /// What the server says about itself is what the clients know.
+    fn compare(&self) {
+        let members: Vec<&Client> = self.clients.iter().filter(|client| client.is_member()).collect();
+        let mut rooms: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for client in &members {
+            let user = client.viewer.user.as_deref().expect("welcomed");
+            assert!(client.viewer.rooms.len() <= self.limits.rooms_per_connection_max as usize);
+            client.viewer.rooms.keys().for_each(|room| rooms.entry(room).or_default().push(user));
+        }
+        for (room, users) in &rooms {
+            let max = self.limits.members_per_room_max.map_or(usize::MAX, |max| max as usize);
+            assert!(users.len() <= max, "{} members in {room}", users.len());
+        }
+        for user in USERS {
+            let max = self.limits.connections_per_user_max.map_or(usize::MAX, |max| max as usize);
+            let count = members.iter().filter(|client| client.named == Some(user)).count();
+            assert!(count <= max, "{count} connections of {user}");
+        }
+        for client in &members {
+            let viewer = &client.viewer;
+            for (room, info) in &viewer.info {
+                let users = &rooms[&**room];
+                let distinct = users.iter().collect::<BTreeSet<_>>().len();
+                assert_eq!(*info, (users.len() as u64, distinct as u64), "{room}: {users:?}");
+            }
+            let stats = (members.len() as u64, rooms.len() as u64);
+            assert!(viewer.stats.is_none_or(|told| told == stats), "{:?}, not {stats:?}", viewer.stats);
+        }
+        for (i, client) in self.clients.iter().enumerate() {
+            let socket = matches!(client.kind, Kind::Native | Kind::Echo);
+            let settled = client.over || client.gave_up || !socket;
+            assert!(settled || client.upgraded, "client {i} waits for its upgrade");
+            assert!(settled || client.outlaw || client.echoes.is_empty(), "client {i} waits for an echo");
+            assert!(settled || client.close_heard.is_none(), "client {i} answered a close frame and is kept");
+            let welcomed = client.kind == Kind::Echo || client.viewer.welcomed.is_some();
+            assert!(settled || welcomed, "client {i} waits for its welcome");
+            if let Kind::Http { asked } = client.kind {
+                let claim = !client.over && !client.gave_up;
+                assert!(!claim || client.answers == asked, "client {i} got {} answers", client.answers);
+            }
+        }
+    }
+
+    /// The end of all connections: the server drains, or the clients go, each its own way.
+    fn part(&mut self) {
+        if self.dice.once_in(4) {
+            self.truth.drained = true;
+            self.world.drain();
+        }
+        for i in 0..self.clients.len() {
+            let client = &mut self.clients[i];
+            let link = &mut self.world.links[client.link];
+            match self.dice.below(4) {
+                _ if client.over => {}
+                0..=2 if client.outlaw || !client.upgraded => {
+                    client.gave_up = true;
+                    link.end(End::Reset);
+                }
+                0..=2 if self.truth.drained => {}
+                0 => {
+                    client.gave_up = true;
+                    link.end(End::Fin);
+                }
+                _ if client.talks() && !client.outlaw => self.close(i),
+                _ => {
+                    client.gave_up = true;
+                    link.end(End::Reset);
+                }
+            }
+        }
+    }
+}

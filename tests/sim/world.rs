@@ -1,0 +1,423 @@
+//! Shards, lanes and links on one thread and one clock: the driver, as `reactor` is one.
+//!
+//! Follows the order of a turn as `shard/mod.rs` gives it. A shard turns only when something would have ended its
+//! sleep, so a wake that is lost stays lost. Decides nothing about what clients do.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use roomcast::base::clock::{Mono, Now, Wall};
+use roomcast::base::hash::Keys;
+use roomcast::base::id::{Key, ShardId};
+use roomcast::metrics::shard::Gauges;
+use roomcast::shard::flush::SLICES_MAX;
+use roomcast::shard::limits::Limits;
+use roomcast::shard::port::{Close, ToEdge, ToOwner};
+use roomcast::shard::state::{Setting, Shard};
+
+use crate::net::{Dice, Got, Link};
+
+/// The wall clock when the simulation begins, in milliseconds.
+const WALL: u64 = 1_700_000_000_000;
+/// Turns in a row that do nothing which can be seen from outside although the shard wants them at once. Unfinished
+/// fan-outs to blocked connections are work of that kind.
+const QUIET_TURNS_MAX: u32 = 5000;
+
+/// Mail under way from one shard to another, in order.
+struct Lane<M> {
+    mail: VecDeque<(u64, M)>,
+    /// The sender was refused, and not told of room since.
+    refused: bool,
+    /// The sender is told of room.
+    room: bool,
+}
+
+impl<M> Default for Lane<M> {
+    fn default() -> Lane<M> {
+        Lane { mail: VecDeque::new(), refused: false, room: false }
+    }
+}
+
+impl<M> Lane<M> {
+    /// Moves mail into the lane until that is full. How much.
+    fn send(&mut self, from: &mut VecDeque<M>, capacity: usize, mut due: impl FnMut() -> u64) -> usize {
+        let before = from.len();
+        while self.mail.len() < capacity
+            && let Some(first) = from.pop_front()
+        {
+            let last = self.mail.back().map_or(0, |(due, _)| *due);
+            self.mail.push_back((due().max(last), first));
+        }
+        self.refused |= !from.is_empty();
+        before - from.len()
+    }
+
+    fn receive(&mut self, now: u64, capacity: usize) -> Option<M> {
+        self.mail.front().filter(|(due, _)| *due <= now)?;
+        let (_, mail) = self.mail.pop_front()?;
+        if self.refused && self.mail.len() <= capacity / 2 {
+            (self.refused, self.room) = (false, true);
+        }
+        Some(mail)
+    }
+
+    fn has_mail(&self, now: u64) -> bool {
+        self.mail.front().is_some_and(|(due, _)| *due <= now)
+    }
+}
+
+/// A registered socket, as the reactor keeps it.
+struct Socket {
+    key: Key,
+    link: usize,
+    readable: bool,
+    ended: bool,
+    queued: bool,
+}
+
+/// A shard and its driver.
+struct Node {
+    shard: Shard,
+    /// By slot.
+    sockets: Vec<Option<Socket>>,
+    ready: VecDeque<Key>,
+    intake: Vec<usize>,
+    buffer: Vec<u8>,
+    /// When the sleep ends by itself.
+    until: u64,
+    quiet_turns: u32,
+}
+
+impl Node {
+    fn find(&mut self, key: Key) -> Option<&mut Socket> {
+        self.sockets.get_mut(key.slot as usize)?.as_mut().filter(|socket| socket.key == key)
+    }
+
+    fn enqueue(&mut self, key: Key) {
+        if let Some(socket) = self.find(key)
+            && !socket.queued
+        {
+            socket.queued = true;
+            self.ready.push_back(key);
+        }
+    }
+}
+
+pub(crate) struct World {
+    nodes: Vec<Node>,
+    pub(crate) links: Vec<Link>,
+    /// By sender, then receiver.
+    requests: Vec<Vec<Lane<ToOwner>>>,
+    edges: Vec<Vec<Lane<ToEdge>>>,
+    lane_capacity: usize,
+    mail_delay_us: usize,
+    pub(crate) now_us: u64,
+}
+
+impl World {
+    pub(crate) fn new(shards: u16, limits: &Limits, dice: &mut Dice) -> World {
+        let setting = Setting {
+            shards,
+            keys: Keys::new((u128::from(dice.bits()) << 64 | u128::from(dice.bits())).to_le_bytes()),
+            limits: limits.clone(),
+            node: "sim".into(),
+            gauges: (0..shards).map(|_| Gauges::default()).collect::<Arc<[_]>>(),
+        };
+        let now_us = 1_000_000;
+        let node = |id| Node {
+            shard: Shard::new(ShardId(id), &setting, dice.bits(), at(now_us)),
+            sockets: Vec::new(),
+            ready: VecDeque::new(),
+            intake: Vec::new(),
+            buffer: vec![0; *dice.pick(&[7, 100, 1000, 1 << 16])],
+            until: u64::MAX,
+            quiet_turns: 0,
+        };
+        let nodes = (0..shards).map(node).collect();
+        let count = usize::from(shards);
+        World {
+            nodes,
+            links: Vec::new(),
+            requests: (0..count).map(|_| (0..count).map(|_| Lane::default()).collect()).collect(),
+            edges: (0..count).map(|_| (0..count).map(|_| Lane::default()).collect()).collect(),
+            lane_capacity: *dice.pick(&[1, 2, 8, 64]),
+            mail_delay_us: *dice.pick(&[1, 100, 5_000]),
+            now_us,
+        }
+    }
+
+    /// A client connects to some shard.
+    pub(crate) fn connect(&mut self, dice: &mut Dice) -> usize {
+        let falling_max = *dice.pick(&[64, 500, 4000, 40_000]);
+        self.links.push(Link::new(falling_max));
+        let node = dice.below(self.nodes.len());
+        self.nodes[node].intake.push(self.links.len() - 1);
+        self.links.len() - 1
+    }
+
+    pub(crate) fn drain(&mut self) {
+        for node in &mut self.nodes {
+            node.shard.handle_drain(std::time::Duration::from_secs(3));
+            node.until = 0; // orders wake
+        }
+    }
+
+    pub(crate) fn check(&self) {
+        self.nodes.iter().for_each(|node| node.shard.check());
+    }
+
+    pub(crate) fn check_rest(&self) {
+        self.nodes.iter().for_each(|node| node.shard.check_rest());
+    }
+
+    pub(crate) fn check_empty(&self) {
+        for node in &self.nodes {
+            node.shard.check_empty();
+            assert!(node.sockets.iter().all(Option::is_none), "sockets");
+        }
+    }
+
+    /// Lets every shard turn, in some order, that has a reason to. True if one had.
+    pub(crate) fn turn_all(&mut self, dice: &mut Dice) -> bool {
+        let first = dice.below(self.nodes.len());
+        let count = self.nodes.len();
+        let mut any = false;
+        for i in 0..count {
+            any |= self.turn((first + i) % count, dice);
+        }
+        any
+    }
+
+    /// Lets some shard turn, if it has a reason to. True if it had.
+    pub(crate) fn turn_one(&mut self, dice: &mut Dice) -> bool {
+        let node = dice.below(self.nodes.len());
+        self.turn(node, dice)
+    }
+
+    /// When something will happen by itself: a shard wakes, or mail arrives.
+    pub(crate) fn next_us(&self) -> Option<u64> {
+        let sleeps = self.nodes.iter().map(|node| node.until);
+        let mail = self.requests.iter().flatten().filter_map(|lane| lane.mail.front().map(|(due, _)| *due));
+        let edge = self.edges.iter().flatten().filter_map(|lane| lane.mail.front().map(|(due, _)| *due));
+        // Mail that has arrived waits for its receiver, not for time.
+        let coming = mail.chain(edge).filter(|due| *due > self.now_us);
+        sleeps.chain(coming).filter(|until| *until < u64::MAX).min()
+    }
+
+    /// Whether mail is under way.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.requests.iter().flatten().any(|lane| !lane.mail.is_empty())
+            || self.edges.iter().flatten().any(|lane| !lane.mail.is_empty())
+    }
+
+    /// What `prepare_sleep` and the kernel's poll look at.
+    fn has_reason(&self, n: usize) -> bool {
+        let node = &self.nodes[n];
+        let (now, count) = (self.now_us, self.nodes.len());
+        let edge = |socket: &Socket| {
+            let link = &self.links[socket.link];
+            link.readable || link.writable
+        };
+        node.until <= now
+            || !node.ready.is_empty()
+            || !node.intake.is_empty()
+            || node.sockets.iter().flatten().any(edge)
+            || (0..count).any(|peer| self.requests[n][peer].room || self.edges[n][peer].room)
+            || (node.shard.takes_requests() && (0..count).any(|peer| self.requests[peer][n].has_mail(now)))
+            || (node.shard.takes_edge_mail() && (0..count).any(|peer| self.edges[peer][n].has_mail(now)))
+    }
+
+    fn turn(&mut self, n: usize, dice: &mut Dice) -> bool {
+        if !self.has_reason(n) {
+            return false;
+        }
+        self.nodes[n].shard.begin_turn(at(self.now_us));
+        let mut seen = self.take_sockets(n);
+        seen += self.take_mail(n, dice);
+        seen += self.take_edges(n);
+        seen += self.read_ready(n);
+        self.nodes[n].shard.handle_timers();
+        self.nodes[n].shard.work();
+        seen += self.flush(n, dice);
+        seen += self.reap(n);
+        seen += self.send_mail(n, dice);
+        self.nodes[n].shard.end_turn();
+        self.sleep(n, seen > 0);
+        true
+    }
+
+    fn take_sockets(&mut self, n: usize) -> usize {
+        let node = &mut self.nodes[n];
+        let intake = std::mem::take(&mut node.intake);
+        for &link in &intake {
+            let key = node.shard.handle_open();
+            let slot = key.slot as usize;
+            if node.sockets.len() <= slot {
+                node.sockets.resize_with(slot + 1, || None);
+            }
+            assert!(node.sockets[slot].is_none(), "a slot is used again only after it was freed");
+            node.sockets[slot] = Some(Socket { key, link, readable: false, ended: false, queued: false });
+        }
+        intake.len()
+    }
+
+    fn take_mail(&mut self, n: usize, dice: &mut Dice) -> usize {
+        let World { nodes, requests, edges, lane_capacity, now_us, .. } = self;
+        let (shard, count) = (&mut nodes[n].shard, requests.len());
+        let mut taken = 0;
+        let first = dice.below(count);
+        for peer in (0..count).map(|i| (first + i) % count) {
+            edges[n][peer].room = false;
+            requests[n][peer].room = false;
+            while shard.takes_edge_mail()
+                && let Some(mail) = edges[peer][n].receive(*now_us, *lane_capacity)
+            {
+                shard.handle_edge_mail(mail);
+                taken += 1;
+            }
+        }
+        for peer in (0..count).map(|i| (first + i) % count) {
+            while shard.takes_requests()
+                && let Some(request) = requests[peer][n].receive(*now_us, *lane_capacity)
+            {
+                shard.handle_request(request);
+                taken += 1;
+            }
+        }
+        taken
+    }
+
+    fn take_edges(&mut self, n: usize) -> usize {
+        let World { nodes, links, .. } = self;
+        let node = &mut nodes[n];
+        let mut seen = 0;
+        for slot in 0..node.sockets.len() {
+            let Some(socket) = &mut node.sockets[slot] else { continue };
+            let link = &mut links[socket.link];
+            let key = socket.key;
+            let (readable, writable) = (link.readable, link.writable);
+            (link.readable, link.writable) = (false, false);
+            socket.ended |= readable && link.has_peer_ended();
+            socket.readable |= readable;
+            if writable {
+                node.shard.handle_writable(key);
+                seen += 1;
+            }
+            if readable {
+                node.enqueue(key);
+                seen += 1;
+            }
+        }
+        while let Some(key) = node.shard.poll_resume() {
+            seen += 1;
+            if node.find(key).is_some_and(|socket| socket.readable) {
+                node.enqueue(key);
+            }
+        }
+        seen
+    }
+
+    fn read_ready(&mut self, n: usize) -> usize {
+        let World { nodes, links, .. } = self;
+        let node = &mut nodes[n];
+        let mut seen = 0;
+        for _ in 0..node.ready.len() {
+            let Some(key) = node.ready.pop_front() else { break };
+            let takes = node.shard.takes_input(key);
+            let Some(socket) = node.sockets[key.slot as usize].as_mut().filter(|s| s.key == key) else {
+                continue;
+            };
+            socket.queued = false;
+            if !takes {
+                continue;
+            }
+            seen += 1;
+            match links[socket.link].read(&mut node.buffer) {
+                Got::Bytes(count) => {
+                    let drained = count < node.buffer.len() && !socket.ended;
+                    socket.readable = !drained;
+                    if !drained {
+                        socket.queued = true;
+                        node.ready.push_back(key);
+                    }
+                    node.shard.handle_bytes(key, &mut node.buffer[..count]);
+                }
+                Got::Nothing => socket.readable = false,
+                Got::End => {
+                    socket.readable = false;
+                    node.shard.handle_eof(key);
+                }
+                Got::Broken => {
+                    socket.readable = false;
+                    node.shard.handle_reset(key);
+                }
+            }
+        }
+        seen
+    }
+
+    fn flush(&mut self, n: usize, dice: &mut Dice) -> usize {
+        let World { nodes, links, .. } = self;
+        let Node { shard, sockets, .. } = &mut nodes[n];
+        let mut seen = 0;
+        while let Some(key) = shard.poll_flush() {
+            seen += 1;
+            let socket = sockets[key.slot as usize].as_ref().filter(|socket| socket.key == key);
+            let link = socket.expect("a shard writes to sockets that it was given").link;
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let (used, offered) = shard.outgoing(key, &mut slices);
+            assert!(offered > 0, "asked to write nothing");
+            let written = links[link].write(&slices[..used], dice);
+            shard.handle_written(key, written, offered);
+        }
+        seen
+    }
+
+    fn reap(&mut self, n: usize) -> usize {
+        let World { nodes, links, .. } = self;
+        let Node { shard, sockets, .. } = &mut nodes[n];
+        let mut seen = 0;
+        while let Some((key, close)) = shard.poll_close() {
+            seen += 1;
+            let socket = sockets[key.slot as usize].as_ref().filter(|socket| socket.key == key);
+            let link = socket.expect("a shard closes sockets that it was given").link;
+            match close {
+                Close::Shutdown => links[link].shutdown(),
+                Close::Drop => {
+                    links[link].drop_server();
+                    sockets[key.slot as usize] = None;
+                }
+            }
+        }
+        seen
+    }
+
+    fn send_mail(&mut self, n: usize, dice: &mut Dice) -> usize {
+        let World { nodes, requests, edges, lane_capacity, mail_delay_us, now_us, .. } = self;
+        let shard = &mut nodes[n].shard;
+        let mut due = || *now_us + dice.below(*mail_delay_us) as u64;
+        let mut sent = 0;
+        for peer in (0..requests.len()).filter(|peer| *peer != n) {
+            let to = ShardId(u16::try_from(peer).expect("few shards"));
+            sent += edges[n][peer].send(shard.edge_mail_for(to), *lane_capacity, &mut due);
+            sent += requests[n][peer].send(shard.requests_for(to), *lane_capacity, &mut due);
+        }
+        sent
+    }
+
+    fn sleep(&mut self, n: usize, seen: bool) {
+        let node = &mut self.nodes[n];
+        let timeout = node.shard.poll_timeout();
+        node.until = timeout.map_or(u64::MAX, |timeout| {
+            self.now_us + u64::try_from(timeout.as_micros()).expect("deadlines are near")
+        });
+        let spins = !seen && timeout.is_some_and(|timeout| timeout.is_zero());
+        node.quiet_turns = if spins { node.quiet_turns + 1 } else { 0 };
+        assert!(node.quiet_turns < QUIET_TURNS_MAX, "shard {n} spins");
+    }
+}
+
+fn at(now_us: u64) -> Now {
+    Now { mono: Mono(now_us), wall: Wall(WALL + now_us / 1000) }
+}
