@@ -75,7 +75,11 @@ pub fn front(bytes: &[u8]) -> Result<Front, &'static str> {
         CLOSE | PING | PONG => return Err("a control frame that is long or fragmented"),
         _ => return Err("an unknown opcode"),
     }
-    Ok(if bytes.len() >= head + len { Front::Frame { fin, opcode, head, len } } else { Front::Need(head + len) })
+    Ok(if bytes.len() >= head + len {
+        Front::Frame { fin, opcode, head, len }
+    } else {
+        Front::Need(head + len)
+    })
 }
 
 /// Appends a whole masked frame to `out`, and says how many bytes its header has.
@@ -129,9 +133,14 @@ mod tests {
 
     #[test]
     fn what_no_server_may_send_is_refused() {
-        for bytes in
-            [&[0xc1, 0][..], &[0x81, 0x80], &[0x83, 0], &[0x09, 0], &[0x88, 126, 0, 200], &[0x82, 127, 1, 0, 0, 0, 0, 0, 0, 0]]
-        {
+        for bytes in [
+            &[0xc1, 0][..],
+            &[0x81, 0x80],
+            &[0x83, 0],
+            &[0x09, 0],
+            &[0x88, 126, 0, 200],
+            &[0x82, 127, 1, 0, 0, 0, 0, 0, 0, 0],
+        ] {
             assert!(front(bytes).is_err(), "{bytes:02x?}");
         }
     }

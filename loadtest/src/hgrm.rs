@@ -12,7 +12,8 @@ const TICKS: u32 = 5;
 /// The percentile distribution of `histogram`, in microseconds.
 #[must_use]
 pub fn hgrm(histogram: &Histogram<u64>) -> String {
-    let mut out = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
+    let mut out =
+        format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
     // Writing to a string cannot fail.
     let _ = write_lines(&mut out, histogram);
     out

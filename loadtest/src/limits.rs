@@ -60,10 +60,14 @@ pub fn sources(
         return Ok(Vec::new());
     }
     let IpAddr::V4(v4) = target else {
-        return Err(format!("{connections} connections need {needed} source addresses: give them with --source"));
+        return Err(format!(
+            "{connections} connections need {needed} source addresses: give them with --source"
+        ));
     };
     if !v4.is_loopback() {
-        return Err(format!("{connections} connections need {needed} source addresses: give them with --source"));
+        return Err(format!(
+            "{connections} connections need {needed} source addresses: give them with --source"
+        ));
     }
     // 127.0.0.0/8 is all ours; 254 of them hold millions of connections.
     let last = |n: usize| u8::try_from(n).ok().filter(|n| *n < 255);

@@ -35,11 +35,14 @@ fn finish(ran: Result<Ran, Problem>, common: &Common) -> u8 {
     let (outcome, latencies) = match ran {
         Ok(ran) => ran,
         Err(problem) => {
-            return refuse(&problem.to_string(), match problem {
-                Problem::Usage(_) => EXIT_USAGE,
-                Problem::Server(_) => EXIT_FAILED,
-                Problem::Machine(_) => EXIT_INVALID,
-            });
+            return refuse(
+                &problem.to_string(),
+                match problem {
+                    Problem::Usage(_) => EXIT_USAGE,
+                    Problem::Server(_) => EXIT_FAILED,
+                    Problem::Machine(_) => EXIT_INVALID,
+                },
+            );
         }
     };
     let mut written = Ok(());

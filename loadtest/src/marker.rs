@@ -144,10 +144,13 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let key = [0xa1, 0x02, 0xff, 0x7e];
-        for (before, size, long) in [("", 16, false), ("", 64, false), ("{\"m\":\"", 32, true), ("xyz", 200, true)] {
+        for (before, size, long) in
+            [("", 16, false), ("", 64, false), ("{\"m\":\"", 32, true), ("xyz", 200, true)]
+        {
             let whole = [before.as_bytes(), &payload(size, long)].concat();
             let template = Template::new(frame::TEXT, &whole, before.len(), long, key);
-            for (number, time) in [(0, 0), (7, 9), (u32::MAX, u64::MAX), (0xdead_beef, 0x0123_4567_89ab_cdef)] {
+            for (number, time) in [(0, 0), (7, 9), (u32::MAX, u64::MAX), (0xdead_beef, 0x0123_4567_89ab_cdef)]
+            {
                 let mark = Mark { sender: 0x12_34ab, number, time: if long { time } else { 0 } };
                 let mut out = vec![1, 2, 3];
                 template.append(&mut out, mark);

@@ -469,7 +469,12 @@ impl Net {
     }
 
     /// Reads once. Whether the socket may hold more; an error ends reading, and the connection if it says how.
-    fn read_once<P: Play>(&mut self, at: usize, buffer: &mut [u8], play: &mut P) -> Result<bool, Option<End>> {
+    fn read_once<P: Play>(
+        &mut self,
+        at: usize,
+        buffer: &mut [u8],
+        play: &mut P,
+    ) -> Result<bool, Option<End>> {
         let link = &mut self.links[at];
         let (State::Head | State::Open | State::Closing, false) = (link.state, link.paused) else {
             return Err(None);
@@ -686,7 +691,9 @@ fn start(address: SocketAddr, source: Option<IpAddr>) -> io::Result<std::net::Tc
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
     match socket.connect(&address.into()) {
-        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => Err(error),
+        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
+            Err(error)
+        }
         _ => Ok(socket.into()),
     }
 }

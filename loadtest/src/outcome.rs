@@ -170,9 +170,9 @@ impl Latency {
         let us = |nanos: u64| nanos as f64 / 1000.0;
         let at = |percentile| us(histogram.value_at_percentile(percentile));
         // Five points for each halving of the distance to 100 %: what HdrHistogram's own tools draw.
-        let steps = histogram.iter_quantiles(5).map(|step| {
-            (100.0 * step.quantile_iterated_to(), us(step.value_iterated_to()))
-        });
+        let steps = histogram
+            .iter_quantiles(5)
+            .map(|step| (100.0 * step.quantile_iterated_to(), us(step.value_iterated_to())));
         Some(Latency {
             count: histogram.len(),
             mean_us: histogram.mean() / 1000.0,
@@ -209,7 +209,8 @@ impl Server {
         let system = end.system_ticks.saturating_sub(begin.system_ticks);
         let cpu_us = per(cpu, units);
         let in_user = share(user, user + system);
-        let used = |(tid, now): (&u32, &Nanos)| now.saturating_sub(begin.threads.get(tid).copied().unwrap_or(0));
+        let used =
+            |(tid, now): (&u32, &Nanos)| now.saturating_sub(begin.threads.get(tid).copied().unwrap_or(0));
         let growth = ready.rss.saturating_sub(empty.rss) as f64;
         Some(Server {
             cpu_us,
@@ -277,5 +278,8 @@ pub fn series(record: &Record) -> Vec<Point> {
 /// Units and messages sent between two snapshots.
 #[must_use]
 pub fn between(begin: &Snapshot, end: &Snapshot) -> (u64, u64) {
-    (end.totals.received.saturating_sub(begin.totals.received), end.totals.sent.saturating_sub(begin.totals.sent))
+    (
+        end.totals.received.saturating_sub(begin.totals.received),
+        end.totals.sent.saturating_sub(begin.totals.sent),
+    )
 }

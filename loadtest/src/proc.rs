@@ -51,7 +51,9 @@ pub fn read(pids: &[u32]) -> Result<Reading, String> {
 
 fn read_one(pid: u32, sum: &mut Reading) -> Option<()> {
     for entry in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
-        let Some(tid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(tid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         // A thread may have ended since the folder was read.
         let Some(thread) = thread(pid, tid) else { continue };
         sum.cpu += thread.cpu;

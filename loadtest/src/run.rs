@@ -103,12 +103,14 @@ impl Stage {
         lengths: Lengths,
         play: impl Fn(usize, &Arc<Control>) -> P,
     ) -> Result<Record, Problem> {
-        let made: Result<Vec<_>, _> =
-            (0..self.threads).map(|thread| Net::new(self.on(thread), self.dial.clone(), self.clock)).collect();
+        let made: Result<Vec<_>, _> = (0..self.threads)
+            .map(|thread| Net::new(self.on(thread), self.dial.clone(), self.clock))
+            .collect();
         let (nets, wakers): (Vec<Net>, Vec<_>) =
             made.map_err(|error| Problem::Machine(error.to_string()))?.into_iter().unzip();
         let control = Arc::new(Control::new(wakers, senders, rooms));
-        let threads = nets.into_iter().enumerate().map(|(thread, net)| (net, play(thread, &control))).collect();
+        let threads =
+            nets.into_iter().enumerate().map(|(thread, net)| (net, play(thread, &control))).collect();
         let name = if common.name.is_empty() { &common.url } else { &common.name };
         let mut progress = Progress::new(name, self.connections as u64, common.duration, common.quiet);
         conduct::conduct(threads, &control, lengths, &common.pid, self.clock, &mut progress)
@@ -214,7 +216,15 @@ pub fn echo(options: &Echo) -> Result<Ran, Problem> {
     let (rate, connections) = (flow.rate, *connections);
     Ok(outcome(
         record,
-        &Frame { common, scenario: "echo", settings, unit: "message", rate, connections, is_saturating: false },
+        &Frame {
+            common,
+            scenario: "echo",
+            settings,
+            unit: "message",
+            rate,
+            connections,
+            is_saturating: false,
+        },
     ))
 }
 
@@ -234,11 +244,12 @@ pub fn fanout(options: &Fanout) -> Result<Ran, Problem> {
         .ok_or_else(|| Problem::Usage("too many members".into()))?;
     let stage = Stage::new(common, connections, |words| &words.rooms_path)?;
     let shape = Shape { rooms, members, publishers, size, threads: stage.threads };
-    let record = stage.run(common, (shape.senders(), rooms), lengths(common, flow.rate), |thread, control| {
-        let pace = stage.pace(thread, flow, common.seed);
-        let (control, words) = (Arc::clone(control), stage.words.clone());
-        Rooms::new(shape.clone(), thread, control, words, pace, stage.at_once, stage.dial.key)
-    })?;
+    let record =
+        stage.run(common, (shape.senders(), rooms), lengths(common, flow.rate), |thread, control| {
+            let pace = stage.pace(thread, flow, common.seed);
+            let (control, words) = (Arc::clone(control), stage.words.clone());
+            Rooms::new(shape.clone(), thread, control, words, pace, stage.at_once, stage.dial.key)
+        })?;
     let settings = format!(
         "{rooms} rooms × {members} members, {publishers} publishers each, {size} B, {}",
         flow_text(flow)
@@ -246,7 +257,15 @@ pub fn fanout(options: &Fanout) -> Result<Ran, Problem> {
     let rate = flow.rate;
     Ok(outcome(
         record,
-        &Frame { common, scenario: "fanout", settings, unit: "delivery", rate, connections, is_saturating: false },
+        &Frame {
+            common,
+            scenario: "fanout",
+            settings,
+            unit: "delivery",
+            rate,
+            connections,
+            is_saturating: false,
+        },
     ))
 }
 
@@ -294,6 +313,14 @@ pub fn connect(options: &Connect) -> Result<Ran, Problem> {
     let (rate, connections) = (*rate, *connections);
     Ok(outcome(
         record,
-        &Frame { common, scenario: "connect", settings, unit: "handshake", rate, connections, is_saturating: true },
+        &Frame {
+            common,
+            scenario: "connect",
+            settings,
+            unit: "handshake",
+            rate,
+            connections,
+            is_saturating: true,
+        },
     ))
 }

@@ -44,7 +44,9 @@ fn write_table(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
     }
     let verdict = match outcome.verdict {
         Verdict::Good if unit == "connection" || unit == "handshake" => "good",
-        Verdict::Good => "good: every message once, in order, unchanged; the generator was not the bottleneck",
+        Verdict::Good => {
+            "good: every message once, in order, unchanged; the generator was not the bottleneck"
+        }
         Verdict::Failed => "FAILED: see above",
         Verdict::Invalid => "INVALID: these figures say more about the generator than about the server",
     };
@@ -135,7 +137,13 @@ mod tests {
 
     #[test]
     fn units_fit() {
-        assert_eq!((time(12.34), time(1234.5), time(2_500_000.0)), ("12.3 µs".into(), "1.23 ms".into(), "2.50 s".into()));
-        assert_eq!((bytes(12), bytes(2048), bytes(3 << 20)), ("12 B".into(), "2.0 KiB".into(), "3.0 MiB".into()));
+        assert_eq!(
+            (time(12.34), time(1234.5), time(2_500_000.0)),
+            ("12.3 µs".into(), "1.23 ms".into(), "2.50 s".into())
+        );
+        assert_eq!(
+            (bytes(12), bytes(2048), bytes(3 << 20)),
+            ("12 B".into(), "2.0 KiB".into(), "3.0 MiB".into())
+        );
     }
 }

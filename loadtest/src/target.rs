@@ -60,7 +60,11 @@ impl Target {
 /// The server did not agree; the text repeats its status line or says what is wrong.
 pub fn answer(bytes: &[u8]) -> Result<Option<usize>, String> {
     let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
-        return if bytes.len() > HEAD_BYTES_MAX { Err("a response head without end".into()) } else { Ok(None) };
+        return if bytes.len() > HEAD_BYTES_MAX {
+            Err("a response head without end".into())
+        } else {
+            Ok(None)
+        };
     };
     let head = String::from_utf8_lossy(&bytes[..end]);
     let mut lines = head.split("\r\n");

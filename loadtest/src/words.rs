@@ -34,7 +34,8 @@ impl Default for Words {
             echo_path: "/echo".into(),
             rooms_path: "/ws".into(),
             join: r#"{"type":"join_room","room":"{room}"}"#.into(),
-            rejoin: r#"{"type":"join_room","room":"{room}","since":{"offset":{offset},"epoch":"{epoch}"}}"#.into(),
+            rejoin: r#"{"type":"join_room","room":"{room}","since":{"offset":{offset},"epoch":"{epoch}"}}"#
+                .into(),
             leave: r#"{"type":"leave_room","room":"{room}"}"#.into(),
             publish: r#"{"type":"chat_message","room":"{room}","message":"{payload}"}"#.into(),
             joined: r#"{"type":"room_joined""#.into(),

@@ -26,7 +26,9 @@ impl Pace {
     pub fn schedule(&self, now: Nanos) -> Option<Schedule> {
         match self {
             Pace::InFlight(_) => None,
-            Pace::Rate(rate, phase, arrivals, seed) => Some(Schedule::new(now, *rate, *phase, *arrivals, *seed)),
+            Pace::Rate(rate, phase, arrivals, seed) => {
+                Some(Schedule::new(now, *rate, *phase, *arrivals, *seed))
+            }
         }
     }
 }
@@ -67,7 +69,15 @@ pub struct Echo {
 impl Echo {
     /// `connections` of them, the first with index `first` in the whole run.
     #[must_use]
-    pub fn new(first: u32, connections: usize, size: usize, binary: bool, pace: Pace, at_once: usize, key: [u8; 4]) -> Echo {
+    pub fn new(
+        first: u32,
+        connections: usize,
+        size: usize,
+        binary: bool,
+        pace: Pace,
+        at_once: usize,
+        key: [u8; 4],
+    ) -> Echo {
         let payload = marker::payload(size, false);
         let opcode = if binary { frame::BINARY } else { frame::TEXT };
         Echo {

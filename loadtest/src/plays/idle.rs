@@ -29,11 +29,22 @@ pub struct Idle {
 impl Idle {
     /// Connections `first, first + step, …` below `end` of the whole run, spread over `rooms`.
     #[must_use]
-    pub fn new(places: impl Iterator<Item = usize>, rooms: usize, words: &Words, at_once: usize, key: [u8; 4]) -> Idle {
+    pub fn new(
+        places: impl Iterator<Item = usize>,
+        rooms: usize,
+        words: &Words,
+        at_once: usize,
+        key: [u8; 4],
+    ) -> Idle {
         let places: Vec<usize> = places.collect();
         let join = |place: &usize| {
             let mut frame = Vec::new();
-            frame::append(&mut frame, frame::TEXT, words.join_of(&format!("room-{}", place % rooms)).as_bytes(), key);
+            frame::append(
+                &mut frame,
+                frame::TEXT,
+                words.join_of(&format!("room-{}", place % rooms)).as_bytes(),
+                key,
+            );
             frame
         };
         Idle {

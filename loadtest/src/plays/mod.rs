@@ -67,7 +67,8 @@ impl Harvest {
 /// An empty histogram of times.
 #[must_use]
 pub fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LATENCY_MAX, DIGITS).unwrap_or_else(|_| unreachable!("the bounds are constants"))
+    Histogram::new_with_bounds(1, LATENCY_MAX, DIGITS)
+        .unwrap_or_else(|_| unreachable!("the bounds are constants"))
 }
 
 /// What all plays record, and which phase decides over it.

@@ -315,7 +315,8 @@ impl Rooms {
             member.has_joined = true;
             self.joined += 1;
             // The join's own number: the first delivery must be the one after it.
-            member.offset = offset(payload, self.words.offset.as_bytes()).filter(|_| !self.words.offset.is_empty());
+            member.offset =
+                offset(payload, self.words.offset.as_bytes()).filter(|_| !self.words.offset.is_empty());
         } else if memchr::memmem::find(payload, br#""type":"error""#).is_some() {
             self.recorder.complain(String::from_utf8_lossy(&payload[..payload.len().min(200)]).into_owned());
         }
@@ -326,11 +327,14 @@ impl Rooms {
             let room = member.room as usize;
             let holes = self.faults.holes;
             for publisher in 0..self.shape.publishers {
-                let end = self.control.published[room * self.shape.publishers + publisher].load(Ordering::Acquire);
+                let end =
+                    self.control.published[room * self.shape.publishers + publisher].load(Ordering::Acquire);
                 self.tracks[at * self.shape.publishers + publisher].close(end, &mut self.faults);
             }
             // Who lacks something differs anyway.
-            if self.faults.holes == holes && *self.control.chains[room].get_or_init(|| member.chain) != member.chain {
+            if self.faults.holes == holes
+                && *self.control.chains[room].get_or_init(|| member.chain) != member.chain
+            {
                 self.faults.divergent += 1;
             }
         }
@@ -360,7 +364,8 @@ impl Play for Rooms {
             Phase::Warm => self.begin(net),
             Phase::Drain => {
                 for publisher in &self.publishers {
-                    self.control.published[publisher.sender as usize].store(publisher.next, Ordering::Release);
+                    self.control.published[publisher.sender as usize]
+                        .store(publisher.next, Ordering::Release);
                 }
             }
             Phase::Settle => {
