@@ -342,7 +342,7 @@ fn flags_of(cell: &str) -> Option<String> {
 
 #[test]
 fn flags_are_told_from_those_of_other_programs() {
-    let page = "Use `--only` or `./check --fuzz 3`.\n\n```sh\ncargo run --release -- --listen a\nroomcast --node-name x\n\
-                target/release/roomcast --shards 2\ngit log --oneline\n```\n`x --y`, `--z=1`";
+    let page = "Use `--only` or `./check --fuzz 3`.\n\n```sh\ncargo run --release -- --listen a\n\
+                roomcast --node-name x\ntarget/release/roomcast --shards 2\ngit log --oneline\n```\n`x --y`, `--z=1`";
     assert_eq!(flags(page), set(["--only", "--listen", "--node-name", "--shards", "--z"]));
 }
