@@ -89,7 +89,7 @@ impl Echo {
             schedule: None,
             turn: 0,
             dialing: Dialing::new(connections, at_once),
-            recorder: Recorder::new(),
+            recorder: Recorder::default(),
             faults: Faults::default(),
             sent: 0,
             received: 0,

@@ -85,10 +85,8 @@ pub struct Recorder {
     pub is_ending: bool,
 }
 
-impl Recorder {
-    /// With nothing recorded.
-    #[must_use]
-    pub fn new() -> Recorder {
+impl Default for Recorder {
+    fn default() -> Recorder {
         Recorder {
             phase: Phase::Connect,
             from: u64::MAX,
@@ -99,7 +97,9 @@ impl Recorder {
             is_ending: false,
         }
     }
+}
 
+impl Recorder {
     /// A phase has begun.
     pub fn enter(&mut self, phase: Phase, now: Nanos) {
         self.phase = phase;

@@ -172,7 +172,7 @@ impl Rooms {
             schedule: None,
             turn: 0,
             dialing: Dialing::new(mine.len(), at_once),
-            recorder: Recorder::new(),
+            recorder: Recorder::default(),
             faults: Faults::default(),
             joined: 0,
             sent: 0,
