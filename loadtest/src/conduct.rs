@@ -329,8 +329,9 @@ fn work<P: Play>(
         net.turn(&mut play, due)?;
         let asked = control.phase();
         if asked != phase {
-            // One after the other: no phase is left out, however late this thread comes.
-            phase = Phase::ALL[phase as usize + 1];
+            // One after the other, however late this thread comes; but what never began is not begun to be ended.
+            let is_aborted = asked == Phase::Stop && phase < Phase::Warm;
+            phase = if is_aborted { asked } else { Phase::ALL[phase as usize + 1] };
             has_reported = false;
             play.enter(phase, &mut net);
             if phase == Phase::Stop {
