@@ -80,6 +80,7 @@ pub fn failures(faults: &Faults) -> Vec<String> {
         ("messages had another content than was sent", faults.corrupt),
         ("deliveries did not have the next offset", faults.offset_breaks),
         ("members saw another order than the rest of their room", faults.divergent),
+        ("messages came to members that had left", faults.uninvited),
     ];
     named.iter().filter(|(_, count)| *count > 0).map(|(text, count)| format!("{count} {text}")).collect()
 }

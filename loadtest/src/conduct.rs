@@ -200,10 +200,11 @@ impl Conductor<'_> {
     /// Lets a phase last; false if it was cut short because nothing came any more.
     fn last(&mut self, length: Nanos, may_be_silent: bool) -> bool {
         let end = self.clock.now() + length;
-        let mut stall = Stall::new(self.clock.now(), self.control.totals());
+        let received = |control: &Control| control.totals().received;
+        let mut stall = Stall::new(self.clock.now(), received(&self.control));
         while self.clock.now() < end {
             self.tick(end);
-            if !may_be_silent && stall.is_stalled(self.clock.now(), self.control.totals(), STALL) {
+            if !may_be_silent && stall.is_stalled(self.clock.now(), received(&self.control), STALL) {
                 self.complaints.push("nothing arrived for 5 seconds: the run was cut short".into());
                 return false;
             }
@@ -215,14 +216,15 @@ impl Conductor<'_> {
     fn all_settle(&mut self, threads: usize, patience: Nanos, most: Nanos) -> bool {
         let phase = self.control.phase();
         let end = self.clock.now().saturating_add(most);
-        let mut stall = Stall::new(self.clock.now(), self.control.totals());
+        let moved = |control: &Control| control.totals().reads + control.totals().open;
+        let mut stall = Stall::new(self.clock.now(), moved(&self.control));
         let mut settled = 0;
         while settled < threads {
             if let Some(reported) = self.tick(end) {
                 settled += usize::from(reported == phase);
             }
             let now = self.clock.now();
-            if now >= end || stall.is_stalled(now, self.control.totals(), patience) {
+            if now >= end || stall.is_stalled(now, moved(&self.control), patience) {
                 return false;
             }
         }
@@ -288,21 +290,20 @@ impl Conductor<'_> {
     }
 }
 
-/// Notices that nothing moves.
+/// Notices that a count no longer moves.
 struct Stall {
     since: Nanos,
-    totals: Totals,
+    count: u64,
 }
 
 impl Stall {
-    fn new(since: Nanos, totals: Totals) -> Stall {
-        Stall { since, totals }
+    fn new(since: Nanos, count: u64) -> Stall {
+        Stall { since, count }
     }
 
-    fn is_stalled(&mut self, now: Nanos, totals: Totals, patience: Nanos) -> bool {
-        let moved = (totals.received, totals.open) != (self.totals.received, self.totals.open);
-        if moved {
-            *self = Stall { since: now, totals };
+    fn is_stalled(&mut self, now: Nanos, count: u64, patience: Nanos) -> bool {
+        if count != self.count {
+            *self = Stall { since: now, count };
         }
         now.saturating_sub(self.since) > patience
     }
@@ -328,8 +329,9 @@ fn work<P: Play>(
         net.turn(&mut play, due)?;
         let asked = control.phase();
         if asked != phase {
-            // One after the other: no phase is left out, however late this thread comes.
-            phase = Phase::ALL[phase as usize + 1];
+            // One after the other, however late this thread comes; but what never began is not begun to be ended.
+            let is_aborted = asked == Phase::Stop && phase < Phase::Warm;
+            phase = if is_aborted { asked } else { Phase::ALL[phase as usize + 1] };
             has_reported = false;
             play.enter(phase, &mut net);
             if phase == Phase::Stop {
@@ -345,6 +347,7 @@ fn work<P: Play>(
         tally.sent.store(sent, Relaxed);
         tally.received.store(received, Relaxed);
         tally.open.store(net.open as u64, Relaxed);
+        tally.reads.store(net.work.reads, Relaxed);
         let is_connected = phase != Phase::Connect || net.opening == 0;
         if !has_reported && asked == phase && is_connected && play.settled(phase) {
             has_reported = true;

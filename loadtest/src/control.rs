@@ -57,6 +57,8 @@ pub struct Tally {
     pub received: AtomicU64,
     /// Open connections.
     pub open: AtomicU64,
+    /// Times that anything was read at all.
+    pub reads: AtomicU64,
     /// The thread's number, for `/proc`.
     pub tid: AtomicU32,
     /// Set by another thread that completed a message of this one's publishers.
@@ -127,7 +129,12 @@ impl Control {
         let sum = |pick: fn(&Tally) -> &AtomicU64| {
             self.tallies.iter().map(|tally| pick(tally).load(Ordering::Relaxed)).sum()
         };
-        Totals { sent: sum(|t| &t.sent), received: sum(|t| &t.received), open: sum(|t| &t.open) }
+        Totals {
+            sent: sum(|t| &t.sent),
+            received: sum(|t| &t.received),
+            open: sum(|t| &t.open),
+            reads: sum(|t| &t.reads),
+        }
     }
 }
 
@@ -140,4 +147,6 @@ pub struct Totals {
     pub received: u64,
     /// Open connections.
     pub open: u64,
+    /// Times that anything was read at all.
+    pub reads: u64,
 }

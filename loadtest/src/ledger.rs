@@ -19,6 +19,8 @@ pub struct Faults {
     pub offset_breaks: u64,
     /// Members that saw another order of senders than the first member of their room.
     pub divergent: u64,
+    /// Deliveries to who had left.
+    pub uninvited: u64,
 }
 
 impl Faults {
@@ -30,6 +32,7 @@ impl Faults {
         self.corrupt += other.corrupt;
         self.offset_breaks += other.offset_breaks;
         self.divergent += other.divergent;
+        self.uninvited += other.uninvited;
     }
 
     /// Whether nothing was wrong.
@@ -48,11 +51,14 @@ pub struct Track {
     missing: Vec<(u32, u32)>,
 }
 
+/// Stands for "whichever comes first"; no sender gets that far.
+const UNKNOWN: u32 = u32::MAX;
+
 impl Track {
-    /// A subscriber that shall get everything from message `first` on.
+    /// A subscriber that came later, and whose first message may have any number.
     #[must_use]
-    pub fn from(first: u32) -> Track {
-        Track { next: first, missing: Vec::new() }
+    pub fn unknown() -> Track {
+        Track { next: UNKNOWN, missing: Vec::new() }
     }
 
     /// Takes note of message `number`; whether it is the first time that it came.
@@ -67,6 +73,10 @@ impl Track {
 
     #[cold]
     fn take_odd(&mut self, number: u32, faults: &mut Faults) -> bool {
+        if self.next == UNKNOWN {
+            self.next = number.wrapping_add(1);
+            return true;
+        }
         if number > self.next {
             self.missing.push((self.next, number));
             self.next = number.wrapping_add(1);
@@ -89,6 +99,9 @@ impl Track {
 
     /// Closes the books: the sender has sent messages up to, not including, `end`.
     pub fn close(&self, end: u32, faults: &mut Faults) {
+        if self.next == UNKNOWN {
+            return;
+        }
         let inside: u64 = self.missing.iter().map(|(start, end)| u64::from(end - start)).sum();
         faults.holes += inside + u64::from(end.saturating_sub(self.next));
         // More than was sent: nobody can have sent it.
@@ -146,6 +159,18 @@ mod tests {
         assert_eq!(check(&[0, 4, 2, 1, 3, 2], 5), Faults { disorder: 3, duplicates: 1, ..none });
         assert_eq!(check(&[5, 2, 2], 6), Faults { holes: 4, disorder: 1, duplicates: 1, ..none });
         assert_eq!(check(&[0, 1, 2], 2), Faults { corrupt: 1, ..none }, "more than was sent");
+    }
+
+    #[test]
+    fn who_comes_later_begins_later() {
+        let (mut track, mut faults) = (Track::unknown(), Faults::default());
+        track.close(9, &mut faults);
+        assert!(faults.none(), "nothing is known to be missing");
+        for number in [5, 6, 8] {
+            track.take(number, &mut faults);
+        }
+        track.close(9, &mut faults);
+        assert_eq!(faults, Faults { holes: 1, ..Faults::default() });
     }
 
     #[test]

@@ -24,3 +24,5 @@ pub mod table;
 pub mod hgrm;
 pub mod options;
 pub mod run;
+pub mod compare;
+pub mod report;

@@ -8,10 +8,12 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use roomcast_loadtest::options::{Command, Common, Options};
+use roomcast_loadtest::compare::{self, Comparison, Plan};
+use roomcast_loadtest::options::{Command, Common, Compare, Options, Report};
 use roomcast_loadtest::outcome::Verdict;
+use roomcast_loadtest::peers::Peer;
 use roomcast_loadtest::run::{self, Problem, Ran};
-use roomcast_loadtest::{hgrm, table};
+use roomcast_loadtest::{hgrm, report, table};
 
 /// Something was lost, doubled, out of order or corrupt, or the server failed.
 const EXIT_FAILED: u8 = 1;
@@ -26,6 +28,11 @@ fn main() -> ExitCode {
         Command::Fanout(options) => finish(run::fanout(&options), &options.common),
         Command::Idle(options) => finish(run::idle(&options), &options.common),
         Command::Connect(options) => finish(run::connect(&options), &options.common),
+        Command::Storm(options) => finish(run::storm(&options), &options.common),
+        Command::Churn(options) => finish(run::churn(&options), &options.common),
+        Command::Slow(options) => finish(run::slow(&options), &options.common),
+        Command::Compare(options) => compared(&options),
+        Command::Report(options) => reported(&options),
     };
     ExitCode::from(code)
 }
@@ -59,14 +66,89 @@ fn finish(ran: Result<Ran, Problem>, common: &Common) -> u8 {
     if let Some(file) = &common.hgrm {
         written = written.and_then(|()| save(file, &hgrm::hgrm(&latencies)));
     }
+    if let Some(file) = &common.report {
+        written = written.and_then(|()| save(file, &report::of_runs(std::slice::from_ref(&outcome))));
+    }
     if let Err(error) = written {
         return refuse(&error, EXIT_USAGE);
     }
-    match outcome.verdict {
+    code(outcome.verdict)
+}
+
+fn code(verdict: Verdict) -> u8 {
+    match verdict {
         Verdict::Good => 0,
         Verdict::Failed => EXIT_FAILED,
         Verdict::Invalid => EXIT_INVALID,
     }
+}
+
+/// Runs a comparison.
+fn compared(options: &Compare) -> u8 {
+    let peers: Result<Vec<Peer>, String> = options.server.iter().map(|file| Peer::read(file)).collect();
+    let plan = peers.map(|peers| Plan {
+        peers,
+        files: options.server.clone(),
+        scenario: options.scenario.clone(),
+        rounds: options.rounds,
+        server_cpus: options.server_cpus.clone(),
+        client_cpus: options.client_cpus.clone(),
+        mode: if options.mode.is_empty() { mode(&options.scenario).into() } else { options.mode.clone() },
+    });
+    // Nobody ever sends: receiving from it is how to wait.
+    let (_sender, waits) = std::sync::mpsc::channel();
+    let comparison = match plan.and_then(|plan| compare::compare(&plan, &waits)) {
+        Ok(comparison) => comparison,
+        Err(error) => return refuse(&error, EXIT_USAGE),
+    };
+    let to_stdout = options.json.as_deref() == Some(Path::new("-"));
+    let mut written = Ok(());
+    if let Some(file) = &options.json {
+        let json = serde_json::to_string(&comparison).map_err(|error| error.to_string());
+        written = json.and_then(|json| if to_stdout { print(&(json + "\n")) } else { save(file, &json) });
+    }
+    if !to_stdout {
+        written = written.and_then(|()| print(&compare::table(&comparison)));
+    }
+    if let Some(file) = &options.report {
+        written = written.and_then(|()| save(file, &report::of_comparison(&comparison)));
+    }
+    match written {
+        Ok(()) => code(comparison.verdict()),
+        Err(error) => refuse(&error, EXIT_USAGE),
+    }
+}
+
+/// What a scenario needs of a server that can do one thing only.
+fn mode(scenario: &[String]) -> &'static str {
+    let is_echo = scenario.first().is_some_and(|first| first == "echo" || first == "connect");
+    if is_echo { "echo" } else { "rooms" }
+}
+
+/// Makes a page out of earlier runs.
+fn reported(options: &Report) -> u8 {
+    let mut runs = Vec::new();
+    for file in &options.files {
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) => return refuse(&format!("{}: {error}", file.display()), EXIT_USAGE),
+        };
+        if let Ok(comparison) = serde_json::from_str::<Comparison>(&text) {
+            if options.files.len() > 1 {
+                return refuse("a comparison is a page of its own: give it alone", EXIT_USAGE);
+            }
+            return saved(&options.out, &report::of_comparison(&comparison));
+        }
+        match serde_json::from_str(&text) {
+            Ok(run) => runs.push(run),
+            Err(error) => return refuse(&format!("{}: {error}", file.display()), EXIT_USAGE),
+        }
+    }
+    saved(&options.out, &report::of_runs(&runs))
+}
+
+fn saved(file: &Path, text: &str) -> u8 {
+    save(file, text).map_or_else(|error| refuse(&error, EXIT_USAGE), |()| 0)
 }
 
 fn print(text: &str) -> Result<(), String> {

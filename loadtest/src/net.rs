@@ -29,6 +29,8 @@ const POOLED: usize = 1024;
 const POOLED_BYTES_MAX: usize = 4 << 20;
 /// Attempts at a port before a source address counts as having none.
 const PORT_ATTEMPTS: usize = 4;
+/// Receive buffer of a connection that is not read.
+const PAUSED_RECEIVE_BYTES: usize = 4 << 10;
 
 const WAKE: Token = Token(usize::MAX);
 const TIMER: Token = Token(usize::MAX - 1);
@@ -297,9 +299,12 @@ impl Net {
         self.forget(at);
     }
 
-    /// Stops or resumes reading from `at`.
+    /// Stops or resumes reading from `at`. The kernel, too, is to take little in while nobody reads.
     pub fn pause(&mut self, at: usize, paused: bool) {
         self.links[at].paused = paused;
+        if let (true, Some(socket)) = (paused, &self.links[at].socket) {
+            let _ = socket2::SockRef::from(socket).set_recv_buffer_size(PAUSED_RECEIVE_BYTES);
+        }
         if !paused && self.links[at].socket.is_some() {
             self.fall_behind(at);
         }

@@ -33,6 +33,16 @@ pub enum Command {
     Idle(Idle),
     /// Handshakes one after the other, each closed properly.
     Connect(Connect),
+    /// All members drop and come back at once: how long until the last has what it missed.
+    Storm(Storm),
+    /// Members leave and come back all the time while messages fly.
+    Churn(Churn),
+    /// Some members stop reading; the others must not notice.
+    Slow(Slow),
+    /// One scenario against several servers in turns, each started afresh.
+    Compare(Compare),
+    /// A page out of the JSON of earlier runs.
+    Report(Report),
 }
 
 /// What all scenarios take.
@@ -177,6 +187,108 @@ pub struct Connect {
     /// How the open loop's handshakes are spread in time.
     #[arg(long, value_enum, default_value_t = Arrivals::Even)]
     pub arrivals: Arrivals,
+}
+
+/// See [`Command::Storm`].
+#[derive(Clone, Debug, Args)]
+pub struct Storm {
+    /// What all scenarios take; `--duration` is the longest time that coming back may take.
+    #[command(flatten)]
+    pub common: Common,
+    /// Rooms and who is in them; publishers are not cut off.
+    #[command(flatten)]
+    pub shape: RoomShape,
+    /// Messages per second of all publishers together. What a room misses has to fit the server's history.
+    #[arg(short, long, default_value = "20", value_parser = rate)]
+    pub rate: f64,
+    /// Most reconnections under way at the same time, for each thread; default: all.
+    #[arg(long)]
+    pub at_once: Option<usize>,
+}
+
+/// See [`Command::Churn`].
+#[derive(Clone, Debug, Args)]
+pub struct Churn {
+    /// What all scenarios take.
+    #[command(flatten)]
+    pub common: Common,
+    /// How messages come about.
+    #[command(flatten)]
+    pub flow: Flow,
+    /// Rooms and who is in them.
+    #[command(flatten)]
+    pub shape: RoomShape,
+    /// Share of the members that come and go.
+    #[arg(long, default_value_t = 0.5, value_parser = share)]
+    pub share: f64,
+    /// About how long they stay.
+    #[arg(long, default_value = "200ms", value_parser = duration)]
+    pub stay: Duration,
+    /// About how long they are away.
+    #[arg(long, default_value = "200ms", value_parser = duration)]
+    pub away: Duration,
+}
+
+/// See [`Command::Slow`].
+#[derive(Clone, Debug, Args)]
+pub struct Slow {
+    /// What all scenarios take.
+    #[command(flatten)]
+    pub common: Common,
+    /// How messages come about.
+    #[command(flatten)]
+    pub flow: Flow,
+    /// Rooms and who is in them.
+    #[command(flatten)]
+    pub shape: RoomShape,
+    /// Share of the members that read nothing while it is measured.
+    #[arg(long, default_value_t = 0.1, value_parser = share)]
+    pub share: f64,
+}
+
+/// See [`Command::Compare`].
+#[derive(Clone, Debug, Args)]
+pub struct Compare {
+    /// Description of a server; given several times. Ratios are to the first.
+    #[arg(short, long, value_name = "FILE.toml", required = true)]
+    pub server: Vec<PathBuf>,
+    /// How often each server's turn comes.
+    #[arg(short = 'n', long, default_value_t = 6)]
+    pub rounds: usize,
+    /// Processors of the server, as `taskset -c` takes them.
+    #[arg(long, default_value = "")]
+    pub server_cpus: String,
+    /// Processors of the generator.
+    #[arg(long, default_value = "")]
+    pub client_cpus: String,
+    /// What `{mode}` in a server's command stands for; `echo` or `rooms` by the scenario, if not given.
+    #[arg(long, default_value = "")]
+    pub mode: String,
+    /// Write all runs as JSON; `-` is standard output, in place of the table.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write a page with charts.
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+    /// The scenario and its options, after `--`.
+    #[arg(last = true, required = true)]
+    pub scenario: Vec<String>,
+}
+
+/// See [`Command::Report`].
+#[derive(Clone, Debug, Args)]
+pub struct Report {
+    /// Files that `--json` wrote, of runs or of comparisons.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// The page.
+    #[arg(short, long, value_name = "FILE.html")]
+    pub out: PathBuf,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| format!("no share: {text}"))?;
+    if share > 0.0 && share <= 1.0 { Ok(share) } else { Err("above 0, and 1 at most".into()) }
 }
 
 /// `500ms`, `10s`, `2m`; a plain number is seconds.

@@ -159,6 +159,36 @@ pub struct Point {
     pub open: u64,
 }
 
+impl Outcome {
+    /// A good outcome of nothing.
+    #[must_use]
+    pub fn empty() -> Outcome {
+        Outcome {
+            name: String::new(),
+            scenario: String::new(),
+            settings: String::new(),
+            unit: "message".into(),
+            began_ms: 0,
+            verdict: Verdict::Good,
+            failures: Vec::new(),
+            doubts: Vec::new(),
+            notes: Vec::new(),
+            connections: 0,
+            measured_s: 0.0,
+            sent: 0,
+            units: 0,
+            rate: 0.0,
+            latency: None,
+            slip: None,
+            faults: Faults::default(),
+            server: None,
+            generator: Generator::default(),
+            extra: BTreeMap::new(),
+            series: Vec::new(),
+        }
+    }
+}
+
 impl Latency {
     /// Reads a histogram of nanoseconds; none if it is empty.
     #[must_use]

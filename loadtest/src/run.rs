@@ -10,15 +10,20 @@ use crate::conduct::{self, Lengths, Record};
 use crate::control::Control;
 use crate::limits;
 use crate::net::{Dial, Net, Play};
-use crate::options::{Common, Connect, Echo, Fanout, Flow, Idle, RoomShape};
+use crate::options::{Churn, Common, Connect, Echo, Fanout, Flow, Idle, RoomShape, Slow, Storm};
 use crate::outcome::{self, Generator, Latency, Outcome, Server, Verdict};
 use crate::peers::Peer;
 use crate::plays::echo::Pace;
-use crate::plays::rooms::{Rooms, Shape};
+use crate::plays::rooms::Rooms;
+use crate::plays::rooms::shape::{Shape, Upset};
 use crate::plays::{Harvest, connect, echo, idle};
 use crate::progress::Progress;
+use crate::schedule::Arrivals;
 use crate::target::Target;
 use crate::words::Words;
+
+/// Coming back from a storm may take this long at least.
+const STORM_MIN: Nanos = 60 * SECOND;
 
 /// Why there is no outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,13 +141,14 @@ struct Frame<'a> {
     unit: &'a str,
     rate: Option<f64>,
     connections: usize,
-    /// A thread that is always busy is what this scenario is about.
-    is_saturating: bool,
+    /// Connections come and go, so that those at the beginning are not all.
+    is_fleeting: bool,
 }
 
 /// Works the figures out, and judges them.
 fn outcome(record: Record, frame: &Frame<'_>) -> Ran {
-    let (units, sent) = outcome::between(&record.begin, &record.end);
+    let (received, sent) = outcome::between(&record.begin, &record.end);
+    let units = if frame.unit == "return" { record.harvest.latency.len() } else { received };
     let all_units = record.samples.last().map_or(units, |last| last.totals.received);
     let wall: Nanos = record.end.at.saturating_sub(record.begin.at);
     let connections = record.ready.totals.open;
@@ -169,13 +175,13 @@ fn outcome(record: Record, frame: &Frame<'_>) -> Ran {
         failures,
         doubts: Vec::new(),
         notes: Vec::new(),
-        connections: connections.max(if frame.is_saturating { frame.connections as u64 } else { 0 }),
+        connections: connections.max(if frame.is_fleeting { frame.connections as u64 } else { 0 }),
         measured_s: clock::seconds(wall),
         sent,
         units,
         rate,
         latency: Latency::of(&harvest.latency),
-        slip: Latency::of(&harvest.slip),
+        slip: Latency::of(&harvest.slip).filter(|_| frame.rate.is_some()),
         faults: harvest.faults,
         server,
         generator,
@@ -216,15 +222,7 @@ pub fn echo(options: &Echo) -> Result<Ran, Problem> {
     let (rate, connections) = (flow.rate, *connections);
     Ok(outcome(
         record,
-        &Frame {
-            common,
-            scenario: "echo",
-            settings,
-            unit: "message",
-            rate,
-            connections,
-            is_saturating: false,
-        },
+        &Frame { common, scenario: "echo", settings, unit: "message", rate, connections, is_fleeting: false },
     ))
 }
 
@@ -234,6 +232,54 @@ pub fn echo(options: &Echo) -> Result<Ran, Problem> {
 /// There is no outcome.
 pub fn fanout(options: &Fanout) -> Result<Ran, Problem> {
     let Fanout { common, flow, shape } = options;
+    rooms("fanout", common, flow, shape, (Upset::None, 0.0), lengths(common, flow.rate))
+}
+
+/// Cuts all members off at once, and waits for the last to be back.
+///
+/// # Errors
+/// There is no outcome.
+pub fn storm(options: &Storm) -> Result<Ran, Problem> {
+    let Storm { common, shape, rate, at_once } = options;
+    let flow = Flow { in_flight: 1, rate: Some(*rate), arrivals: Arrivals::Even };
+    let upset = Upset::Storm { at_once: at_once.unwrap_or(usize::MAX) };
+    let lengths = Lengths {
+        until_settled: true,
+        may_be_silent: true,
+        measure: clock::nanos(common.duration).max(STORM_MIN),
+        ..lengths(common, Some(*rate))
+    };
+    rooms("storm", common, &flow, shape, (upset, 1.0), lengths)
+}
+
+/// Lets members leave and come back all the time.
+///
+/// # Errors
+/// There is no outcome.
+pub fn churn(options: &Churn) -> Result<Ran, Problem> {
+    let Churn { common, flow, shape, share, stay, away } = options;
+    let upset = Upset::Churn { stay: clock::nanos(*stay), away: clock::nanos(*away) };
+    rooms("churn", common, flow, shape, (upset, *share), lengths(common, flow.rate))
+}
+
+/// Lets members read nothing.
+///
+/// # Errors
+/// There is no outcome.
+pub fn slow(options: &Slow) -> Result<Ran, Problem> {
+    let Slow { common, flow, shape, share } = options;
+    rooms("slow", common, flow, shape, (Upset::Slow, *share), lengths(common, flow.rate))
+}
+
+/// Runs a scenario of rooms, of whose members `share` are upset.
+fn rooms(
+    scenario: &str,
+    common: &Common,
+    flow: &Flow,
+    shape: &RoomShape,
+    (upset, share): (Upset, f64),
+    lengths: Lengths,
+) -> Result<Ran, Problem> {
     let RoomShape { rooms, members, publishers, size } = *shape;
     if publishers > members {
         return Err(Problem::Usage("publishers are members, so there can't be more of them".into()));
@@ -242,31 +288,41 @@ pub fn fanout(options: &Fanout) -> Result<Ran, Problem> {
         .checked_mul(members)
         .filter(|all| *all <= crate::marker::SENDERS_MAX)
         .ok_or_else(|| Problem::Usage("too many members".into()))?;
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a number of members"
+    )]
+    let restless = ((members as f64 * share).round() as usize).min(members - publishers);
+    if upset != Upset::None && restless == 0 {
+        return Err(Problem::Usage("no member is left to be upset: publishers never are".into()));
+    }
     let stage = Stage::new(common, connections, |words| &words.rooms_path)?;
-    let shape = Shape { rooms, members, publishers, size, threads: stage.threads };
-    let record =
-        stage.run(common, (shape.senders(), rooms), lengths(common, flow.rate), |thread, control| {
-            let pace = stage.pace(thread, flow, common.seed);
-            let (control, words) = (Arc::clone(control), stage.words.clone());
-            Rooms::new(shape.clone(), thread, control, words, pace, stage.at_once, stage.dial.key)
-        })?;
+    if matches!(upset, Upset::Churn { .. }) && stage.words.leave.is_empty() {
+        return Err(Problem::Usage("this server's words have no `leave`".into()));
+    }
+    let shape = Shape { rooms, members, publishers, size, threads: stage.threads, upset, restless };
+    let record = stage.run(common, (shape.senders(), rooms), lengths, |thread, control| {
+        let pace = stage.pace(thread, flow, common.seed);
+        let (control, words) = (Arc::clone(control), stage.words.clone());
+        let seed = common.seed.wrapping_add(thread as u64);
+        Rooms::new(shape.clone(), thread, control, words, pace, stage.at_once, (stage.dial.key, seed))
+    })?;
+    let upset = match upset {
+        Upset::None => String::new(),
+        Upset::Slow => format!(", {restless} of each room read nothing"),
+        Upset::Churn { .. } => format!(", {restless} of each room come and go"),
+        Upset::Storm { .. } => format!(", {restless} of each room cut off at once"),
+    };
     let settings = format!(
-        "{rooms} rooms × {members} members, {publishers} publishers each, {size} B, {}",
+        "{rooms} rooms × {members} members, {publishers} publishers each, {size} B, {}{upset}",
         flow_text(flow)
     );
-    let rate = flow.rate;
-    Ok(outcome(
-        record,
-        &Frame {
-            common,
-            scenario: "fanout",
-            settings,
-            unit: "delivery",
-            rate,
-            connections,
-            is_saturating: false,
-        },
-    ))
+    // A storm is over when it is over: what it sends meanwhile only has to be there.
+    let is_storm = scenario == "storm";
+    let (rate, unit) = if is_storm { (None, "return") } else { (flow.rate, "delivery") };
+    Ok(outcome(record, &Frame { common, scenario, settings, unit, rate, connections, is_fleeting: is_storm }))
 }
 
 /// Holds connections open.
@@ -292,7 +348,7 @@ pub fn idle(options: &Idle) -> Result<Ran, Problem> {
             unit: "connection",
             rate: None,
             connections,
-            is_saturating: false,
+            is_fleeting: false,
         },
     ))
 }
@@ -320,7 +376,7 @@ pub fn connect(options: &Connect) -> Result<Ran, Problem> {
             unit: "handshake",
             rate,
             connections,
-            is_saturating: true,
+            is_fleeting: true,
         },
     ))
 }

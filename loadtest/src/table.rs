@@ -19,7 +19,7 @@ fn write_table(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
     if unit == "connection" {
         writeln!(out, "  held         {} connections for {:.1} s", outcome.connections, outcome.measured_s)?;
     } else {
-        let plural = if unit == "delivery" { "deliveries".into() } else { format!("{unit}s") };
+        let plural = plural(unit);
         writeln!(
             out,
             "  {plural:<12} {} in {:.2} s: {:.0}/s ({} connections, {} sent)",
@@ -31,7 +31,7 @@ fn write_table(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
     server(out, outcome)?;
     generator(out, outcome)?;
     for (name, value) in &outcome.extra {
-        writeln!(out, "  {:<12} {value:.3}", name.replace('_', " "))?;
+        writeln!(out, "  {:<20} {value:.0}", name.replace('_', " "))?;
     }
     for note in &outcome.notes {
         writeln!(out, "  note         {note}")?;
@@ -108,6 +108,12 @@ fn generator(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
         "; {:.3} µs, {:.2} recv, {:.2} send per {}",
         generator.cpu_us, generator.reads, generator.writes, outcome.unit
     )
+}
+
+/// More than one of a unit.
+#[must_use]
+pub fn plural(unit: &str) -> String {
+    unit.strip_suffix('y').map_or_else(|| format!("{unit}s"), |stem| format!("{stem}ies"))
 }
 
 /// Microseconds in the unit that fits.

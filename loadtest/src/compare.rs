@@ -1,0 +1,368 @@
+//! Runs one scenario against several servers in turns, each started afresh, and relates them to the first.
+//!
+//! The machine's speed changes from minute to minute, so single runs can't be compared: servers take turns (A B A B,
+//! and the next round begins with another one), and what counts is the ratio within a round. Each run is a process of
+//! its own, of this very program, so that no run inherits anything from another.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::{Outcome, Verdict};
+use crate::peers::Peer;
+
+/// A server has this long to listen.
+const START_TRIES: u32 = 200;
+/// Between two looks whether it does.
+const START_WAIT: Duration = Duration::from_millis(50);
+
+/// What is to be compared, and how.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The servers; ratios are to the first.
+    pub peers: Vec<Peer>,
+    /// The descriptions they came from, for `--words`.
+    pub files: Vec<PathBuf>,
+    /// The scenario and its options.
+    pub scenario: Vec<String>,
+    /// How often each server's turn comes.
+    pub rounds: usize,
+    /// Processors for the server and for the generator, as `taskset -c` takes them; empty = any.
+    pub server_cpus: String,
+    /// See `server_cpus`.
+    pub client_cpus: String,
+    /// What `{mode}` in a server's command stands for.
+    pub mode: String,
+}
+
+/// All runs of a comparison.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The scenario, as it was typed.
+    pub scenario: String,
+    /// The servers' names, the first being what the others are related to.
+    pub peers: Vec<String>,
+    /// For each round the runs in the order of `peers`; none where a run gave no outcome.
+    pub rounds: Vec<Vec<Option<Outcome>>>,
+    /// What went wrong with runs that gave none.
+    pub complaints: Vec<String>,
+}
+
+/// A figure over all rounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Spread {
+    /// The smallest.
+    pub min: f64,
+    /// The middle one.
+    pub median: f64,
+    /// The greatest.
+    pub max: f64,
+}
+
+/// Something that servers are compared by.
+#[derive(Clone, Copy, Debug)]
+pub struct Figure {
+    /// What it is called.
+    pub name: &'static str,
+    /// Reads it.
+    pub of: fn(&Outcome) -> Option<f64>,
+}
+
+/// All figures, the most telling first.
+pub const FIGURES: [Figure; 6] = [
+    Figure { name: "server CPU µs", of: |run| Some(run.server.as_ref()?.cpu_us).filter(|us| *us > 0.0) },
+    Figure { name: "of it user µs", of: |run| Some(run.server.as_ref()?.user_us).filter(|us| *us > 0.0) },
+    Figure { name: "per second", of: |run| Some(run.rate).filter(|rate| *rate > 0.0) },
+    Figure { name: "p50 µs", of: |run| Some(run.latency.as_ref()?.p50_us) },
+    Figure { name: "p99 µs", of: |run| Some(run.latency.as_ref()?.p99_us) },
+    Figure {
+        name: "RSS B/connection",
+        of: |run| Some(run.server.as_ref()?.rss_per_connection).filter(|bytes| *bytes > 0.0),
+    },
+];
+
+impl Spread {
+    /// Of these values; none if there are none.
+    #[must_use]
+    pub fn of(mut values: Vec<f64>) -> Option<Spread> {
+        values.sort_by(f64::total_cmp);
+        let (min, max) = (*values.first()?, *values.last()?);
+        let half = values.len() / 2;
+        let median = if values.len().is_multiple_of(2) {
+            f64::midpoint(values[half - 1], values[half])
+        } else {
+            values[half]
+        };
+        Some(Spread { min, median, max })
+    }
+}
+
+impl Comparison {
+    /// A figure of the peer at `peer`, over all rounds.
+    #[must_use]
+    pub fn spread(&self, peer: usize, figure: Figure) -> Option<Spread> {
+        Spread::of(self.rounds.iter().filter_map(|round| (figure.of)(round.get(peer)?.as_ref()?)).collect())
+    }
+
+    /// A figure of the peer at `peer` as a multiple of the first one's in the same round, over all rounds.
+    #[must_use]
+    pub fn ratio(&self, peer: usize, figure: Figure) -> Option<Spread> {
+        let ratio = |round: &Vec<Option<Outcome>>| {
+            let of = |peer: usize| (figure.of)(round.get(peer)?.as_ref()?);
+            Some(of(peer)? / of(0)?)
+        };
+        Spread::of(self.rounds.iter().filter_map(ratio).collect())
+    }
+
+    /// The worst verdict of all runs; a run without outcome has failed.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let runs = || self.rounds.iter().flatten();
+        let is = |verdict| runs().any(|run| run.as_ref().is_some_and(|run| run.verdict == verdict));
+        if runs().any(Option::is_none) || is(Verdict::Failed) {
+            Verdict::Failed
+        } else if is(Verdict::Invalid) {
+            Verdict::Invalid
+        } else {
+            Verdict::Good
+        }
+    }
+}
+
+/// In which order the servers come in a round: rotated, so that none is always first.
+#[must_use]
+pub fn order(peers: usize, round: usize) -> Vec<usize> {
+    (0..peers).map(|place| (place + round) % peers).collect()
+}
+
+/// Builds what is to be built, and runs everything. `interrupted` ends it between two runs.
+///
+/// # Errors
+/// A server could not be built, or this program not be started.
+pub fn compare(plan: &Plan, waits: &Receiver<()>) -> Result<Comparison, String> {
+    for peer in &plan.peers {
+        build(peer)?;
+    }
+    let mut comparison = Comparison {
+        scenario: plan.scenario.join(" "),
+        peers: plan.peers.iter().map(|peer| peer.name.clone()).collect(),
+        rounds: Vec::new(),
+        complaints: Vec::new(),
+    };
+    for round in 0..plan.rounds {
+        let mut runs = vec![None; plan.peers.len()];
+        for at in order(plan.peers.len(), round) {
+            say(&format!("round {} of {}: {}", round + 1, plan.rounds, plan.peers[at].name));
+            match one(plan, at, waits) {
+                Ok(outcome) => runs[at] = Some(outcome),
+                Err(error) => {
+                    say(&format!("  {error}"));
+                    comparison.complaints.push(format!("{}: {error}", plan.peers[at].name));
+                }
+            }
+        }
+        comparison.rounds.push(runs);
+    }
+    Ok(comparison)
+}
+
+fn say(text: &str) {
+    // Nobody may be left to tell.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Builds a server if there is anything to build.
+///
+/// # Errors
+/// The command failed.
+pub fn build(peer: &Peer) -> Result<(), String> {
+    if peer.build.is_empty() {
+        return Ok(());
+    }
+    say(&format!("building {}: {}", peer.name, peer.build));
+    let status = shell(&peer.build, &peer.folder)
+        .stdout(Stdio::null())
+        .status()
+        .map_err(|error| format!("{}: {error}", peer.name))?;
+    if status.success() { Ok(()) } else { Err(format!("{}: its build command failed", peer.name)) }
+}
+
+fn shell(command: &str, folder: &Path) -> Command {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(command).stdin(Stdio::null());
+    if !folder.as_os_str().is_empty() {
+        shell.current_dir(folder);
+    }
+    shell
+}
+
+/// A server that is killed when it is no longer needed.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// One run against one server.
+fn one(plan: &Plan, at: usize, waits: &Receiver<()>) -> Result<Outcome, String> {
+    let peer = &plan.peers[at];
+    let port = free_port().map_err(|error| error.to_string())?;
+    let filled = |text: &str| text.replace("{port}", &port.to_string()).replace("{mode}", &plan.mode);
+    let command = format!("exec {}{}", pinned(&plan.server_cpus), filled(&peer.command));
+    let child = shell(&command, &peer.folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("cannot start: {error}"))?;
+    let mut server = Running(child);
+    listening(&mut server.0, port, waits)?;
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let url = filled(&peer.url);
+    let mut client = if plan.client_cpus.is_empty() {
+        Command::new(&program)
+    } else {
+        let mut taskset = Command::new("taskset");
+        taskset.arg("-c").arg(&plan.client_cpus).arg(&program);
+        taskset
+    };
+    client.args(&plan.scenario).args(["--url", &url, "--name", &peer.name, "--quiet", "--json", "-"]);
+    client.arg("--words").arg(&plan.files[at]).args(["--pid", &server.0.id().to_string()]);
+    let output = client
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cannot run the generator: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(&text).map_err(|error| format!("no outcome ({error})"))
+}
+
+/// The words that pin what follows them to processors.
+fn pinned(cpus: &str) -> String {
+    if cpus.is_empty() { String::new() } else { format!("taskset -c {cpus} ") }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+fn listening(server: &mut Child, port: u16, waits: &Receiver<()>) -> Result<(), String> {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    for _ in 0..START_TRIES {
+        if TcpStream::connect(address).is_ok() {
+            return Ok(());
+        }
+        if let Ok(Some(status)) = server.try_wait() {
+            return Err(format!("the server ended at once ({status})"));
+        }
+        // Nothing tells when another process listens, so this waits for what never comes.
+        if let Err(RecvTimeoutError::Disconnected) = waits.recv_timeout(START_WAIT) {
+            return Err("interrupted".into());
+        }
+    }
+    Err("the server does not listen".into())
+}
+
+/// The comparison as text.
+#[must_use]
+pub fn table(comparison: &Comparison) -> String {
+    use std::fmt::Write as _;
+    let mut out = format!("{} ({} rounds)\n", comparison.scenario, comparison.rounds.len());
+    let width = comparison.peers.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(6);
+    for figure in FIGURES {
+        if (0..comparison.peers.len()).all(|peer| comparison.spread(peer, figure).is_none()) {
+            continue;
+        }
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            out,
+            "\n  {:<20} {:>10} {:>10}   ratio to {}: median (min–max)",
+            figure.name, "min", "median", comparison.peers[0]
+        );
+        for (peer, name) in comparison.peers.iter().enumerate() {
+            let Some(spread) = comparison.spread(peer, figure) else {
+                let _ = writeln!(out, "    {name:<width$}   no figure");
+                continue;
+            };
+            let ratio = comparison.ratio(peer, figure).map_or(String::new(), |ratio| {
+                format!("{:.3} ({:.2}–{:.2})", ratio.median, ratio.min, ratio.max)
+            });
+            let _ = writeln!(
+                out,
+                "    {name:<width$} {:>pad$} {:>10}   {ratio}",
+                number(spread.min),
+                number(spread.median),
+                pad = 28_usize.saturating_sub(width)
+            );
+        }
+    }
+    let runs =
+        |verdict| comparison.rounds.iter().flatten().flatten().filter(move |run| run.verdict == verdict);
+    for run in runs(Verdict::Failed) {
+        let _ = writeln!(out, "  FAILED   {}: {}", run.name, run.failures.join("; "));
+    }
+    for run in runs(Verdict::Invalid) {
+        let _ = writeln!(out, "  INVALID  {}: {}", run.name, run.doubts.join("; "));
+    }
+    for complaint in &comparison.complaints {
+        let _ = writeln!(out, "  FAILED   {complaint}");
+    }
+    out
+}
+
+/// A number with as many digits as mean something.
+fn number(value: f64) -> String {
+    if value >= 1000.0 { format!("{value:.0}") } else { format!("{value:.3}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_is_first_once() {
+        assert_eq!(order(3, 0), [0, 1, 2]);
+        assert_eq!(order(3, 1), [1, 2, 0]);
+        assert_eq!(order(3, 5), [2, 0, 1]);
+    }
+
+    #[test]
+    fn spreads_are_right() {
+        assert_eq!(Spread::of(vec![]), None);
+        assert_eq!(Spread::of(vec![3.0, 1.0, 2.0]), Some(Spread { min: 1.0, median: 2.0, max: 3.0 }));
+        assert_eq!(Spread::of(vec![4.0, 1.0]), Some(Spread { min: 1.0, median: 2.5, max: 4.0 }));
+    }
+
+    fn run(name: &str, rate: f64) -> Option<Outcome> {
+        Some(Outcome { name: name.into(), rate, ..Outcome::empty() })
+    }
+
+    #[test]
+    fn ratios_are_taken_within_rounds() {
+        let comparison = Comparison {
+            scenario: "echo".into(),
+            peers: vec!["a".into(), "b".into()],
+            rounds: vec![
+                vec![run("a", 100.0), run("b", 200.0)],
+                vec![run("a", 50.0), run("b", 150.0)],
+                vec![run("a", 10.0), None],
+            ],
+            complaints: vec!["b: gone".into()],
+        };
+        let rate = FIGURES[2];
+        assert_eq!(comparison.spread(0, rate), Some(Spread { min: 10.0, median: 50.0, max: 100.0 }));
+        assert_eq!(comparison.ratio(1, rate), Some(Spread { min: 2.0, median: 2.5, max: 3.0 }));
+        assert_eq!(comparison.verdict(), Verdict::Failed, "a run gave nothing");
+        let text = table(&comparison);
+        assert!(text.contains("2.500 (2.00–3.00)") && text.contains("FAILED   b: gone"), "{text}");
+    }
+}
