@@ -49,25 +49,28 @@ impl Shard {
         }
     }
 
-    /// Goes on with unfinished fan-outs, a slice of each topic in turns, as far as the budget reaches.
+    /// Goes on with unfinished fan-outs as far as the budget reaches, a slice of each topic in turns. Broadcasts have
+    /// half of it while rooms wait, so that neither holds up the other.
     pub(crate) fn run_fanouts(&mut self) {
+        self.run_broadcasts(if self.active.is_empty() { 0 } else { self.turn.pushes_left / 2 });
         while self.turn.pushes_left > 0 {
-            if let Some(mut fanout) = self.everyone.pop_front() {
-                let done = self.run_everyone(&mut fanout);
-                self.drop_overrun();
-                if done {
-                    self.jobs_waiting -= 1;
-                } else {
-                    self.everyone.push_front(fanout);
-                    return;
-                }
-            } else if let Some(index) = self.active.pop_front() {
-                if !self.run_topic(index) {
-                    self.active.push_back(index);
-                }
-            } else {
+            let Some(index) = self.active.pop_front() else { break };
+            if !self.run_topic(index) {
+                self.active.push_back(index);
+            }
+        }
+        self.run_broadcasts(0);
+    }
+
+    /// Goes on with fan-outs to everybody until so many pushes are left for others.
+    fn run_broadcasts(&mut self, left: u32) {
+        while self.turn.pushes_left > left {
+            let Some(mut fanout) = self.everyone.pop_front() else { return };
+            if !self.run_everyone(&mut fanout, left) {
+                self.everyone.push_front(fanout);
                 return;
             }
+            self.jobs_waiting -= 1;
         }
     }
 
@@ -145,9 +148,9 @@ impl Shard {
     }
 
     /// Pushes to every native client from the cursor on. True when all have it.
-    fn run_everyone(&mut self, fanout: &mut Fanout) -> bool {
+    fn run_everyone(&mut self, fanout: &mut Fanout, left: u32) -> bool {
         while fanout.cursor < fanout.end {
-            if self.turn.pushes_left == 0 {
+            if self.turn.pushes_left == left {
                 return false;
             }
             self.turn.pushes_left -= 1;

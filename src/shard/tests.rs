@@ -187,3 +187,41 @@ fn who_lost_one_publication_does_not_see_the_next() {
     assert!(!seen.contains("\"offset\":2"), "{seen}");
     assert!(seen.contains("slow consumer"), "{seen}");
 }
+
+/// A text frame of a client.
+fn say(json: &str) -> Vec<u8> {
+    let length = u8::try_from(json.len()).expect("tests speak in short frames");
+    assert!(length < 126);
+    let masked = json.bytes().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key);
+    [0x80 | Opcode::Text as u8, 0x80 | length].into_iter().chain(MASK).chain(masked).collect()
+}
+
+/// Broadcasts went first, and an unfinished one ended the turn's fan-outs: as long as somebody broadcast to more
+/// clients than a turn can push to, no room heard anything.
+#[test]
+fn rooms_go_on_beside_broadcasts() {
+    let mut limits = Limits::default();
+    limits.pace.pushes_per_turn = 4;
+    let mut rig = Rig::new(1, limits);
+    let noisy = rig.open("/ws");
+    let [ann, bob] = [(); 2].map(|()| rig.open("/ws/quiet"));
+    for _ in 0..20 {
+        rig.open("/ws");
+    }
+    while rig.shard.poll_timeout() == Some(Duration::ZERO) {
+        rig.turn(&[]);
+    }
+    rig.written.clear();
+    let broadcasts = say(r#"{"type":"broadcast","message":"!"}"#).repeat(50);
+    rig.turn(&[(noisy, &broadcasts)]);
+    rig.turn(&[(ann, &say(r#"{"type":"chat_message","room":"quiet","message":"psst"}"#))]);
+    for _ in 0..10 {
+        rig.turn(&[]);
+    }
+    assert!(!rig.shard.everyone.is_empty(), "broadcasts are still under way");
+    let heard = |key| {
+        let to = rig.written.iter().filter(|(to, _)| *to == key);
+        to.flat_map(|(_, bytes)| bytes).copied().collect::<Vec<u8>>().windows(4).any(|piece| piece == b"psst")
+    };
+    assert!(heard(ann) && heard(bob));
+}

@@ -78,7 +78,8 @@ async fn upgrade(socket: &mut TcpStream) -> Option<()> {
     let digest = Sha1::new().chain_update(key).chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
     let accept = base64::engine::general_purpose::STANDARD.encode(digest);
     let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
     );
     socket.write_all(answer.as_bytes()).await.ok()
 }

@@ -154,7 +154,7 @@ impl Rooms {
             pace,
             schedule: None,
             turn: 0,
-            recorder: Recorder::new(),
+            recorder: Recorder::default(),
             inside: 0,
             sent: 0,
             received: 0,
