@@ -75,9 +75,11 @@ pub struct Figure {
 
 /// All figures, the most telling first.
 pub const FIGURES: [Figure; 6] = [
-    Figure { name: "server CPU µs", of: |run| Some(run.server.as_ref()?.cpu_us).filter(|us| *us > 0.0) },
-    Figure { name: "of it user µs", of: |run| Some(run.server.as_ref()?.user_us).filter(|us| *us > 0.0) },
-    Figure { name: "per second", of: |run| Some(run.rate).filter(|rate| *rate > 0.0) },
+    Figure { name: "Server CPU µs", of: |run| Some(run.server.as_ref()?.cpu_us).filter(|us| *us > 0.0) },
+    Figure {
+        name: "User-space CPU µs", of: |run| Some(run.server.as_ref()?.user_us).filter(|us| *us > 0.0)
+    },
+    Figure { name: "Per second", of: |run| Some(run.rate).filter(|rate| *rate > 0.0) },
     Figure { name: "p50 µs", of: |run| Some(run.latency.as_ref()?.p50_us) },
     Figure { name: "p99 µs", of: |run| Some(run.latency.as_ref()?.p99_us) },
     Figure {
@@ -93,8 +95,11 @@ impl Spread {
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
         let half = values.len() / 2;
-        let median =
-            if values.len().is_multiple_of(2) { f64::midpoint(values[half - 1], values[half]) } else { values[half] };
+        let median = if values.len().is_multiple_of(2) {
+            f64::midpoint(values[half - 1], values[half])
+        } else {
+            values[half]
+        };
         Some(Spread { min, median, max })
     }
 }
@@ -280,7 +285,11 @@ pub fn table(comparison: &Comparison) -> String {
             continue;
         }
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "\n  {:<20} {:>10} {:>10}   ratio to {}: median (min–max)", figure.name, "min", "median", comparison.peers[0]);
+        let _ = writeln!(
+            out,
+            "\n  {:<20} {:>10} {:>10}   ratio to {}: median (min–max)",
+            figure.name, "min", "median", comparison.peers[0]
+        );
         for (peer, name) in comparison.peers.iter().enumerate() {
             let Some(spread) = comparison.spread(peer, figure) else {
                 let _ = writeln!(out, "    {name:<width$}   no figure");
@@ -298,7 +307,8 @@ pub fn table(comparison: &Comparison) -> String {
             );
         }
     }
-    let runs = |verdict| comparison.rounds.iter().flatten().flatten().filter(move |run| run.verdict == verdict);
+    let runs =
+        |verdict| comparison.rounds.iter().flatten().flatten().filter(move |run| run.verdict == verdict);
     for run in runs(Verdict::Failed) {
         let _ = writeln!(out, "  FAILED   {}: {}", run.name, run.failures.join("; "));
     }

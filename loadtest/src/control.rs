@@ -129,7 +129,12 @@ impl Control {
         let sum = |pick: fn(&Tally) -> &AtomicU64| {
             self.tallies.iter().map(|tally| pick(tally).load(Ordering::Relaxed)).sum()
         };
-        Totals { sent: sum(|t| &t.sent), received: sum(|t| &t.received), open: sum(|t| &t.open), reads: sum(|t| &t.reads) }
+        Totals {
+            sent: sum(|t| &t.sent),
+            received: sum(|t| &t.received),
+            open: sum(|t| &t.open),
+            reads: sum(|t| &t.reads),
+        }
     }
 }
 

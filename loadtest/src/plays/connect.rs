@@ -50,7 +50,7 @@ impl Connect {
             pace,
             schedule: None,
             waiting: VecDeque::new(),
-            recorder: Recorder::new(),
+            recorder: Recorder::default(),
             begun: 0,
             opened: 0,
             closed: 0,

@@ -53,7 +53,7 @@ impl Idle {
             has_joined: vec![false; places.len()],
             ready: 0,
             dialing: Dialing::new(places.len(), at_once),
-            recorder: Recorder::new(),
+            recorder: Recorder::default(),
             received: 0,
         }
     }

@@ -22,6 +22,8 @@ const LATENCY_MAX: Nanos = 120 * SECOND;
 const DIGITS: u8 = 3;
 /// Distinct complaints that are kept.
 const COMPLAINTS_MAX: usize = 20;
+/// Messages that a schedule that is behind sends before it looks at anything else.
+pub const SENT_PER_TURN_MAX: usize = 1024;
 /// Silence after which what has not come is taken for lost.
 pub const PATIENCE: Nanos = 3 * SECOND;
 
@@ -85,10 +87,9 @@ pub struct Recorder {
     pub is_ending: bool,
 }
 
-impl Recorder {
+impl Default for Recorder {
     /// With nothing recorded.
-    #[must_use]
-    pub fn new() -> Recorder {
+    fn default() -> Recorder {
         Recorder {
             phase: Phase::Connect,
             from: u64::MAX,
@@ -99,7 +100,9 @@ impl Recorder {
             is_ending: false,
         }
     }
+}
 
+impl Recorder {
     /// A phase has begun.
     pub fn enter(&mut self, phase: Phase, now: Nanos) {
         self.phase = phase;

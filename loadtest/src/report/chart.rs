@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 /// Colours that the page has; more lines begin again.
 pub const COLOURS: usize = 8;
 
-const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 300.0;
+const WIDTH: f64 = 540.0;
+const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 74.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 12.0;
@@ -87,7 +87,15 @@ impl Axis {
                 (from, to, ticks.map(|tick| (tick, text(10_f64.powf(tick)))).collect())
             }
             Axis::Percentile => {
-                let all = [(0.0, "0 %"), (1.0, "90 %"), (2.0, "99 %"), (3.0, "99.9 %"), (4.0, "99.99 %"), (5.0, "99.999 %"), (6.0, "99.9999 %")];
+                let all = [
+                    (0.0, "0 %"),
+                    (1.0, "90 %"),
+                    (2.0, "99 %"),
+                    (3.0, "99.9 %"),
+                    (4.0, "99.99 %"),
+                    (5.0, "99.999 %"),
+                    (6.0, "99.9999 %"),
+                ];
                 let ticks = all.iter().take_while(|(place, _)| *place <= high.max(2.0) + 0.01);
                 (0.0, high.max(2.0), ticks.map(|(place, text)| (*place, (*text).to_owned())).collect())
             }
@@ -127,14 +135,22 @@ impl Chart {
         let x_to = if matches!(self.x, Axis::Linear) { x_high.max(x_from + 1e-9) } else { x_to };
         let x_at = |x: f64| LEFT + (x - x_from) / (x_to - x_from) * (WIDTH - LEFT - RIGHT);
         let y_at = |y: f64| HEIGHT - BOTTOM - (y - y_from) / (y_to - y_from) * (HEIGHT - TOP - BOTTOM);
-        let mut out = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">", escape(&self.title));
+        let mut out = format!(
+            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
+            escape(&self.title)
+        );
         // Writing to a string cannot fail.
         let _ = self.write_axes(&mut out, &x_ticks, &y_ticks, &x_at, &y_at);
         for (line, points) in &placed {
             let path: Vec<String> =
                 points.iter().map(|(x, y)| format!("{:.1},{:.1}", x_at(*x), y_at(*y))).collect();
             let dashed = if line.dashed { " dashed" } else { "" };
-            let _ = write!(out, "<polyline class=\"l c{}{dashed}\" points=\"{}\"/>", line.colour % COLOURS, path.join(" "));
+            let _ = write!(
+                out,
+                "<polyline class=\"l c{}{dashed}\" points=\"{}\"/>",
+                line.colour % COLOURS,
+                path.join(" ")
+            );
         }
         out + "</svg>"
     }
@@ -151,7 +167,13 @@ impl Chart {
         for (place, text) in y_ticks {
             let y = y_at(*place);
             write!(out, "<line class=\"g\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>")?;
-            write!(out, "<text class=\"e\" x=\"{}\" y=\"{:.1}\">{}</text>", LEFT - 8.0, y + 4.0, escape(text))?;
+            write!(
+                out,
+                "<text class=\"e\" x=\"{}\" y=\"{:.1}\">{}</text>",
+                LEFT - 8.0,
+                y + 4.0,
+                escape(text)
+            )?;
         }
         for (place, text) in x_ticks.iter().filter(|(place, _)| x_at(*place) <= right + 1.0) {
             let x = x_at(*place);
@@ -190,20 +212,30 @@ pub struct Bar {
 #[must_use]
 pub fn bars(title: &str, bars: &[Bar]) -> String {
     const STEP: f64 = 30.0;
-    const NAME: f64 = 170.0;
-    const TEXT: f64 = 190.0;
-    let most = bars.iter().map(|bar| bar.spread.map_or(bar.value, |(_, high)| high.max(bar.value))).fold(0.0, f64::max);
+    const NAME: f64 = 120.0;
+    const TEXT: f64 = 130.0;
+    let most = bars
+        .iter()
+        .map(|bar| bar.spread.map_or(bar.value, |(_, high)| high.max(bar.value)))
+        .fold(0.0, f64::max);
     if most <= 0.0 {
         return String::new();
     }
     #[expect(clippy::cast_precision_loss, reason = "a few bars")]
     let height = STEP * bars.len() as f64 + 8.0;
     let long = |value: f64| value / most * (WIDTH - NAME - TEXT);
-    let mut out = format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">", escape(title));
+    let mut out =
+        format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">", escape(title));
     let mut y = 4.0;
     for bar in bars {
         // Writing to a string cannot fail.
-        let _ = write!(out, "<text class=\"e\" x=\"{}\" y=\"{}\">{}</text>", NAME - 10.0, y + 17.0, escape(&bar.name));
+        let _ = write!(
+            out,
+            "<text class=\"e\" x=\"{}\" y=\"{}\">{}</text>",
+            NAME - 10.0,
+            y + 17.0,
+            escape(&bar.name)
+        );
         let mut piece = |value: f64, class: &str| {
             let _ = write!(
                 out,
@@ -227,7 +259,13 @@ pub fn bars(title: &str, bars: &[Bar]) -> String {
             );
             end = end.max(high);
         }
-        let _ = write!(out, "<text x=\"{:.1}\" y=\"{}\">{}</text>", NAME + long(end) + 8.0, y + 16.0, escape(&bar.text));
+        let _ = write!(
+            out,
+            "<text x=\"{:.1}\" y=\"{}\">{}</text>",
+            NAME + long(end) + 8.0,
+            y + 16.0,
+            escape(&bar.text)
+        );
         y += STEP;
     }
     out + "</svg>"
@@ -253,7 +291,9 @@ mod tests {
     #[test]
     fn percentiles_are_evenly_spread() {
         let place = |percentile| Axis::Percentile.place(percentile).unwrap();
-        assert!((place(0.0)).abs() < 1e-9 && (place(90.0) - 1.0).abs() < 1e-9 && (place(99.9) - 3.0).abs() < 1e-9);
+        assert!(
+            (place(0.0)).abs() < 1e-9 && (place(90.0) - 1.0).abs() < 1e-9 && (place(99.9) - 3.0).abs() < 1e-9
+        );
         assert_eq!(Axis::Percentile.place(100.0), None);
         assert_eq!(Axis::Log.place(0.0), None);
     }

@@ -18,7 +18,7 @@ use crate::frame;
 use crate::marker::{self, LONG_BYTES, Mark, Template};
 use crate::net::{End, Net, Play};
 use crate::plays::echo::Pace;
-use crate::plays::{Dialing, Harvest, PATIENCE, Recorder};
+use crate::plays::{Dialing, Harvest, PATIENCE, Recorder, SENT_PER_TURN_MAX};
 use crate::schedule::Schedule;
 use crate::words::Words;
 
@@ -135,8 +135,10 @@ impl Rooms {
             is_restless: shape.is_restless(*member),
         };
         let members: Vec<Member> = mine.iter().map(member).collect();
-        let claims: Vec<(u32, Claim)> =
-            members.iter().map(|member| (member.room, upset::claim(member.is_restless, &shape, &words))).collect();
+        let claims: Vec<(u32, Claim)> = members
+            .iter()
+            .map(|member| (member.room, upset::claim(member.is_restless, &shape, &words)))
+            .collect();
         Rooms {
             books: Books::new(&shape, &claims, &words.offset, &payload[LONG_BYTES..]),
             unrest: Unrest::new(&shape, seed),
@@ -152,7 +154,7 @@ impl Rooms {
             pace,
             schedule: None,
             turn: 0,
-            recorder: Recorder::new(),
+            recorder: Recorder::default(),
             inside: 0,
             sent: 0,
             received: 0,
@@ -245,7 +247,8 @@ impl Rooms {
 
     /// Sends what the schedule says; when there will be more.
     fn keep_schedule(&mut self, net: &mut Net) -> Option<Nanos> {
-        while let Some(schedule) = &mut self.schedule {
+        for _ in 0..SENT_PER_TURN_MAX {
+            let schedule = self.schedule.as_mut()?;
             let now = net.clock_now();
             let Some(due) = schedule.take(now) else { return Some(schedule.due()) };
             self.recorder.slip(due, now);
@@ -253,7 +256,7 @@ impl Rooms {
             self.turn = (self.turn + 1) % self.publishers.len();
             self.publish(place, due, net);
         }
-        None
+        Some(net.now)
     }
 
     /// Everything but deliveries.
@@ -332,7 +335,8 @@ impl Play for Rooms {
             Phase::Measure => self.upset(net),
             Phase::Drain => {
                 for publisher in &self.publishers {
-                    self.control.published[publisher.sender as usize].store(publisher.next, Ordering::Release);
+                    self.control.published[publisher.sender as usize]
+                        .store(publisher.next, Ordering::Release);
                 }
                 self.calm(net);
             }
@@ -395,9 +399,7 @@ impl Play for Rooms {
         match phase {
             Phase::Connect => self.dialing.is_done(),
             Phase::Prepare | Phase::Measure => self.inside == self.members.len(),
-            Phase::Settle => {
-                (self.books.distinct >= self.expected && self.is_quiet()) || !self.is_patient()
-            }
+            Phase::Settle => (self.books.distinct >= self.expected && self.is_quiet()) || !self.is_patient(),
             _ => true,
         }
     }

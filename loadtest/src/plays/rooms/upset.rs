@@ -111,7 +111,8 @@ impl Shape {
 impl Rooms {
     /// The measure begins, and with it the unrest.
     pub(crate) fn upset(&mut self, net: &mut Net) {
-        let restless: Vec<usize> = (0..self.members.len()).filter(|at| self.members[*at].is_restless).collect();
+        let restless: Vec<usize> =
+            (0..self.members.len()).filter(|at| self.members[*at].is_restless).collect();
         match self.shape.upset {
             Upset::None => {}
             Upset::Slow => restless.into_iter().for_each(|at| net.pause(at, true)),
