@@ -75,9 +75,11 @@ pub struct Figure {
 
 /// All figures, the most telling first.
 pub const FIGURES: [Figure; 6] = [
-    Figure { name: "server CPU µs", of: |run| Some(run.server.as_ref()?.cpu_us).filter(|us| *us > 0.0) },
-    Figure { name: "of it user µs", of: |run| Some(run.server.as_ref()?.user_us).filter(|us| *us > 0.0) },
-    Figure { name: "per second", of: |run| Some(run.rate).filter(|rate| *rate > 0.0) },
+    Figure { name: "Server CPU µs", of: |run| Some(run.server.as_ref()?.cpu_us).filter(|us| *us > 0.0) },
+    Figure {
+        name: "User-space CPU µs", of: |run| Some(run.server.as_ref()?.user_us).filter(|us| *us > 0.0)
+    },
+    Figure { name: "Per second", of: |run| Some(run.rate).filter(|rate| *rate > 0.0) },
     Figure { name: "p50 µs", of: |run| Some(run.latency.as_ref()?.p50_us) },
     Figure { name: "p99 µs", of: |run| Some(run.latency.as_ref()?.p99_us) },
     Figure {

@@ -24,6 +24,8 @@ const STALL: Nanos = 5 * SECOND;
 /// How long the phases are.
 #[derive(Clone, Copy, Debug)]
 pub struct Lengths {
+    /// Connections that must be open before anything else begins.
+    pub connections: u64,
     /// Of [`Phase::Warm`].
     pub warm: Nanos,
     /// Of [`Phase::Measure`].
@@ -159,9 +161,15 @@ impl Conductor<'_> {
         let mut is_good = true;
         for phase in [Phase::Connect, Phase::Prepare] {
             self.begin(phase);
-            is_good = is_good && self.all_settle(threads, SETUP_PATIENCE, Nanos::MAX);
-            if !is_good {
-                self.complaints.push(format!("{phase:?}: not all were ready; nothing was measured"));
+            is_good = self.all_settle(threads, SETUP_PATIENCE, Nanos::MAX);
+            let open = self.control.totals().open;
+            if !is_good || open < lengths.connections {
+                is_good = false;
+                let stage = if phase == Phase::Connect { "connected" } else { "ready" };
+                self.complaints.push(format!(
+                    "not all were {stage} ({open} of {} connections are open): nothing was measured",
+                    lengths.connections
+                ));
                 break;
             }
         }

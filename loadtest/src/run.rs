@@ -123,8 +123,9 @@ impl Stage {
     }
 }
 
-fn lengths(common: &Common, rate: Option<f64>) -> Lengths {
+fn lengths(common: &Common, connections: usize, rate: Option<f64>) -> Lengths {
     Lengths {
+        connections: connections as u64,
         warm: clock::nanos(common.duration.min(common.warmup)),
         measure: clock::nanos(common.duration),
         until_settled: false,
@@ -212,7 +213,7 @@ pub fn echo(options: &Echo) -> Result<Ran, Problem> {
     let Echo { common, flow, connections, size, binary } = options;
     let stage = Stage::new(common, *connections, |words| &words.echo_path)?;
     let first = |thread: usize| (0..thread).map(|before| stage.on(before)).sum::<usize>();
-    let record = stage.run(common, (0, 0), lengths(common, flow.rate), |thread, _| {
+    let record = stage.run(common, (0, 0), lengths(common, *connections, flow.rate), |thread, _| {
         let pace = stage.pace(thread, flow, common.seed);
         let first = u32::try_from(first(thread)).unwrap_or(u32::MAX);
         echo::Echo::new(first, stage.on(thread), *size, *binary, pace, stage.at_once, stage.dial.key)
@@ -232,7 +233,7 @@ pub fn echo(options: &Echo) -> Result<Ran, Problem> {
 /// There is no outcome.
 pub fn fanout(options: &Fanout) -> Result<Ran, Problem> {
     let Fanout { common, flow, shape } = options;
-    rooms("fanout", common, flow, shape, (Upset::None, 0.0), lengths(common, flow.rate))
+    rooms("fanout", common, flow, shape, (Upset::None, 0.0), lengths(common, 0, flow.rate))
 }
 
 /// Cuts all members off at once, and waits for the last to be back.
@@ -247,7 +248,7 @@ pub fn storm(options: &Storm) -> Result<Ran, Problem> {
         until_settled: true,
         may_be_silent: true,
         measure: clock::nanos(common.duration).max(STORM_MIN),
-        ..lengths(common, Some(*rate))
+        ..lengths(common, 0, Some(*rate))
     };
     rooms("storm", common, &flow, shape, (upset, 1.0), lengths)
 }
@@ -259,7 +260,7 @@ pub fn storm(options: &Storm) -> Result<Ran, Problem> {
 pub fn churn(options: &Churn) -> Result<Ran, Problem> {
     let Churn { common, flow, shape, share, stay, away } = options;
     let upset = Upset::Churn { stay: clock::nanos(*stay), away: clock::nanos(*away) };
-    rooms("churn", common, flow, shape, (upset, *share), lengths(common, flow.rate))
+    rooms("churn", common, flow, shape, (upset, *share), lengths(common, 0, flow.rate))
 }
 
 /// Lets members read nothing.
@@ -268,7 +269,7 @@ pub fn churn(options: &Churn) -> Result<Ran, Problem> {
 /// There is no outcome.
 pub fn slow(options: &Slow) -> Result<Ran, Problem> {
     let Slow { common, flow, shape, share } = options;
-    rooms("slow", common, flow, shape, (Upset::Slow, *share), lengths(common, flow.rate))
+    rooms("slow", common, flow, shape, (Upset::Slow, *share), lengths(common, 0, flow.rate))
 }
 
 /// Runs a scenario of rooms, of whose members `share` are upset.
@@ -303,6 +304,7 @@ fn rooms(
         return Err(Problem::Usage("this server's words have no `leave`".into()));
     }
     let shape = Shape { rooms, members, publishers, size, threads: stage.threads, upset, restless };
+    let lengths = Lengths { connections: connections as u64, ..lengths };
     let record = stage.run(common, (shape.senders(), rooms), lengths, |thread, control| {
         let pace = stage.pace(thread, flow, common.seed);
         let (control, words) = (Arc::clone(control), stage.words.clone());
@@ -332,7 +334,7 @@ fn rooms(
 pub fn idle(options: &Idle) -> Result<Ran, Problem> {
     let Idle { common, connections, rooms } = options;
     let stage = Stage::new(common, *connections, |words| &words.rooms_path)?;
-    let lengths = Lengths { may_be_silent: true, ..lengths(common, None) };
+    let lengths = Lengths { may_be_silent: true, ..lengths(common, *connections, None) };
     let record = stage.run(common, (0, 0), lengths, |thread, _| {
         let places = (thread..*connections).step_by(stage.threads);
         idle::Idle::new(places, *rooms, &stage.words, stage.at_once, stage.dial.key)
@@ -361,7 +363,7 @@ pub fn connect(options: &Connect) -> Result<Ran, Problem> {
     let Connect { common, connections, rate, arrivals } = options;
     let stage = Stage::new(common, *connections, |words| &words.echo_path)?;
     let flow = Flow { in_flight: 1, rate: *rate, arrivals: *arrivals };
-    let record = stage.run(common, (0, 0), lengths(common, *rate), |thread, _| {
+    let record = stage.run(common, (0, 0), lengths(common, 0, *rate), |thread, _| {
         connect::Connect::new(stage.on(thread), stage.pace(thread, &flow, common.seed))
     })?;
     let pace = rate.map_or("closed loop".into(), |rate| format!("{rate} handshakes/s"));

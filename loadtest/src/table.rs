@@ -30,8 +30,9 @@ fn write_table(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
     latency(out, "sent late by", outcome.slip.as_ref())?;
     server(out, outcome)?;
     generator(out, outcome)?;
-    for (name, value) in &outcome.extra {
-        writeln!(out, "  {:<20} {value:.0}", name.replace('_', " "))?;
+    if !outcome.extra.is_empty() {
+        let also = outcome.extra.iter().map(|(name, value)| format!("{} {value:.0}", name.replace('_', " ")));
+        writeln!(out, "  also         {}", also.collect::<Vec<_>>().join("; "))?;
     }
     for note in &outcome.notes {
         writeln!(out, "  note         {note}")?;

@@ -8,7 +8,7 @@ use crate::frame;
 use crate::ledger::{Faults, Track};
 use crate::marker::{self, Mark, SHORT_BYTES, Template};
 use crate::net::{End, Net, Play};
-use crate::plays::{Dialing, Harvest, PATIENCE, Recorder};
+use crate::plays::{Dialing, Harvest, PATIENCE, Recorder, SENT_PER_TURN_MAX};
 use crate::schedule::Schedule;
 
 /// How the messages come about.
@@ -177,7 +177,8 @@ impl Play for Echo {
             self.is_patient = net.now.saturating_sub(self.last_progress) < PATIENCE;
             return None;
         }
-        while let Some(schedule) = &mut self.schedule {
+        for _ in 0..SENT_PER_TURN_MAX {
+            let schedule = self.schedule.as_mut()?;
             let now = net.clock_now();
             let Some(due) = schedule.take(now) else { return Some(schedule.due()) };
             self.recorder.slip(due, now);
@@ -185,7 +186,7 @@ impl Play for Echo {
             self.turn = (self.turn + 1) % self.seats.len();
             self.send(at, due, net);
         }
-        None
+        Some(net.now)
     }
 
     fn settled(&self, phase: Phase) -> bool {

@@ -22,6 +22,8 @@ const LATENCY_MAX: Nanos = 120 * SECOND;
 const DIGITS: u8 = 3;
 /// Distinct complaints that are kept.
 const COMPLAINTS_MAX: usize = 20;
+/// Messages that a schedule that is behind sends before it looks at anything else.
+pub const SENT_PER_TURN_MAX: usize = 1024;
 /// Silence after which what has not come is taken for lost.
 pub const PATIENCE: Nanos = 3 * SECOND;
 
@@ -86,6 +88,7 @@ pub struct Recorder {
 }
 
 impl Default for Recorder {
+    /// With nothing recorded.
     fn default() -> Recorder {
         Recorder {
             phase: Phase::Connect,

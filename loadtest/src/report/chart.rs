@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 /// Colours that the page has; more lines begin again.
 pub const COLOURS: usize = 8;
 
-const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 300.0;
+const WIDTH: f64 = 540.0;
+const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 74.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 12.0;
@@ -212,8 +212,8 @@ pub struct Bar {
 #[must_use]
 pub fn bars(title: &str, bars: &[Bar]) -> String {
     const STEP: f64 = 30.0;
-    const NAME: f64 = 170.0;
-    const TEXT: f64 = 190.0;
+    const NAME: f64 = 120.0;
+    const TEXT: f64 = 130.0;
     let most = bars
         .iter()
         .map(|bar| bar.spread.map_or(bar.value, |(_, high)| high.max(bar.value)))

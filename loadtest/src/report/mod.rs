@@ -12,6 +12,7 @@ use crate::table::{bytes, plural, time};
 
 use chart::{Axis, Bar, COLOURS, Chart, Line, bars, escape};
 
+const MIB: f64 = 1_048_576.0;
 const STYLE: &str = include_str!("page.css");
 
 /// A page on `runs`, side by side if there are several.
@@ -52,17 +53,14 @@ pub fn of_comparison(comparison: &Comparison) -> String {
         line_on(&middles)
     );
     let mut body = head(&title, &line);
-    for run in comparison.rounds.iter().flatten().flatten().filter(|run| run.verdict != Verdict::Good) {
-        body += &callout(run);
-    }
-    for complaint in &comparison.complaints {
-        let _ = write!(body, "<div class=\"callout failed\"><p>No outcome: {}</p></div>", escape(complaint));
-    }
-    body += &legend(&comparison.peers);
-    for figure in FIGURES {
-        body += &figure_bars(comparison, figure);
-    }
+    body += &verdicts(comparison);
+    let bars: String = FIGURES.iter().map(|figure| figure_bars(comparison, *figure)).collect();
+    let _ = write!(body, "<div class=\"charts\">{bars}</div>");
+    body += "<p class=\"soft\">Bars are medians over all rounds, whiskers the least and the greatest; × is the median \
+             of the ratios to the first server within a round, which is what to compare by: the machine's speed changes \
+             from round to round.</p>";
     body += "<h2>Each server's middle run</h2>";
+    body += &legend(&comparison.peers);
     body += &summary(&middles);
     body += &charts(&middles);
     body += &details(&middles);
@@ -147,11 +145,40 @@ fn callout(run: &Outcome) -> String {
     )
 }
 
+/// How many runs of a comparison were good, and what was wrong with the others, folded away.
+fn verdicts(comparison: &Comparison) -> String {
+    let runs: Vec<&Outcome> = comparison.rounds.iter().flatten().flatten().collect();
+    let count = |verdict| runs.iter().filter(|run| run.verdict == verdict).count();
+    let class = class(comparison.verdict());
+    let mut lines = String::new();
+    for run in runs.iter().filter(|run| run.verdict != Verdict::Good) {
+        let why: Vec<String> = run.failures.iter().chain(&run.doubts).map(|line| escape(line)).collect();
+        let _ = write!(lines, "<li>{}: {}</li>", escape(&run.name), why.join("; "));
+    }
+    for complaint in &comparison.complaints {
+        let _ = write!(lines, "<li>no outcome: {}</li>", escape(complaint));
+    }
+    let says = format!(
+        "{} of {} runs good, {} failed, {} invalid (the generator was the bottleneck), {} without outcome",
+        count(Verdict::Good),
+        comparison.rounds.iter().map(Vec::len).sum::<usize>(),
+        count(Verdict::Failed),
+        count(Verdict::Invalid),
+        comparison.complaints.len()
+    );
+    let folded = if lines.is_empty() {
+        format!("<p>{says}</p>")
+    } else {
+        format!("<details><summary>{says}</summary><ul class=\"plain\">{lines}</ul></details>")
+    };
+    format!("<div class=\"callout {class}\">{folded}</div>")
+}
+
 fn summary(runs: &[Outcome]) -> String {
     let unit = runs.first().map_or("unit", |run| run.unit.as_str());
     let mut out = format!(
         "<div class=\"scroll\"><table><tr><th>run</th><th>verdict</th><th>{}/s</th><th>p50</th><th>p90</th><th>p99</th>\
-         <th>p99.9</th><th>max</th><th>server CPU per {unit}</th><th>of it user</th><th>cores</th><th>RSS</th></tr>",
+         <th>p99.9</th><th>max</th><th>server CPU/{unit} (user)</th><th>cores</th><th>RSS</th></tr>",
         plural(unit)
     );
     for run in runs {
@@ -165,8 +192,7 @@ fn summary(runs: &[Outcome]) -> String {
             latency(|all| all.p99_us),
             latency(|all| all.p999_us),
             latency(|all| all.max_us),
-            server(&|server| format!("{:.3} µs", server.cpu_us)),
-            server(&|server| format!("{:.3} µs", server.user_us)),
+            server(&|server| format!("{:.3} µs ({:.3})", server.cpu_us, server.user_us)),
             server(&|server| format!("{:.2}", server.busy)),
             server(&|server| bytes(server.rss_end)),
         ];
@@ -218,9 +244,7 @@ fn figure_bars(comparison: &Comparison, figure: Figure) -> String {
         })
     };
     let all: Vec<Bar> = comparison.peers.iter().enumerate().filter_map(bar).collect();
-    let caption =
-        format!("{}: median, with least and greatest; × = median ratio within a round", figure.name);
-    captioned(&caption, &bars(figure.name, &all))
+    captioned(figure.name, &bars(figure.name, &all))
 }
 
 fn short(value: f64) -> String {
@@ -265,7 +289,7 @@ fn charts(runs: &[Outcome]) -> String {
         y_label: "latency".into(),
         x: Axis::Percentile,
         y: Axis::Log,
-        y_text: time,
+        y_text: tick,
         lines: line(false, &|run| run.latency.as_ref().map_or(Vec::new(), |latency| latency.curve.clone())),
     };
     let rate = line(false, &|run| run.series.iter().map(|point| (point.s, point.rate)).collect());
@@ -275,7 +299,7 @@ fn charts(runs: &[Outcome]) -> String {
     cpu.extend(line(true, &|run| run.series.iter().map(|point| (point.s, point.own)).collect()));
     #[expect(clippy::cast_precision_loss, reason = "for a chart")]
     let memory = |run: &Outcome| -> Vec<(f64, f64)> {
-        run.series.iter().filter_map(|point| Some((point.s, point.rss? as f64))).collect()
+        run.series.iter().filter_map(|point| Some((point.s, point.rss? as f64 / MIB))).collect()
     };
     let all = [
         ("Latency by percentile", latency),
@@ -296,9 +320,17 @@ fn count(value: f64) -> String {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of bytes")]
-fn resident(value: f64) -> String {
-    bytes(value as u64)
+fn resident(mib: f64) -> String {
+    if mib < 10.0 { format!("{mib:.1} MiB") } else { format!("{mib:.0} MiB") }
+}
+
+/// A tick of a time axis: a power of ten.
+fn tick(us: f64) -> String {
+    match us {
+        us if us < 1e3 => format!("{us:.0} µs"),
+        us if us < 1e6 => format!("{:.0} ms", us / 1e3),
+        us => format!("{:.0} s", us / 1e6),
+    }
 }
 
 fn small(value: f64) -> String {

@@ -31,7 +31,8 @@ struct Asked<'a> {
 
 fn main() -> std::io::Result<()> {
     let mut words = std::env::args().skip(1);
-    let (Some(port), Some(mode)) = (words.next().and_then(|port| port.parse::<u16>().ok()), words.next()) else {
+    let (Some(port), Some(mode)) = (words.next().and_then(|port| port.parse::<u16>().ok()), words.next())
+    else {
         return Err(std::io::Error::other("usage: peer-fastwebsockets PORT echo|rooms"));
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
@@ -75,7 +76,8 @@ async fn upgrade(socket: &mut TcpStream) -> Option<()> {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim())
     })?;
-    let digest = Sha1::new().chain_update(key).chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
+    let digest =
+        Sha1::new().chain_update(key).chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
     let accept = base64::engine::general_purpose::STANDARD.encode(digest);
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -117,8 +119,11 @@ async fn member(number: u64, socket: TcpStream, rooms: &Rooms) {
             let mut next = Some(text);
             while let Some(text) = next.take() {
                 // Nothing is an empty text here: it stands for the end.
-                let frame =
-                    if text.is_empty() { Frame::close(1000, b"") } else { Frame::text(Payload::Borrowed(&text)) };
+                let frame = if text.is_empty() {
+                    Frame::close(1000, b"")
+                } else {
+                    Frame::text(Payload::Borrowed(&text))
+                };
                 if writer.write_frame(frame).await.is_err() {
                     return;
                 }

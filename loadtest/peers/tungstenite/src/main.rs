@@ -32,7 +32,8 @@ struct Asked<'a> {
 
 fn main() -> std::io::Result<()> {
     let mut words = std::env::args().skip(1);
-    let (Some(port), Some(mode)) = (words.next().and_then(|port| port.parse::<u16>().ok()), words.next()) else {
+    let (Some(port), Some(mode)) = (words.next().and_then(|port| port.parse::<u16>().ok()), words.next())
+    else {
         return Err(std::io::Error::other("usage: peer-tungstenite PORT echo|rooms"));
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
@@ -48,7 +49,8 @@ async fn serve(port: u16, is_echo: bool) -> std::io::Result<()> {
         tokio::task::spawn_local(async move {
             let _ = socket.set_nodelay(true);
             // The default of 128 KiB is cleared before every read, which would cost more than all the rest.
-            let config = WebSocketConfig::default().read_buffer_size(READ_BYTES).max_message_size(Some(64 << 20));
+            let config =
+                WebSocketConfig::default().read_buffer_size(READ_BYTES).max_message_size(Some(64 << 20));
             let config = config.max_frame_size(Some(64 << 20));
             let accepted = tokio_tungstenite::accept_async_with_config(socket, Some(config)).await;
             let Ok(socket) = accepted else { return };

@@ -18,7 +18,7 @@ use crate::frame;
 use crate::marker::{self, LONG_BYTES, Mark, Template};
 use crate::net::{End, Net, Play};
 use crate::plays::echo::Pace;
-use crate::plays::{Dialing, Harvest, PATIENCE, Recorder};
+use crate::plays::{Dialing, Harvest, PATIENCE, Recorder, SENT_PER_TURN_MAX};
 use crate::schedule::Schedule;
 use crate::words::Words;
 
@@ -247,7 +247,8 @@ impl Rooms {
 
     /// Sends what the schedule says; when there will be more.
     fn keep_schedule(&mut self, net: &mut Net) -> Option<Nanos> {
-        while let Some(schedule) = &mut self.schedule {
+        for _ in 0..SENT_PER_TURN_MAX {
+            let schedule = self.schedule.as_mut()?;
             let now = net.clock_now();
             let Some(due) = schedule.take(now) else { return Some(schedule.due()) };
             self.recorder.slip(due, now);
@@ -255,7 +256,7 @@ impl Rooms {
             self.turn = (self.turn + 1) % self.publishers.len();
             self.publish(place, due, net);
         }
-        None
+        Some(net.now)
     }
 
     /// Everything but deliveries.

@@ -4,6 +4,8 @@
 //! (a short read means that the socket is drained), one buffer for all connections; only an unfinished frame's
 //! rest is kept by its connection.
 
+mod link;
+
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -17,6 +19,8 @@ use crate::clock::{Clock, MILLI, Nanos, SECOND};
 use crate::control::Phase;
 use crate::frame::{self, Front};
 use crate::target;
+
+use link::{GENERATION_MASK, Link, State, from_token, start, token};
 
 /// Bytes that one `recv` can bring; a fast server may be far ahead.
 const BUFFER_BYTES: usize = 512 << 10;
@@ -69,43 +73,6 @@ pub trait Play: Send {
     fn counts(&self) -> (u64, u64);
     /// The run is over.
     fn harvest(self, net: &Net) -> Self::Harvest;
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Gone,
-    Connecting,
-    /// Our request is sent, the answer's head is awaited.
-    Head,
-    Open,
-    /// Our close frame is sent.
-    Closing,
-}
-
-/// One connection.
-#[derive(Debug)]
-struct Link {
-    socket: Option<TcpStream>,
-    state: State,
-    /// Counts the connections in this place: an event of an earlier one finds nothing.
-    generation: u32,
-    writable: bool,
-    is_dirty: bool,
-    /// Nothing is read, whatever comes.
-    paused: bool,
-    /// Something may be there to be read, of which no event will tell again.
-    is_behind: bool,
-    close_code: Option<u16>,
-    began: Nanos,
-    /// The beginning of a frame whose end has not come: `rest[..filled]`, and the least bytes that it needs.
-    rest: Vec<u8>,
-    filled: usize,
-    need: usize,
-    /// To be sent: `out[sent..]`.
-    out: Vec<u8>,
-    sent: usize,
-    /// Earlier frames of a fragmented message.
-    fragments: Vec<u8>,
 }
 
 /// Counts of what happened below the messages.
@@ -614,91 +581,5 @@ impl Net {
         self.queued_bytes -= link.out.len() - link.sent;
         let generation = link.generation.wrapping_add(1) & GENERATION_MASK;
         *link = Link { generation, is_dirty: link.is_dirty, is_behind: link.is_behind, ..Link::new() };
-    }
-}
-
-impl Link {
-    fn new() -> Link {
-        Link {
-            socket: None,
-            state: State::Gone,
-            generation: 0,
-            writable: false,
-            is_dirty: false,
-            paused: false,
-            is_behind: false,
-            close_code: None,
-            began: 0,
-            rest: Vec::new(),
-            filled: 0,
-            need: 0,
-            out: Vec::new(),
-            sent: 0,
-            fragments: Vec::new(),
-        }
-    }
-
-    /// Keeps the beginning of a frame.
-    fn keep(&mut self, bytes: &[u8], buffer_bytes: usize) {
-        self.filled = bytes.len();
-        if self.need > buffer_bytes / 2 {
-            // Grows to the whole frame at once, and stays for the next one.
-            if self.rest.len() < self.need {
-                self.rest.resize(self.need, 0);
-            }
-        } else if self.rest.len() < bytes.len() {
-            self.rest.resize(bytes.len(), 0);
-        }
-        self.rest[..bytes.len()].copy_from_slice(bytes);
-        if bytes.is_empty() {
-            self.need = 0;
-        }
-    }
-
-    fn hung_up(&self) -> End {
-        match (self.state, self.close_code) {
-            (State::Head, _) => End::Failed("the server hung up during the handshake".into()),
-            (_, Some(code)) => End::Closed(code),
-            _ => End::Lost("the server hung up without a close frame".into()),
-        }
-    }
-
-    fn hung_up_with(&self, error: &io::Error) -> End {
-        self.close_code.map_or_else(|| End::Lost(error.to_string()), End::Closed)
-    }
-}
-
-/// Bits of a token that hold the place; the rest holds the generation. Never all ones, which are [`WAKE`].
-const PLACE_BITS: u32 = 32;
-const GENERATION_MASK: u32 = 0x7fff_ffff;
-
-fn token(at: usize, generation: u32) -> Token {
-    Token((generation as usize) << PLACE_BITS | at)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "takes the number apart")]
-fn from_token(token: Token) -> (usize, u32) {
-    (token.0 & 0xffff_ffff, (token.0 >> PLACE_BITS) as u32)
-}
-
-/// A socket on its way to `address`.
-fn start(address: SocketAddr, source: Option<IpAddr>) -> io::Result<std::net::TcpStream> {
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(address),
-        socket2::Type::STREAM,
-        Some(socket2::Protocol::TCP),
-    )?;
-    socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)?;
-    if let Some(source) = source {
-        // Ports of closed connections that still rest may be used again.
-        socket.set_reuse_address(true)?;
-        socket.bind(&SocketAddr::new(source, 0).into())?;
-    }
-    match socket.connect(&address.into()) {
-        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
-            Err(error)
-        }
-        _ => Ok(socket.into()),
     }
 }

@@ -1,0 +1,198 @@
+//! A small server that keeps to the protocol, except once, where it does what a test asks it to do.
+//!
+//! Blocking, a thread for each connection; slow, but easy to follow.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What it does wrong, once, at [`AT`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    None,
+    /// Leaves a message out.
+    Drop,
+    /// Sends a message twice.
+    Double,
+    /// Sends a message after the next one.
+    Swap,
+    /// Changes a message's last byte of filler.
+    Damage,
+}
+
+/// The message of the first connection at which it happens.
+const AT: u32 = 5;
+
+pub(crate) struct Liar {
+    address: SocketAddr,
+}
+
+#[derive(Default)]
+struct Room {
+    members: Vec<Arc<Mutex<Wire>>>,
+    offset: u64,
+}
+
+/// The sending half of a connection.
+struct Wire {
+    stream: TcpStream,
+    /// Messages so far, and what to do wrong; none for all but the first connection.
+    count: u32,
+    fault: Fault,
+    held: Option<Vec<u8>>,
+}
+
+type Rooms = Arc<Mutex<std::collections::BTreeMap<String, Room>>>;
+
+impl Liar {
+    pub(crate) fn start(fault: Fault) -> Liar {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        std::thread::spawn(move || {
+            let rooms = Rooms::default();
+            for (number, stream) in listener.incoming().flatten().enumerate() {
+                let fault = if number == 0 { fault } else { Fault::None };
+                let rooms = Arc::clone(&rooms);
+                std::thread::spawn(move || {
+                    // The generator hangs up in the end; that is no error.
+                    let _ = serve(stream, fault, &rooms);
+                });
+            }
+        });
+        Liar { address }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("ws://{}", self.address)
+    }
+}
+
+fn serve(mut stream: TcpStream, fault: Fault, rooms: &Rooms) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    let is_echo = head.starts_with(b"GET /echo ");
+    // The generator always uses the key of RFC 6455 §1.3.
+    stream.write_all(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+    )?;
+    let wire = Wire { stream: stream.try_clone()?, count: 0, fault, held: None };
+    let wire = Arc::new(Mutex::new(wire));
+    loop {
+        let (opcode, payload) = receive(&mut stream)?;
+        match opcode {
+            8 => return lock(&wire).stream.write_all(&[0x88, 0]),
+            1 | 2 if is_echo => lock(&wire).deliver(opcode, &payload)?,
+            1 => understand(&String::from_utf8_lossy(&payload), &wire, rooms)?,
+            _ => {}
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn receive(stream: &mut TcpStream) -> std::io::Result<(u8, Vec<u8>)> {
+    let mut two = [0; 2];
+    stream.read_exact(&mut two)?;
+    let len = match two[1] & 127 {
+        126 => {
+            let mut bytes = [0; 2];
+            stream.read_exact(&mut bytes)?;
+            u64::from(u16::from_be_bytes(bytes))
+        }
+        127 => {
+            let mut bytes = [0; 8];
+            stream.read_exact(&mut bytes)?;
+            u64::from_be_bytes(bytes)
+        }
+        short => u64::from(short),
+    };
+    let mut key = [0; 4];
+    stream.read_exact(&mut key)?;
+    let mut payload = vec![0; usize::try_from(len).expect("a test's message fits memory")];
+    stream.read_exact(&mut payload)?;
+    payload.iter_mut().enumerate().for_each(|(i, byte)| *byte ^= key[i % 4]);
+    Ok((two[0] & 15, payload))
+}
+
+impl Wire {
+    fn send(&mut self, opcode: u8, payload: &[u8]) -> std::io::Result<()> {
+        let mut frame = vec![0x80 | opcode];
+        match payload.len() {
+            len @ 0..126 => frame.push(u8::try_from(len).expect("below 126")),
+            len @ 126..=0xffff => {
+                frame.push(126);
+                frame.extend(u16::try_from(len).expect("below 65536").to_be_bytes());
+            }
+            len => {
+                frame.push(127);
+                frame.extend((len as u64).to_be_bytes());
+            }
+        }
+        frame.extend(payload);
+        self.stream.write_all(&frame)
+    }
+
+    /// Sends a message as it should, except for the one.
+    fn deliver(&mut self, opcode: u8, payload: &[u8]) -> std::io::Result<()> {
+        self.count += 1;
+        if self.count != AT {
+            self.send(opcode, payload)?;
+            return self.held.take().map_or(Ok(()), |held| self.send(opcode, &held));
+        }
+        match self.fault {
+            Fault::None => self.send(opcode, payload),
+            Fault::Drop => Ok(()),
+            Fault::Double => {
+                self.send(opcode, payload)?;
+                self.send(opcode, payload)
+            }
+            Fault::Swap => {
+                self.held = Some(payload.to_vec());
+                Ok(())
+            }
+            Fault::Damage => {
+                let mut damaged = payload.to_vec();
+                // Filler is letters: somewhere in the run of them after the marker.
+                let end = damaged.iter().rposition(|byte| *byte == b'~').expect("a marker") + 3;
+                damaged[end] ^= 1;
+                self.send(opcode, &damaged)
+            }
+        }
+    }
+}
+
+fn understand(text: &str, wire: &Arc<Mutex<Wire>>, rooms: &Rooms) -> std::io::Result<()> {
+    let field = |name: &str| {
+        let start = text.find(&format!("\"{name}\":\"")).map(|at| at + name.len() + 4)?;
+        Some(text[start..start + text[start..].find('"')?].to_owned())
+    };
+    let (Some(kind), Some(room)) = (field("type"), field("room")) else { return Ok(()) };
+    // Held while it is delivered, so that all members see one order.
+    let mut rooms = lock(rooms);
+    let entry = rooms.entry(room.clone()).or_default();
+    if kind == "join_room" {
+        entry.members.push(Arc::clone(wire));
+        let answer = format!("{{\"type\":\"room_joined\",\"room\":\"{room}\",\"offset\":{}}}", entry.offset);
+        return lock(wire).send(1, answer.as_bytes());
+    }
+    entry.offset += 1;
+    let message = field("message").unwrap_or_default();
+    let text = format!(
+        "{{\"type\":\"chat_message\",\"room\":\"{room}\",\"user_id\":\"u\",\"message\":\"{message}\",\
+         \"timestamp\":\"t\",\"offset\":{}}}",
+        entry.offset
+    );
+    for member in &entry.members {
+        // Who has hung up gets nothing.
+        let _ = lock(member).deliver(1, text.as_bytes());
+    }
+    Ok(())
+}

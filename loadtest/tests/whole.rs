@@ -1,0 +1,164 @@
+//! Whole runs of the program: against servers that misbehave on purpose, which it must find out, and against roomcast.
+//!
+//! What is asserted are books and exit codes, never speed: the machine may be busy.
+
+mod liar;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use liar::{Fault, Liar};
+use roomcast_loadtest::ledger::Faults;
+use roomcast_loadtest::outcome::{Outcome, Verdict};
+
+/// Runs the program; its exit code and outcome.
+fn run(url: &str, words: &[&str]) -> (i32, Option<Outcome>, String) {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_roomcast-loadtest"))
+        .args(words)
+        .args(["--url", url, "--quiet", "--json", "-", "--warmup", "50ms"])
+        .output()
+        .expect("the program starts");
+    let said = String::from_utf8_lossy(&stderr).into_owned();
+    (status.code().unwrap_or(-1), serde_json::from_slice(&stdout).ok(), said)
+}
+
+/// A run against a server that does `fault` once; the books must say `want`, and nothing else.
+fn check(fault: Fault, words: &[&str], want: Faults) {
+    let liar = Liar::start(fault);
+    let (code, outcome, said) = run(&liar.url(), words);
+    let outcome = outcome.unwrap_or_else(|| panic!("{fault:?}: no outcome: {said}"));
+    assert_eq!(outcome.faults, want, "{fault:?} {words:?}: {:?}", outcome.failures);
+    if want.none() {
+        assert_ne!(code, 1, "{fault:?}: {:?}", outcome.failures);
+    } else {
+        assert_eq!((code, outcome.verdict), (1, Verdict::Failed), "{fault:?}");
+        assert!(!outcome.failures.is_empty());
+    }
+    assert!(outcome.units > 0);
+}
+
+const ECHO: [&str; 7] = ["echo", "-c", "3", "-r", "500", "-d", "400ms"];
+const ROOMS: [&str; 13] =
+    ["fanout", "--rooms", "2", "-m", "4", "-p", "2", "-r", "400", "-d", "400ms", "-t", "2"];
+
+#[test]
+fn an_honest_server_is_believed() {
+    check(Fault::None, &ECHO, Faults::default());
+    check(
+        Fault::None,
+        &["echo", "-c", "2", "-f", "8", "-s", "100KiB", "-d", "300ms", "--binary"],
+        Faults::default(),
+    );
+    check(Fault::None, &ROOMS, Faults::default());
+    check(
+        Fault::None,
+        &["fanout", "-m", "5", "-p", "3", "-f", "4", "-d", "300ms", "-t", "3"],
+        Faults::default(),
+    );
+}
+
+#[test]
+fn planted_faults_of_an_echo_are_found() {
+    let none = Faults::default();
+    check(Fault::Drop, &ECHO, Faults { holes: 1, ..none });
+    check(Fault::Double, &ECHO, Faults { duplicates: 1, ..none });
+    check(Fault::Swap, &ECHO, Faults { disorder: 1, ..none });
+    check(Fault::Damage, &ECHO, Faults { corrupt: 1, holes: 1, ..none });
+}
+
+#[test]
+fn planted_faults_of_a_room_are_found() {
+    let none = Faults::default();
+    check(Fault::Drop, &ROOMS, Faults { holes: 1, offset_breaks: 1, ..none });
+    check(Fault::Double, &ROOMS, Faults { duplicates: 1, offset_breaks: 1, ..none });
+    check(Fault::Damage, &ROOMS, Faults { corrupt: 1, holes: 1, offset_breaks: 1, ..none });
+}
+
+#[test]
+fn a_lost_message_ends_a_closed_loop_instead_of_hanging_it() {
+    let liar = Liar::start(Fault::Drop);
+    let (code, outcome, _) = run(&liar.url(), &["fanout", "-m", "3", "-d", "60s"]);
+    let outcome = outcome.expect("an outcome");
+    assert_eq!((code, outcome.faults.holes), (1, 1));
+    assert!(outcome.failures.iter().any(|failure| failure.contains("cut short")), "{:?}", outcome.failures);
+}
+
+#[test]
+fn a_generator_that_cannot_keep_up_says_so() {
+    let liar = Liar::start(Fault::None);
+    let (code, outcome, _) = run(&liar.url(), &["echo", "-c", "4", "-r", "50000000", "-d", "300ms"]);
+    let outcome = outcome.expect("an outcome");
+    assert_eq!((code, outcome.verdict), (3, Verdict::Invalid), "{:?}", outcome.failures);
+    assert!(outcome.doubts.iter().any(|doubt| doubt.contains("were sent")), "{:?}", outcome.doubts);
+}
+
+#[test]
+fn what_cannot_be_done_is_refused() {
+    let (code, _, said) = run("ws://127.0.0.1:1", &["echo", "-c", "16000000"]);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("open files"), "{said}");
+    assert_eq!(run("http://127.0.0.1:1", &["echo"]).0, 2);
+    let (code, outcome, _) = run("ws://127.0.0.1:1", &["echo", "-c", "2"]);
+    assert_eq!(code, 1, "nobody listens there");
+    let failures = outcome.expect("an outcome").failures;
+    assert!(failures[0].contains("not all were connected"), "{failures:?}");
+}
+
+/// The server of this workspace, where it has been built beside this program.
+struct Roomcast {
+    child: Child,
+    port: u16,
+}
+
+impl Roomcast {
+    fn start() -> Option<Roomcast> {
+        let beside = Path::new(env!("CARGO_BIN_EXE_roomcast-loadtest")).with_file_name("roomcast");
+        let program = std::env::var_os("ROOMCAST_BIN").map_or(beside, PathBuf::from);
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).ok()?.local_addr().ok()?.port();
+        let listen = format!("127.0.0.1:{port}");
+        let mut command = Command::new(program);
+        command.args(["--listen", &listen, "--shards", "2"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().ok()?;
+        let server = Roomcast { child, port };
+        (0..1000)
+            .any(|_| {
+                std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() || {
+                    std::thread::park_timeout(std::time::Duration::from_millis(10));
+                    false
+                }
+            })
+            .then_some(server)
+    }
+}
+
+impl Drop for Roomcast {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn roomcast_keeps_its_promises() {
+    let Some(server) = Roomcast::start() else {
+        println!("no roomcast beside this program: left out (cargo build --workspace makes one)");
+        return;
+    };
+    let url = format!("ws://127.0.0.1:{}", server.port);
+    let pid = server.child.id().to_string();
+    for words in [
+        &["echo", "-c", "20", "-f", "4", "-d", "300ms"][..],
+        &["fanout", "-m", "20", "-p", "4", "-d", "300ms", "-t", "2"],
+        &["churn", "-m", "20", "-p", "2", "-r", "500", "--stay", "20ms", "--away", "20ms", "-d", "500ms"],
+        &["storm", "-m", "50", "-p", "2", "-r", "100"],
+        &["slow", "-m", "10", "-p", "2", "-r", "500", "-d", "300ms"],
+        &["connect", "-c", "4", "-d", "300ms"],
+        &["idle", "-c", "50", "--rooms", "5", "-d", "200ms"],
+    ] {
+        let (code, outcome, said) = run(&url, &[words, &["--pid", &pid]].concat());
+        let outcome = outcome.unwrap_or_else(|| panic!("{words:?}: {said}"));
+        assert!(outcome.failures.is_empty() && outcome.faults.none(), "{words:?}: {:?}", outcome.failures);
+        assert!(code == 0 || code == 3, "{words:?}: {code}");
+        assert!(outcome.server.is_some());
+    }
+}
