@@ -52,14 +52,21 @@ impl Shard {
     /// Goes on with unfinished fan-outs as far as the budget reaches, a slice of each topic in turns. Broadcasts have
     /// half of it while rooms wait, so that neither holds up the other.
     pub(crate) fn run_fanouts(&mut self) {
+        if self.everyone.is_empty() {
+            return self.run_topics();
+        }
         self.run_broadcasts(if self.active.is_empty() { 0 } else { self.turn.pushes_left / 2 });
+        self.run_topics();
+        self.run_broadcasts(0);
+    }
+
+    fn run_topics(&mut self) {
         while self.turn.pushes_left > 0 {
-            let Some(index) = self.active.pop_front() else { break };
+            let Some(index) = self.active.pop_front() else { return };
             if !self.run_topic(index) {
                 self.active.push_back(index);
             }
         }
-        self.run_broadcasts(0);
     }
 
     /// Goes on with fan-outs to everybody until so many pushes are left for others.

@@ -186,6 +186,7 @@ impl Outbox {
         self.queue(Item::Shared(Arc::clone(delivery)));
     }
 
+    #[inline]
     fn queue(&mut self, item: Item) {
         if self.items.capacity() == 0 {
             self.items.reserve_exact(1); // most queues never hold more, and a VecDeque would begin with four
