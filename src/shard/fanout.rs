@@ -73,7 +73,9 @@ impl Shard {
     fn run_broadcasts(&mut self, left: u32) {
         while self.turn.pushes_left > left {
             let Some(mut fanout) = self.everyone.pop_front() else { return };
-            if !self.run_everyone(&mut fanout, left) {
+            let done = self.run_everyone(&mut fanout, left);
+            self.drop_overrun();
+            if !done {
                 self.everyone.push_front(fanout);
                 return;
             }
