@@ -19,6 +19,9 @@ const DESCRIPTORS_RESERVED: u64 = 64;
 /// Descriptors that a shard needs for itself: poll, waker, one to spare.
 const DESCRIPTORS_PER_SHARD: u64 = 3;
 
+/// Refused sockets that may be open for a moment, so that their answer arrives (`server::linger`).
+pub const DESCRIPTORS_REFUSED: u32 = 32;
+
 /// Descriptors that the process needs beside shards and listeners.
 const DESCRIPTORS_BASE: u64 = 16;
 
@@ -101,7 +104,10 @@ fn max_connections(
     shards: u16,
     warnings: &mut Vec<String>,
 ) -> Result<usize, Complaint> {
-    let needed = DESCRIPTORS_BASE + DESCRIPTORS_PER_SHARD * u64::from(shards) + typed.listen.len() as u64;
+    let needed = DESCRIPTORS_BASE
+        + u64::from(DESCRIPTORS_REFUSED)
+        + DESCRIPTORS_PER_SHARD * u64::from(shards)
+        + typed.listen.len() as u64;
     let (limit, reserved) = (machine.descriptors, needed.max(DESCRIPTORS_RESERVED));
     let room = match limit.checked_sub(reserved) {
         None | Some(0) => return Err(Complaint::Descriptors { limit, reserved }),
@@ -186,7 +192,7 @@ mod tests {
         assert!(matches!(at("", 64), Err(Complaint::Descriptors { limit: 64, reserved: 64 })));
         assert!(matches!(at("--max-connections 1", 10), Err(Complaint::Descriptors { .. })));
         // Sixteen for the process, three for each shard, one for the listener.
-        assert_eq!(at("--shards 100", 20_000).unwrap().max_connections, 20_000 - 317);
+        assert_eq!(at("--shards 100", 20_000).unwrap().max_connections, 20_000 - 349);
         assert_eq!(at("", u64::MAX).unwrap().max_connections, u32::MAX as usize);
         let lowered = at("--max-connections 30000", 20_000).unwrap();
         assert_eq!(lowered.max_connections, 19_936);

@@ -43,7 +43,7 @@ pub static SETTINGS: &[Setting] = &[
         details: "`HOST:PORT`, `[IPV6]:PORT`, or `:PORT` for every IPv4 address of this machine. A host name \
             stands for one address: its first IPv4 one, or else its first IPv6 one. Port 0 takes any \
             free port; the log says which. The default can only be reached from the same machine. \
-            HTTP, WebSocket and metrics are served on every address. The environment variable, and a \
+            HTTP and WebSocket are served on every address. The environment variable, and a \
             flag too, may hold several addresses with commas between.",
     },
     Setting {
@@ -173,7 +173,8 @@ pub static SETTINGS: &[Setting] = &[
         default: "10s",
         example: "5s",
         help: "Time for a new connection to send its whole request head.",
-        details: "Afterwards it is closed; this is what stops clients that send one byte at a time.",
+        details: "Afterwards it is closed; this is what stops clients that send one byte at a time. A connection \
+            that is kept for another request has as long for that.",
     },
     Setting {
         name: "ping-interval",
@@ -247,7 +248,8 @@ pub static SETTINGS: &[Setting] = &[
         help: "Bytes that may wait for one slow client.",
         details: "The queue must hold at least one longest message, or that could never be delivered: where \
             the value is less than `--max-message` and its envelope, that much may wait instead. To \
-            bound memory, lower both. The worst case is this × `--max-connections`.",
+            bound memory, lower both. The worst case for each connection is this, one answer of at most the \
+            history of a room (4 MiB), and a message that is half received.",
     },
     Setting {
         name: "send-queue-messages",

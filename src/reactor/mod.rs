@@ -1,8 +1,8 @@
 //! The mio loop around one shard: poll, read under budget, feed, end the turn, write, sleep.
 //!
-//! The only place that reads a clock and does socket calls while the server runs. Knows sockets and mail, but
-//! neither protocol nor topics. A socket is registered once, for both directions; a read that fills less than the
-//! buffer has drained the socket (epoll, edge-triggered), so a message costs one `recv` and one `send`.
+//! Beside the acceptor the only place that reads a clock and does socket calls while the server runs. Knows sockets
+//! and mail, but neither protocol nor topics. A socket is registered once, for both directions; a read that fills less
+//! than the buffer has drained the socket (epoll, edge-triggered), so a message costs one `recv` and one `send`.
 
 mod socket;
 
@@ -26,6 +26,8 @@ use crate::shard::state::Shard;
 
 /// The one read buffer of a shard, and so what one connection may bring in one turn.
 const READ_BYTES: usize = 256 << 10;
+/// Bytes read in one turn after which the rest of the ready sockets wait for the next: some milliseconds of work.
+const READ_BYTES_PER_TURN: usize = 4 << 20;
 /// Events taken from the kernel at once.
 const EVENTS_MAX: usize = 1024;
 /// Pieces of mail of one class taken in one turn.
@@ -260,10 +262,14 @@ impl<T> Reactor<T> {
         }
     }
 
-    /// Reads each ready socket once. One that filled the buffer stays on the list, as no new edge will come; one
-    /// whose input is held leaves it until the shard resumes it.
+    /// Reads each ready socket once, as far as the turn's budget reaches. One that filled the buffer stays on the list,
+    /// as no new edge will come; one whose input is held leaves it until the shard resumes it.
     fn read_ready(&mut self) {
+        let mut budget = READ_BYTES_PER_TURN;
         for _ in 0..self.ready.len() {
+            if budget == 0 {
+                return;
+            }
             let Some(key) = self.ready.pop_front() else { return };
             let takes = self.parts.shard.takes_input(key);
             let Some(socket) = find(&mut self.sockets, key) else { continue };
@@ -273,6 +279,7 @@ impl<T> Reactor<T> {
             }
             match socket.read(&mut self.buffer) {
                 Got::Bytes { count, drained } => {
+                    budget = budget.saturating_sub(count);
                     socket.readable = !drained;
                     if !drained {
                         socket.queued = true;

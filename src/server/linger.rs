@@ -13,10 +13,14 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use crate::base::clock::Mono;
+use crate::config::plan::DESCRIPTORS_REFUSED;
 use crate::server::admission::Refused;
+use crate::wire::http::answer::{After, Hint, Problem, Status};
 
 /// Refused sockets kept at once; in a flood the oldest go, as they had the longest time to read.
-pub const LINGERING_MAX: usize = 64;
+pub const LINGERING_MAX: usize = DESCRIPTORS_REFUSED as usize;
+/// Told to whom the server is full.
+const RETRY_AFTER_S: u32 = 5;
 /// How long one is kept.
 pub const LINGER_MAX: Duration = Duration::from_secs(1);
 /// Bytes discarded from one; a request head is smaller, and who sends more is not about to read.
@@ -49,17 +53,13 @@ impl Lingering {
             guests: VecDeque::with_capacity(LINGERING_MAX),
             next_token: first_token,
             unavailable: answer(
-                "503 Service Unavailable",
-                "Retry-After: 5\r\n",
-                "unavailable",
-                "too many connections",
+                Problem::new(Status::ServiceUnavailable, "Too many connections; come back in a moment.")
+                    .with(Hint::RetryAfter(RETRY_AFTER_S)),
             ),
-            rate_limited: answer(
-                "429 Too Many Requests",
-                "",
-                "rate_limited",
-                "too many connections from this address",
-            ),
+            rate_limited: answer(Problem::new(
+                Status::TooManyRequests,
+                "Too many connections from this address; close some first.",
+            )),
         }
     }
 
@@ -135,15 +135,10 @@ impl Guest {
     }
 }
 
-/// A complete HTTP answer with a JSON body. Nothing in the arguments needs escaping.
-fn answer(status: &str, header: &str, code: &str, message: &str) -> Vec<u8> {
-    let body = format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#);
-    let length = body.len();
-    format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{header}\
-         Cache-Control: no-store\r\nConnection: close\r\n\r\n{body}"
-    )
-    .into_bytes()
+fn answer(problem: Problem) -> Vec<u8> {
+    let mut answer = Vec::new();
+    problem.write(&mut answer, false, After::Close);
+    answer
 }
 
 #[cfg(test)]
@@ -171,7 +166,7 @@ mod tests {
             let text = std::str::from_utf8(answer).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.starts_with(status), "{head}");
-            assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
+            assert!(head.ends_with(&format!("\r\nContent-Length: {}", body.len())), "{head}");
             assert_eq!(head.contains("Retry-After: 5\r\n"), code == "unavailable");
             let json: serde_json::Value = serde_json::from_str(body).unwrap();
             assert_eq!(json["error"]["code"], code);

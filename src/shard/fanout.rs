@@ -49,23 +49,35 @@ impl Shard {
         }
     }
 
-    /// Goes on with unfinished fan-outs, a slice of each topic in turns, as far as the budget reaches.
+    /// Goes on with unfinished fan-outs as far as the budget reaches, a slice of each topic in turns. Broadcasts have
+    /// half of it while rooms wait, so that neither holds up the other.
     pub(crate) fn run_fanouts(&mut self) {
+        if self.everyone.is_empty() {
+            return self.run_topics();
+        }
+        self.run_broadcasts(if self.active.is_empty() { 0 } else { self.turn.pushes_left / 2 });
+        self.run_topics();
+        self.run_broadcasts(0);
+    }
+
+    fn run_topics(&mut self) {
         while self.turn.pushes_left > 0 {
-            if let Some(mut fanout) = self.everyone.pop_front() {
-                if self.run_everyone(&mut fanout) {
-                    self.jobs_waiting -= 1;
-                } else {
-                    self.everyone.push_front(fanout);
-                    return;
-                }
-            } else if let Some(index) = self.active.pop_front() {
-                if !self.run_topic(index) {
-                    self.active.push_back(index);
-                }
-            } else {
+            let Some(index) = self.active.pop_front() else { return };
+            if !self.run_topic(index) {
+                self.active.push_back(index);
+            }
+        }
+    }
+
+    /// Goes on with fan-outs to everybody until so many pushes are left for others.
+    fn run_broadcasts(&mut self, left: u32) {
+        while self.turn.pushes_left > left {
+            let Some(mut fanout) = self.everyone.pop_front() else { return };
+            if !self.run_everyone(&mut fanout, left) {
+                self.everyone.push_front(fanout);
                 return;
             }
+            self.jobs_waiting -= 1;
         }
     }
 
@@ -74,7 +86,9 @@ impl Shard {
         while let Some(job) = self.members.topic_mut(index).jobs.front_mut() {
             match job {
                 Job::Deliver(_) => {
-                    if !self.run_front(index) {
+                    let done = self.run_front(index);
+                    self.drop_overrun();
+                    if !done {
                         return false;
                     }
                 }
@@ -141,9 +155,9 @@ impl Shard {
     }
 
     /// Pushes to every native client from the cursor on. True when all have it.
-    fn run_everyone(&mut self, fanout: &mut Fanout) -> bool {
+    fn run_everyone(&mut self, fanout: &mut Fanout, left: u32) -> bool {
         while fanout.cursor < fanout.end {
-            if self.turn.pushes_left == 0 {
+            if self.turn.pushes_left == left {
                 return false;
             }
             self.turn.pushes_left -= 1;
@@ -201,8 +215,9 @@ impl Shard {
         Arc::new(Delivery { topic: topic.clone(), offset, announced, frame })
     }
 
-    /// Lets go of clients that did not read as fast as their topics went.
-    pub(crate) fn drop_overrun(&mut self) {
+    /// Lets go of clients that did not read as fast as their topics went: before anything else is queued for them, as
+    /// what they lost is not announced, and whatever they see after it would hide the hole.
+    fn drop_overrun(&mut self) {
         while let Some(slot) = self.turn.overrun.pop() {
             if let Some(key) = self.conns.key_of(slot) {
                 self.on_overrun(key);

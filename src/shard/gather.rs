@@ -15,6 +15,8 @@ use crate::shard::state::{Gather, Shard, Timer, tick_at};
 const GATHERS_MAX: usize = 64;
 /// How long the slowest shard may take.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// For each topic, the age up to which a count is good enough: a hundred times what it takes to count one.
+const STALE_PER_TOPIC: Duration = Duration::from_micros(2);
 /// Rooms named in an answer.
 const ROOMS_LISTED_MAX: usize = 100;
 
@@ -68,16 +70,25 @@ impl Shard {
         self.send(asker, |out| encode::server_stats(out, tag.as_deref(), &stats));
     }
 
-    /// This shard's share, computed once for all questions between two changes.
+    /// This shard's share. Counting looks at every topic, so it is not done again before so much time has passed that
+    /// whoever keeps asking cannot take more than a small part of the shard's.
     fn own_stats(&mut self) -> Stats {
-        let owner = &self.owner;
-        let stats = self.stats.get_or_insert_with(|| Stats {
-            total_clients: 0,
-            total_rooms: owner.counts().rooms_with_members,
-            rooms: owner.largest(ROOMS_LISTED_MAX),
-            uptime_s: 0,
-        });
-        Stats { total_clients: self.clients_open, ..stats.clone() }
+        let now = self.now.mono;
+        let topics = u32::try_from(self.owner.counts().topics).unwrap_or(u32::MAX);
+        let stats = match &self.stats {
+            Some((at, stats)) if now.since(*at) < STALE_PER_TOPIC * topics => stats.clone(),
+            _ => {
+                let counted = Stats {
+                    total_clients: 0,
+                    total_rooms: self.owner.counts().rooms_with_members,
+                    rooms: self.owner.largest(ROOMS_LISTED_MAX),
+                    uptime_s: 0,
+                };
+                self.stats = Some((now, counted.clone()));
+                counted
+            }
+        };
+        Stats { total_clients: self.clients_open, ..stats }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::hub::event::Reply;
 use crate::hub::name::Topic;
 use crate::shard::outbox::Delivery;
 
-/// In `Topic::list`: the member left while a fan-out was under way. In [`Membership::position`]: not placed yet.
+/// In [`LocalTopic::list`]: the member left while a fan-out was under way. In [`Membership::position`]: not placed yet.
 pub(crate) const VACANT: u32 = u32::MAX;
 
 /// A topic with connections on this shard.

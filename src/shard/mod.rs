@@ -4,14 +4,14 @@
 //! by mail only, also within one shard. There is no socket, clock, thread or randomness here; a driver (the reactor,
 //! or a simulation) brings all of it. Its methods are of four kinds:
 //!
-//! - `begin_turn`, `work`: the frame of a turn;
+//! - `begin_turn`, `work`, `end_turn`: the frame of a turn;
 //! - `handle_*`: something happened;
 //! - `takes_*`: whether the shard wants more of something now;
 //! - `poll_*` and `outgoing`: what must be done now, until they say `None`.
 //!
 //! One turn, in this order:
 //!
-//! 1. [`Shard::begin_turn`] tells the time; `handle_open` for new sockets
+//! 1. [`Shard::begin_turn`] tells the time; [`Shard::handle_drain`], [`Shard::handle_open`] for new sockets
 //! 2. mail: [`Shard::handle_edge_mail`] while [`Shard::takes_edge_mail`], [`Shard::handle_request`] while
 //!    [`Shard::takes_requests`]
 //! 3. sockets: [`Shard::handle_writable`]; [`Shard::poll_resume`]; [`Shard::handle_bytes`] (while
@@ -119,7 +119,6 @@ impl Shard {
 
     /// An edge asks this owner.
     pub fn handle_request(&mut self, request: Request) {
-        self.stats = None;
         self.owner.handle(request, self.now);
         while let Some((to, outcome)) = self.owner.poll() {
             if to == self.id {
@@ -167,7 +166,6 @@ impl Shard {
             self.handle_request(request);
         }
         self.run_fanouts();
-        self.drop_overrun();
         self.release_stalled();
     }
 
@@ -208,14 +206,12 @@ impl Shard {
     /// The server is going down: every client is told when to come back, each its own moment within `window`, and
     /// is closed with 1001; requests are answered no more. [`Shard::is_empty`] tells when all are gone.
     pub fn handle_drain(&mut self, window: Duration) {
-        self.draining = true;
         let keys: Vec<Key> = self.conns.iter().map(|(key, _)| key).collect();
         let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
         for key in keys {
             let delay = Duration::from_millis(self.prng.below(window_ms.saturating_add(1)));
             let Some(conn) = self.conns.get_mut(key) else { continue };
             match conn.phase {
-                Phase::Head { .. } if conn.outbox.is_empty() => self.doom(key),
                 Phase::Head { .. } => self.end(key),
                 Phase::Closing { .. } | Phase::Over => {}
                 Phase::Socket(_) => {

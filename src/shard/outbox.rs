@@ -159,7 +159,7 @@ impl Outbox {
     pub(crate) fn push_own(&mut self, spares: &mut Spares, write: impl FnOnce(&mut Vec<u8>)) {
         let begun = self.items.len() == 1 && self.head_written > 0;
         if begun || !matches!(self.items.back(), Some(Item::Own { .. })) {
-            self.items.push_back(Item::Own { frames: spares.take(), messages: 0 });
+            self.queue(Item::Own { frames: spares.take(), messages: 0 });
         }
         let Some(Item::Own { frames, messages }) = self.items.back_mut() else { return };
         let before = frames.len();
@@ -183,7 +183,15 @@ impl Outbox {
     fn append(&mut self, delivery: &Arc<Delivery>) {
         self.bytes += delivery.frame.len();
         self.messages += 1;
-        self.items.push_back(Item::Shared(Arc::clone(delivery)));
+        self.queue(Item::Shared(Arc::clone(delivery)));
+    }
+
+    #[inline]
+    fn queue(&mut self, item: Item) {
+        if self.items.capacity() == 0 {
+            self.items.reserve_exact(1); // most queues never hold more, and a VecDeque would begin with four
+        }
+        self.items.push_back(item);
     }
 
     fn has_room(&self, more: usize, limits: &Limits) -> bool {

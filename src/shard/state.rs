@@ -86,8 +86,8 @@ pub struct Shard {
     /// Fan-outs, and answers behind them, that are not finished.
     pub(super) jobs_waiting: usize,
     pub(super) gathers: Slab<Gather>,
-    /// This shard's share of `get_stats` since the owner last did something.
-    pub(super) stats: Option<Stats>,
+    /// This shard's share of `get_stats`, and when it was counted.
+    pub(super) stats: Option<(Mono, Stats)>,
     pub(super) everyone_topic: Topic,
     pub(super) spares: Spares,
     /// Frames are encoded here before they are copied to where they stay.
@@ -97,7 +97,6 @@ pub struct Shard {
     /// Native clients that are welcomed and not closing.
     pub(super) clients_open: u64,
     pub(super) prng: Prng,
-    pub(super) draining: bool,
 }
 
 /// The first tick at or after `time`.
@@ -144,7 +143,6 @@ impl Shard {
             serials: 0,
             clients_open: 0,
             prng: Prng::new(seed),
-            draining: false,
         }
     }
 }

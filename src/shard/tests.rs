@@ -1,12 +1,15 @@
 //! Stories of faults that a whole shard had, each as short as it can be told.
 
 use std::io::IoSlice;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::*;
 use crate::base::clock::Wall;
 use crate::base::hash::Keys;
+use crate::base::id::Origin;
+use crate::base::shared::Shared;
 use crate::hub::command::{Ask, Request};
+use crate::hub::event::{Event, Outcome, Publication, Reply, Snapshot};
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::shard::conn::socket::LINGER;
 use crate::shard::flush::SLICES_MAX;
@@ -18,13 +21,15 @@ use crate::wire::ws::frame::Opcode;
 const KEYS: [u8; 16] = [3; 16];
 const MASK: [u8; 4] = [1, 2, 3, 4];
 
-/// One shard of several, whose sockets take everything at once.
+/// One shard of several, with sockets that take as much as they are told to.
 struct Rig {
     shard: Shard,
     now: Mono,
     /// What was written, to whom.
     written: Vec<(Key, Vec<u8>)>,
     closed: Vec<(Key, Close)>,
+    /// How much a socket takes at once.
+    room: usize,
 }
 
 impl Rig {
@@ -33,7 +38,7 @@ impl Rig {
         let setting = Setting { shards, keys: Keys::new(KEYS), limits, node: "n".into(), gauges };
         let now = Mono(1);
         let shard = Shard::new(ShardId(0), &setting, 1, Now { mono: now, wall: Wall(0) });
-        Rig { shard, now, written: Vec::new(), closed: Vec::new() }
+        Rig { shard, now, written: Vec::new(), closed: Vec::new(), room: usize::MAX }
     }
 
     /// A turn in which each of `input` is read from its connection.
@@ -49,9 +54,10 @@ impl Rig {
         while let Some(key) = self.shard.poll_flush() {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let (used, offered) = self.shard.outgoing(key, &mut slices);
-            let bytes = slices[..used].iter().flat_map(|slice| slice.iter().copied()).collect();
+            let taken = offered.min(self.room);
+            let bytes = slices[..used].iter().flat_map(|slice| slice.iter().copied()).take(taken).collect();
             self.written.push((key, bytes));
-            self.shard.handle_written(key, Written::Bytes(offered), offered);
+            self.shard.handle_written(key, Written::Bytes(taken), offered);
         }
         while let Some(close) = self.shard.poll_close() {
             self.closed.push(close);
@@ -104,7 +110,7 @@ fn an_owner_answers_other_shards_more_than_once_a_turn() {
     let user = Arc::new(User { id: "u".into(), name: None });
     for slot in 0..100 {
         assert!(rig.shard.takes_requests());
-        let origin = crate::base::id::Origin { shard: ShardId(1), conn: Key { slot, generation: 0 } };
+        let origin = Origin { shard: ShardId(1), conn: Key { slot, generation: 0 } };
         let ask = Ask::Join { user: Arc::clone(&user), since: None, history: 0 };
         rig.shard.handle_request(Request { topic: topic.clone(), origin, tag: None, ask });
     }
@@ -129,4 +135,93 @@ fn who_does_not_end_is_dropped_at_the_deadline() {
     rig.turn(&[]);
     assert_eq!(rig.closed, [(key, Close::Shutdown), (key, Close::Drop)]);
     assert_eq!(rig.shard.poll_timeout(), None);
+}
+
+/// A publication of `bytes` bytes in `topic`.
+fn published(topic: &Topic, offset: u64, bytes: usize) -> ToEdge {
+    let payload = [b"\"", &*vec![b'x'; bytes], b"\""].concat();
+    let publication = Publication {
+        offset,
+        time: Wall(0),
+        user: Arc::new(User { id: "u".into(), name: None }),
+        payload: Shared::copy_of(&payload),
+        frame: OnceLock::new(),
+    };
+    let event = Event::Published(Arc::new(publication));
+    ToEdge::Outcome(Outcome::Deliver { topic: topic.clone(), event, sender: None })
+}
+
+/// A client whose queue was full was let go at the end of the turn. What came for it until then was still queued if it
+/// was small enough, and if the client itself ended in the same turn all of that was written: it had seen 2, but not
+/// 1, and would have asked for what came after 2 when it was back.
+#[test]
+fn who_lost_one_publication_does_not_see_the_next() {
+    let mut rig = Rig::new(2, Limits { queue_bytes_max: 1000, ..Limits::default() });
+    let topics = (0..).map(|n| Topic::new(TopicKind::Room, &n.to_string(), Keys::new(KEYS)));
+    let topic = topics.into_iter().find(|topic| placement::owner(topic.hash(), 2) == ShardId(1)).unwrap();
+    let key = rig.open(&format!("/ws?room={}", topic.name()));
+    let joined = Snapshot {
+        members_count: 1,
+        user_count: 1,
+        users: Vec::new(),
+        offset: 0,
+        epoch: "e".into(),
+        recovered: None,
+        messages: None,
+    };
+    let origin = Origin { shard: ShardId(0), conn: key };
+    let reply =
+        Outcome::Reply { topic: topic.clone(), origin, tag: None, reply: Reply::Joined(Box::new(joined)) };
+    rig.shard.handle_edge_mail(ToEdge::Outcome(reply));
+    rig.room = 1; // from here on its socket is full
+    rig.turn(&[]);
+
+    rig.shard.handle_edge_mail(published(&topic, 1, 2000));
+    rig.shard.handle_edge_mail(published(&topic, 2, 10));
+    rig.turn(&[(key, &close_frame())]);
+    rig.room = usize::MAX;
+    rig.shard.handle_writable(key);
+    rig.turn(&[]);
+    let seen: Vec<u8> = rig.written.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
+    let seen = String::from_utf8_lossy(&seen);
+    assert!(!seen.contains("\"offset\":2"), "{seen}");
+    assert!(seen.contains("slow consumer"), "{seen}");
+}
+
+/// A text frame of a client.
+fn say(json: &str) -> Vec<u8> {
+    let length = u8::try_from(json.len()).expect("tests speak in short frames");
+    assert!(length < 126);
+    let masked = json.bytes().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key);
+    [0x80 | Opcode::Text as u8, 0x80 | length].into_iter().chain(MASK).chain(masked).collect()
+}
+
+/// Broadcasts went first, and an unfinished one ended the turn's fan-outs: as long as somebody broadcast to more
+/// clients than a turn can push to, no room heard anything.
+#[test]
+fn rooms_go_on_beside_broadcasts() {
+    let mut limits = Limits::default();
+    limits.pace.pushes_per_turn = 4;
+    let mut rig = Rig::new(1, limits);
+    let noisy = rig.open("/ws");
+    let [ann, bob] = [(); 2].map(|()| rig.open("/ws/quiet"));
+    for _ in 0..20 {
+        rig.open("/ws");
+    }
+    while rig.shard.poll_timeout() == Some(Duration::ZERO) {
+        rig.turn(&[]);
+    }
+    rig.written.clear();
+    let broadcasts = say(r#"{"type":"broadcast","message":"!"}"#).repeat(50);
+    rig.turn(&[(noisy, &broadcasts)]);
+    rig.turn(&[(ann, &say(r#"{"type":"chat_message","room":"quiet","message":"psst"}"#))]);
+    for _ in 0..10 {
+        rig.turn(&[]);
+    }
+    assert!(!rig.shard.everyone.is_empty(), "broadcasts are still under way");
+    let heard = |key| {
+        let to = rig.written.iter().filter(|(to, _)| *to == key);
+        to.flat_map(|(_, bytes)| bytes).copied().collect::<Vec<u8>>().windows(4).any(|piece| piece == b"psst")
+    };
+    assert!(heard(ann) && heard(bob));
 }

@@ -37,9 +37,7 @@ pub(crate) fn rows(section: &str) -> Vec<Vec<String>> {
     lines
         .iter()
         .enumerate()
-        .filter(|(i, line)| {
-            line.starts_with('|') && !is_rule(line) && !lines.get(i + 1).is_some_and(|next| is_rule(next))
-        })
+        .filter(|(i, line)| line.starts_with('|') && !is_rule(line) && !lines.get(i + 1).is_some_and(is_rule))
         .map(|(_, line)| cells(line))
         .collect()
 }

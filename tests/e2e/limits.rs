@@ -107,12 +107,13 @@ fn names_of_rooms() {
 fn too_fast_is_told_when_to_go_on() {
     let server = Server::start(&["--rate-limit", "1/s,burst=5"]);
     let mut ann = server.user("ann");
-    for _ in 0..50 {
-        ann.send(&json!({"type": "ping"}));
+    for id in 0..50 {
+        ann.send(&json!({"type": "ping", "id": id}));
     }
     let (mut pongs, mut refused) = (0, 0);
-    for _ in 0..50 {
+    for id in 0..50 {
         let object = ann.object();
+        assert_eq!(object["id"], id, "an error carries the id of what it answers");
         match object["type"].as_str() {
             Some("pong") => pongs += 1,
             _ => {

@@ -63,7 +63,7 @@ fn c31_nothing_is_obeyed_after_close() {
     });
 }
 
-/// Found here: an answer that was under way between shards came after the close frame.
+/// Answers that are under way, from other shards too, when the close frame comes.
 #[test]
 fn nothing_is_answered_after_close() {
     withstands(&["--shards", "4"], |server| {

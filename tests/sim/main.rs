@@ -8,13 +8,13 @@
 //!
 //! | fault | seeds |
 //! |---|---|
-//! | a publisher that was held for a full lane is not read from again | 5 |
+//! | a publisher that was held for a full lane is not read from again | 1 |
 //! | held publishers are let go in `work` only, not at the end of a turn | 51 |
 //! | a blocked queue is never written to again | 1 |
 //! | what the flush budget left over does not keep the shard awake | 1 |
 //! | an announced range is one too short | 1 |
 //! | an announcement overtakes a snapshot or an own publication | 1 |
-//! | a half-written delivery is dropped; a half-written frame is abandoned | 1; 2 |
+//! | a half-written delivery is dropped; a half-written frame is abandoned | 1; 1 |
 //! | a member that moves in the list is not told its place | 1 |
 //! | one piece of mail in 300 is lost | 1 |
 //! | an owner is not told that a member has gone | 1 |

@@ -429,11 +429,16 @@ impl Viewer {
                 Some(n) => {
                     assert!(
                         mine(n) && !truth.published[*n].echo,
-                        "{offset} of {numbering:?} is missing ({n})"
+                        "client {}: {offset} of {numbering:?} is missing ({n})",
+                        self.client
                     );
                 }
                 None => {
-                    assert!(self.silent.contains_key(&numbering.0), "{offset} of {numbering:?} is missing")
+                    assert!(
+                        self.silent.contains_key(&numbering.0),
+                        "client {}: {offset} of {numbering:?} is missing",
+                        self.client
+                    )
                 }
             }
         }
@@ -441,7 +446,7 @@ impl Viewer {
             let lost = truth.log.get(numbering).into_iter().flat_map(|log| log.range(from..=to));
             for (offset, n) in lost {
                 let others = !mine(n) || (truth.published[*n].echo && !truth.published[*n].tagged);
-                assert!(others, "{offset} of {numbering:?} is announced as lost, and was never for it");
+                assert!(others, "client {}: {offset} of {numbering:?} was never for it", self.client);
             }
         }
         if open {
@@ -457,15 +462,19 @@ impl Viewer {
                     Some(n) => truth.published[*n].client == self.client && !truth.published[*n].echo,
                     None => self.silent.contains_key(room),
                 };
-                assert!(silent, "{offset} of {numbering:?} never came");
+                assert!(silent, "client {}: {offset} of {numbering:?} never came", self.client);
             }
         }
-        assert!(self.pending.len() <= self.limited, "unanswered: {:?}", self.pending);
+        assert!(self.pending.len() <= self.limited, "client {}: unanswered {:?}", self.client, self.pending);
         let welcomed = self.welcomed.expect("judged when welcomed");
         let missed = truth.broadcasts_heard.iter().filter(|n| {
             let published = &truth.published[**n];
             published.step > welcomed && published.client != self.client && !self.broadcasts.contains(n)
         });
-        assert!(missed.count() as u64 <= self.broadcasts_lost, "broadcasts never came");
+        assert!(
+            missed.count() as u64 <= self.broadcasts_lost,
+            "client {}: broadcasts never came",
+            self.client
+        );
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::time::Duration;
 
 use roomcast::base::clock::{Mono, Now, Wall};
 use roomcast::base::hash::Keys;
@@ -20,6 +21,8 @@ use crate::net::{Dice, Got, Link};
 
 /// The wall clock when the simulation begins, in milliseconds.
 const WALL: u64 = 1_700_000_000_000;
+/// Over which clients come back after a drain.
+const RECONNECT_WINDOW: Duration = Duration::from_secs(3);
 /// Turns in a row that do nothing which can be seen from outside although the shard wants them at once. Unfinished
 /// fan-outs to blocked connections are work of that kind.
 const QUIET_TURNS_MAX: u32 = 5000;
@@ -84,6 +87,8 @@ struct Node {
     ready: VecDeque<Key>,
     intake: Vec<usize>,
     buffer: Vec<u8>,
+    /// It is told to drain in its next turn.
+    drains: bool,
     /// When the sleep ends by itself.
     until: u64,
     quiet_turns: u32,
@@ -131,6 +136,7 @@ impl World {
             ready: VecDeque::new(),
             intake: Vec::new(),
             buffer: vec![0; *dice.pick(&[7, 100, 1000, 1 << 16])],
+            drains: false,
             until: u64::MAX,
             quiet_turns: 0,
         };
@@ -157,10 +163,7 @@ impl World {
     }
 
     pub(crate) fn drain(&mut self) {
-        for node in &mut self.nodes {
-            node.shard.handle_drain(std::time::Duration::from_secs(3));
-            node.until = 0; // orders wake
-        }
+        self.nodes.iter_mut().for_each(|node| node.drains = true);
     }
 
     pub(crate) fn check(&self) {
@@ -220,6 +223,7 @@ impl World {
             link.readable || link.writable
         };
         node.until <= now
+            || node.drains
             || !node.ready.is_empty()
             || !node.intake.is_empty()
             || node.sockets.iter().flatten().any(edge)
@@ -233,6 +237,9 @@ impl World {
             return false;
         }
         self.nodes[n].shard.begin_turn(at(self.now_us));
+        if std::mem::take(&mut self.nodes[n].drains) {
+            self.nodes[n].shard.handle_drain(RECONNECT_WINDOW);
+        }
         let mut seen = self.take_sockets(n);
         seen += self.take_mail(n, dice);
         seen += self.take_edges(n);

@@ -56,9 +56,9 @@ pub fn of_comparison(comparison: &Comparison) -> String {
     body += &verdicts(comparison);
     let bars: String = FIGURES.iter().map(|figure| figure_bars(comparison, *figure)).collect();
     let _ = write!(body, "<div class=\"charts\">{bars}</div>");
-    body += "<p class=\"soft\">Bars are medians over all rounds, whiskers the least and the greatest; × is the median \
-             of the ratios to the first server within a round, which is what to compare by: the machine's speed changes \
-             from round to round.</p>";
+    body += "<p class=\"soft\">Bars are medians over all rounds, whiskers the least and the greatest; × is the \
+             median of the ratios to the first server within a round, which is what to compare by: the machine's \
+             speed changes from round to round.</p>";
     body += "<h2>Each server's middle run</h2>";
     body += &legend(&comparison.peers);
     body += &summary(&middles);

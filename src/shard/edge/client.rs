@@ -115,10 +115,7 @@ impl Shard {
 
     /// One message of a native client.
     pub(crate) fn on_client_message(&mut self, key: Key, opcode: Opcode, payload: &[u8]) {
-        if let Err(retry) = self.take_token(key) {
-            let retry_after_ms = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX).max(1);
-            return self.refuse(key, None, &Refusal::RateLimited { retry_after_ms });
-        }
+        let token = self.take_token(key);
         if opcode != Opcode::Text {
             let refusal = Refusal::InvalidField {
                 field: "message",
@@ -129,6 +126,10 @@ impl Shard {
         // The assembler has validated it; only its type has forgotten.
         let Ok(text) = simdutf8::basic::from_utf8(payload) else { return };
         let asked = decode::decode(text);
+        if let Err(wait) = token {
+            let retry_after_ms = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+            return self.refuse(key, asked.tag, &Refusal::RateLimited { retry_after_ms });
+        }
         let tag = asked.tag.map(Into::into);
         match asked.asked {
             Ok(command) => self.on_command(key, tag, command),

@@ -14,7 +14,7 @@ use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Phase};
 use crate::shard::edge::client::Introduction;
 use crate::shard::state::Shard;
-use crate::wire::http::answer::{self, After, Answer, Hint, NOSNIFF, Problem, Status};
+use crate::wire::http::answer::{self, After, Answer, NOSNIFF, Problem, Status};
 use crate::wire::http::head::{Body, Head, HeadReader, Slots};
 use crate::wire::http::target::Target;
 use crate::wire::ws::handshake;
@@ -46,7 +46,7 @@ impl Shard {
 
     fn on_request(&mut self, key: Key, head: &Head<'_>) {
         let head_only = head.method() == "HEAD";
-        let after = if head.keep_alive() && !self.draining { After::Keep } else { After::Close };
+        let after = if head.keep_alive() { After::Keep } else { After::Close };
         let target = match Target::parse(head.target()) {
             Ok(target) => target,
             Err(error) => return self.answer_problem(key, error.into(), head_only, After::Close),
@@ -58,7 +58,9 @@ impl Shard {
         let body = head.body() != Body::None;
         match endpoint {
             Err(miss) => {
-                self.answer_problem(key, miss.into(), head_only, if body { After::Close } else { after });
+                // Whoever sent a body, or sees an upgrade refused, may send what must not be read as a request.
+                let close = body || head.first("upgrade").is_some();
+                self.answer_problem(key, miss.into(), head_only, if close { After::Close } else { after });
             }
             Ok(Endpoint::Echo) => self.on_upgrade(key, head, None),
             Ok(Endpoint::Socket { room }) => match introduction(&target, room.as_deref()) {
@@ -77,11 +79,6 @@ impl Shard {
     /// Turns the connection into a WebSocket: of a native client if it introduces itself, else of an echo.
     fn on_upgrade(&mut self, key: Key, head: &Head<'_>, introduction: Option<Introduction>) {
         let accept = match handshake::judge(head) {
-            Ok(_) if self.draining => {
-                let text = "The server is going down; come back in a moment.";
-                let problem = Problem::new(Status::ServiceUnavailable, text).with(Hint::RetryAfter(1));
-                return self.answer_problem(key, problem, false, After::Close);
-            }
             Ok(good) => good.accept(),
             // Whoever sees the upgrade refused may take what follows for frames: no second request.
             Err(refusal) => {
@@ -107,10 +104,9 @@ impl Shard {
 
     fn answer_health(&mut self, key: Key, head_only: bool, after: After) {
         let reading = total(&self.gauges);
-        let status = if self.draining { "draining" } else { "ok" };
         let uptime_s = self.now.mono.since(Mono(0)).as_secs();
         let body = format!(
-            "{{\"status\":\"{status}\",\"active_connections\":{},\"rooms\":{},\"uptime\":{uptime_s}}}\n",
+            "{{\"status\":\"ok\",\"active_connections\":{},\"rooms\":{},\"uptime\":{uptime_s}}}\n",
             reading.connections, reading.rooms,
         );
         let headers = [NOSNIFF, ("Cache-Control", "no-store")];

@@ -69,6 +69,9 @@ impl Shard {
         let at = match self.members.membership(&conn.memberships, topic) {
             Some(at) => at,
             None => {
+                if conn.memberships.is_empty() {
+                    conn.memberships.reserve_exact(1); // most are in one room, and a Vec would begin with four
+                }
                 conn.memberships.push(self.members.hold(topic));
                 conn.memberships.len() - 1
             }

@@ -26,7 +26,7 @@ impl Shard {
         match deadline {
             Deadline::Head => self.on_head_deadline(key),
             Deadline::CloseHandshake | Deadline::Linger => self.doom(key),
-            Deadline::Idle => self.close(key, CloseCode::IDLE_TIMEOUT, "idle timeout"),
+            Deadline::Idle => self.on_idle(key),
             Deadline::Ping => self.on_ping_due(key),
             Deadline::Pong => {
                 let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return };
@@ -44,6 +44,17 @@ impl Shard {
                 self.send(key, |out| encode::heartbeat(out, now.wall));
             }
         }
+    }
+
+    fn on_idle(&mut self, key: Key) {
+        let now = self.now.mono;
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if conn.hold.is_ours() {
+            // We do not listen: its silence says nothing.
+            conn.socket().into_iter().for_each(|socket| socket.last_message = now);
+            return;
+        }
+        self.close(key, CloseCode::IDLE_TIMEOUT, "idle timeout");
     }
 
     fn on_head_deadline(&mut self, key: Key) {
