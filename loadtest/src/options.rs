@@ -345,6 +345,26 @@ mod tests {
         Options::command().debug_assert();
     }
 
+    /// Every option that the page names is one of the program's.
+    #[test]
+    fn the_page_names_options_that_exist() {
+        use clap::CommandFactory as _;
+        let page = include_str!("../../docs/loadtest.md");
+        let command = Options::command();
+        let known: Vec<&str> = command
+            .get_subcommands()
+            .flat_map(|sub| sub.get_arguments())
+            .filter_map(|arg| arg.get_long())
+            .collect();
+        let named = page.split(" --").skip(1).map(|rest| {
+            rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap_or_default()
+        });
+        // `--release` is cargo's, and nothing at all separates the scenario of a comparison.
+        for name in named.filter(|name| !matches!(*name, "release" | "help" | "")) {
+            assert!(known.contains(&name), "docs/loadtest.md: no --{name}");
+        }
+    }
+
     #[test]
     fn values_are_read() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));

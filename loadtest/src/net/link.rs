@@ -116,10 +116,9 @@ pub(super) fn from_token(token: Token) -> (usize, u32) {
 pub(super) fn start(address: SocketAddr, source: Option<IpAddr>) -> io::Result<std::net::TcpStream> {
     let socket = socket2::Socket::new(
         socket2::Domain::for_address(address),
-        socket2::Type::STREAM,
+        socket2::Type::STREAM.nonblocking(),
         Some(socket2::Protocol::TCP),
     )?;
-    socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     if let Some(source) = source {
         // Ports of closed connections that still rest may be used again.

@@ -366,12 +366,7 @@ impl Net {
         let link = &mut self.links[at];
         link.writable = true;
         if link.state == State::Connecting {
-            let Some(socket) = &link.socket else { return };
-            match socket.take_error() {
-                Ok(None) if socket.peer_addr().is_ok() => {}
-                Ok(None) => return,
-                Ok(Some(error)) | Err(error) => return self.end(at, End::Failed(error.to_string()), play),
-            }
+            // Whether there is a connection, the first send will tell.
             link.state = State::Head;
             link.out = self.pool.pop().unwrap_or_default();
             link.out.extend_from_slice(&self.dial.request);
@@ -398,7 +393,9 @@ impl Net {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) =>
+                {
                     link.writable = false;
                     self.work.queued_bytes_max = self.work.queued_bytes_max.max(self.queued_bytes);
                     return;
