@@ -210,8 +210,8 @@ impl<T> Mailbox<T> {
     ///
     /// # Panics
     /// If `to` is this shard itself.
-    #[must_use]
-    pub fn is_blocked(&self, to: ShardId) -> bool {
+    #[cfg(test)]
+    fn is_blocked(&self, to: ShardId) -> bool {
         self.peek(to).blocked.load(Ordering::Relaxed)
     }
 
@@ -219,8 +219,8 @@ impl<T> Mailbox<T> {
     ///
     /// # Panics
     /// If `to` is this shard itself.
-    #[must_use]
-    pub fn room(&self, to: ShardId) -> usize {
+    #[cfg(test)]
+    fn room(&self, to: ShardId) -> usize {
         let lane = &self.peek(to).lane;
         lane.capacity().map_or(0, |capacity| capacity - lane.len())
     }
@@ -299,6 +299,7 @@ impl<T> Mailbox<T> {
         self.outgoing[to.index()].as_mut().expect("a shard sends no mail to itself")
     }
 
+    #[cfg(test)]
     fn peek(&self, to: ShardId) -> &Outgoing<T> {
         self.outgoing[to.index()].as_ref().expect("a shard sends no mail to itself")
     }

@@ -176,12 +176,6 @@ impl Owner {
         self.counts
     }
 
-    /// Topics of all kinds that have members.
-    #[must_use]
-    pub fn topics_with_members(&self) -> u64 {
-        self.counts.topics_with_members
-    }
-
     /// The `count` largest rooms that have members, largest first, names in order where equal. Looks at every
     /// topic: for people who ask, not for every turn.
     #[must_use]
