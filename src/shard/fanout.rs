@@ -35,8 +35,9 @@ impl Shard {
             Outcome::Deliver { topic, event, sender } => {
                 let Some(index) = self.members.find(&topic) else { return };
                 let end = self.members.topic(index).list.len();
-                let fanout = self.prepare(&topic, &event, sender, end);
+                let mut fanout = self.prepare(&topic, &event, sender, end);
                 let local = self.members.topic_mut(index);
+                fanout.waits = self.window.waits(&mut local.pulse, self.now.mono);
                 if local.jobs.is_empty() {
                     self.active.push_back(index);
                 }
@@ -130,8 +131,11 @@ impl Shard {
     /// Pushes the topic's first job to the members from its cursor on. True when all have it.
     fn run_front(&mut self, index: u32) -> bool {
         let local = self.members.topic_mut(index);
-        let bulk = if local.list.len() > self.limits.pace.bulk_members { Dirty::Bulk } else { Dirty::Soon };
+        let at_once =
+            if local.list.len() > self.limits.pace.bulk_members { Dirty::Bulk } else { Dirty::Soon };
         let Some(Job::Deliver(fanout)) = local.jobs.front_mut() else { return true };
+        // One that a budget cut short may outlive its window.
+        let waits = fanout.waits && self.window.due().is_some();
         while fanout.cursor < fanout.end {
             if self.turn.pushes_left == 0 {
                 return false;
@@ -151,7 +155,8 @@ impl Shard {
                 self.turn.overrun.push(slot);
                 continue;
             }
-            self.turn.mark(conn, slot, bulk);
+            let waits = waits && conn.outbox.bytes() < self.limits.pace.window_bytes_max;
+            self.turn.mark(conn, slot, if waits { Dirty::Later } else { at_once });
         }
         true
     }
@@ -192,7 +197,7 @@ impl Shard {
                 (Some(origin.conn.slot), Some(Box::from(frame)))
             }
         };
-        Fanout { delivery, sender, copy, cursor: 0, end }
+        Fanout { delivery, sender, copy, waits: false, cursor: 0, end }
     }
 
     fn delivery(&mut self, topic: &Topic, event: &Event) -> Arc<Delivery> {
