@@ -147,7 +147,7 @@ impl Shard {
                 let Some(copy) = &fanout.copy else { continue };
                 conn.outbox.push_own(&mut self.spares, |out| out.extend_from_slice(copy));
                 conn.brake(&self.limits);
-            } else if conn.outbox.push(&fanout.delivery, &self.limits) == Pushed::Overrun {
+            } else if conn.outbox.push(&mut self.spares, &fanout.delivery, &self.limits) == Pushed::Overrun {
                 self.turn.overrun.push(slot);
                 continue;
             }
@@ -169,7 +169,7 @@ impl Shard {
             if fanout.sender == Some(slot) || !conn.hears_broadcasts() {
                 continue;
             }
-            if conn.outbox.push(&fanout.delivery, &self.limits) == Pushed::Overrun {
+            if conn.outbox.push(&mut self.spares, &fanout.delivery, &self.limits) == Pushed::Overrun {
                 self.turn.overrun.push(slot);
                 continue;
             }

@@ -8,6 +8,7 @@
 //! `slot`, and each entry of a list that is not vacant has such a membership.
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use slab::Slab;
@@ -16,7 +17,7 @@ use crate::base::hash::{Keys, Map};
 use crate::base::id::{Origin, index32};
 use crate::hub::command::Tag;
 use crate::hub::event::Reply;
-use crate::hub::name::Topic;
+use crate::hub::name::{Topic, TopicKind};
 use crate::shard::outbox::Delivery;
 
 /// In [`LocalTopic::list`]: the member left while a fan-out was under way. In [`Membership::position`]: not placed yet.
@@ -79,8 +80,67 @@ pub(crate) struct Membership {
     pub(crate) position: u32,
     /// High half of the topic's hash: finds the topic of a name without touching the topic.
     pub(crate) hash_high: u32,
-    /// Joins that the owner has not answered yet.
-    pub(crate) joins_pending: u32,
+    /// Joins that the owner has not answered yet: two at most, as who asks again is answered before it is heard again.
+    pub(crate) joins_pending: u16,
+    /// What kind of topic.
+    pub(crate) kind: TopicKind,
+}
+
+/// The topics of one connection, as a slice. Most are in one, which stands in the connection itself.
+#[derive(Debug, Default)]
+pub(crate) enum Memberships {
+    #[default]
+    None,
+    One(Membership),
+    #[expect(clippy::box_collection, reason = "few have it, and all pay for its place")]
+    Many(Box<Vec<Membership>>),
+}
+
+impl Memberships {
+    pub(crate) fn push(&mut self, more: Membership) {
+        match self {
+            Memberships::None => *self = Memberships::One(more),
+            Memberships::One(first) => *self = Memberships::Many(Box::new(vec![*first, more])),
+            Memberships::Many(list) => list.push(more),
+        }
+    }
+
+    /// Takes one out; the last comes in its place.
+    ///
+    /// # Panics
+    /// If there is none at `at`.
+    pub(crate) fn swap_remove(&mut self, at: usize) -> Membership {
+        let removed = self[at];
+        match self {
+            Memberships::Many(list) if list.len() > 1 => {
+                list.swap_remove(at);
+            }
+            _ => *self = Memberships::None,
+        }
+        removed
+    }
+}
+
+impl Deref for Memberships {
+    type Target = [Membership];
+
+    fn deref(&self) -> &[Membership] {
+        match self {
+            Memberships::None => &[],
+            Memberships::One(one) => std::slice::from_ref(one),
+            Memberships::Many(list) => list,
+        }
+    }
+}
+
+impl DerefMut for Memberships {
+    fn deref_mut(&mut self) -> &mut [Membership] {
+        match self {
+            Memberships::None => &mut [],
+            Memberships::One(one) => std::slice::from_mut(one),
+            Memberships::Many(list) => list,
+        }
+    }
 }
 
 /// All topics with connections here.
@@ -135,7 +195,13 @@ impl Members {
             }
         };
         self.topics[index as usize].holders += 1;
-        Membership { topic: index, position: VACANT, hash_high: high(topic.hash()), joins_pending: 0 }
+        Membership {
+            topic: index,
+            position: VACANT,
+            hash_high: high(topic.hash()),
+            joins_pending: 0,
+            kind: topic.kind(),
+        }
     }
 
     /// Adds `slot` to the topic's list; returns its position.
@@ -217,7 +283,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::hub::name::TopicKind;
 
     const KEYS: [u8; 16] = [1; 16];
 

@@ -6,6 +6,9 @@
 //! queue reaches it. Nothing is dropped while the socket still takes bytes: the limits hold from the moment that a
 //! write came back short; until then the turn's budgets bound the queue.
 //!
+//! Most queues hold nothing, and those that do hold one item until the end of the turn. So an empty one is a pointer to
+//! nowhere, and a first item needs no row: the shard keeps the emptied ones for the next.
+//!
 //! Invariants: `bytes` is the sum of the frames queued, less `head_written`; `head_written` is less than the
 //! first item's length.
 
@@ -22,8 +25,10 @@ use crate::shard::limits::{Limits, SlowConsumer};
 /// Bytes of buffers that a shard keeps for the next own frames instead of freeing them: enough for one turn's replies,
 /// and little enough that a burst's memory goes back.
 const SPARE_BYTES_MAX: usize = 4 << 20;
-/// An emptied queue that had room for more items than this gives its memory back.
+/// An emptied queue that had room for more items than this gives that memory back.
 const KEPT_ITEMS_MAX: usize = 4;
+/// Emptied queues that a shard keeps: as many as a large room's fan-out has under way, and a megabyte at most.
+const SPARE_QUEUES_MAX: usize = 4096;
 
 /// One event of a topic as all its members here get it.
 #[derive(Debug)]
@@ -78,6 +83,9 @@ enum Item {
 }
 
 impl Item {
+    /// Stands where an item was taken out of a queue that is kept.
+    const NOTHING: Item = Item::Own { frames: Vec::new(), messages: 0 };
+
     fn bytes(&self) -> &[u8] {
         match self {
             Item::Shared(delivery) => &delivery.frame,
@@ -103,12 +111,14 @@ pub(crate) enum Pushed {
     Overrun,
 }
 
-/// Buffers for own frames, kept by the shard.
+/// Buffers for own frames and emptied queues, kept by the shard.
 #[derive(Debug, Default)]
 pub(crate) struct Spares {
     buffers: Vec<Vec<u8>>,
     /// Invariant: the sum of their capacities.
     bytes: usize,
+    #[expect(clippy::vec_box, reason = "they come from boxes and go into boxes")]
+    queues: Vec<Box<Queue>>,
 }
 
 impl Spares {
@@ -118,170 +128,175 @@ impl Spares {
         buffer
     }
 
-    fn give(&mut self, mut buffer: Vec<u8>) {
+    /// Takes back what an item held.
+    fn give(&mut self, item: Item) {
+        let Item::Own { frames: mut buffer, .. } = item else { return };
         if self.bytes + buffer.capacity() <= SPARE_BYTES_MAX {
             self.bytes += buffer.capacity();
             buffer.clear();
             self.buffers.push(buffer);
         }
     }
+
+    /// A queue without a count of anything, whose first item this is.
+    fn take_queue(&mut self, first: Item) -> Box<Queue> {
+        match self.queues.pop() {
+            Some(mut queue) => {
+                queue.first = first;
+                queue
+            }
+            None => Box::new(Queue {
+                first,
+                rest: VecDeque::new(),
+                bytes: 0,
+                own_bytes: 0,
+                messages: 0,
+                head_written: 0,
+                blocked: false,
+            }),
+        }
+    }
+
+    /// Takes back a queue of which all is written or forgotten.
+    fn give_queue(&mut self, mut queue: Box<Queue>) {
+        self.give(std::mem::replace(&mut queue.first, Item::NOTHING));
+        debug_assert!(queue.rest.is_empty());
+        if self.queues.len() >= SPARE_QUEUES_MAX {
+            return;
+        }
+        if queue.rest.capacity() > KEPT_ITEMS_MAX {
+            queue.rest = VecDeque::new();
+        }
+        (queue.bytes, queue.own_bytes, queue.messages) = (0, 0, 0);
+        (queue.head_written, queue.blocked) = (0, false);
+        self.queues.push(queue);
+    }
 }
 
 /// See the module's page.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    items: VecDeque<Item>,
+    /// None while nothing waits.
+    queue: Option<Box<Queue>>,
+}
+
+/// A queue that is not empty.
+#[derive(Debug)]
+struct Queue {
+    /// What is written next.
+    first: Item,
+    /// What follows it.
+    rest: VecDeque<Item>,
     /// Bytes not yet written.
     bytes: usize,
-    /// Bytes of `items` that are the connection's own.
+    /// Those of them that are the connection's own.
     own_bytes: usize,
     /// Messages queued, gaps included.
     messages: u32,
     /// Bytes of the first item that are written already.
     head_written: u32,
     /// The socket took less than it was offered; nothing can be written until its next edge.
-    pub(crate) blocked: bool,
+    blocked: bool,
 }
 
 impl Outbox {
     pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.queue.is_none()
+    }
+
+    /// Whether the socket took less than it was offered, so that nothing can be written until its next edge.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.queue.as_deref().is_some_and(|queue| queue.blocked)
+    }
+
+    /// Notes whether the socket takes more; of an empty queue there is nothing to note.
+    pub(crate) fn set_blocked(&mut self, blocked: bool) {
+        if let Some(queue) = self.queue.as_deref_mut() {
+            queue.blocked = blocked;
+        }
     }
 
     /// Bytes of own frames that wait: what the client asked for and does not read.
     pub(crate) fn own_bytes(&self) -> usize {
-        self.own_bytes
+        self.queue.as_deref().map_or(0, |queue| queue.own_bytes)
     }
 
     /// Appends a frame of the connection's own: `write` appends it to the buffer.
-    ///
-    /// But not to one that is partly written: a queue that never runs empty would keep all that it ever wrote.
     pub(crate) fn push_own(&mut self, spares: &mut Spares, write: impl FnOnce(&mut Vec<u8>)) {
-        let begun = self.items.len() == 1 && self.head_written > 0;
-        if begun || !matches!(self.items.back(), Some(Item::Own { .. })) {
-            self.queue(Item::Own { frames: spares.take(), messages: 0 });
+        if let Some(queue) = self.queue.as_deref_mut()
+            && let Some((frames, messages)) = queue.open_frames()
+        {
+            let before = frames.len();
+            write(frames);
+            let added = frames.len() - before;
+            *messages += 1;
+            queue.messages += 1;
+            queue.bytes += added;
+            queue.own_bytes += added;
+            return;
         }
-        let Some(Item::Own { frames, messages }) = self.items.back_mut() else { return };
-        let before = frames.len();
-        write(frames);
-        *messages += 1;
-        self.messages += 1;
-        let added = frames.len() - before;
-        self.bytes += added;
-        self.own_bytes += added;
+        let mut frames = spares.take();
+        write(&mut frames);
+        self.append(spares, Item::Own { frames, messages: 1 });
     }
 
     /// Queues a delivery, or drops one as the policy says.
-    pub(crate) fn push(&mut self, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
-        if self.blocked && !self.has_room(delivery.frame.len(), limits) {
-            return self.push_full(delivery, limits);
+    #[inline]
+    pub(crate) fn push(&mut self, spares: &mut Spares, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
+        if let Some(queue) = self.queue.as_deref_mut()
+            && queue.blocked
+            && !queue.has_room(delivery.frame.len(), limits)
+        {
+            return self.push_full(spares, delivery, limits);
         }
-        self.append(delivery);
+        self.append(spares, Item::Shared(Arc::clone(delivery)));
         Pushed::Queued
-    }
-
-    fn append(&mut self, delivery: &Arc<Delivery>) {
-        self.bytes += delivery.frame.len();
-        self.messages += 1;
-        self.queue(Item::Shared(Arc::clone(delivery)));
     }
 
     #[inline]
-    fn queue(&mut self, item: Item) {
-        if self.items.capacity() == 0 {
-            self.items.reserve_exact(1); // most queues never hold more, and a VecDeque would begin with four
+    fn append(&mut self, spares: &mut Spares, item: Item) {
+        if let Some(queue) = self.queue.as_deref_mut() {
+            queue.count(&item);
+            queue.rest.push_back(item);
+        } else {
+            let queue = self.queue.insert(spares.take_queue(Item::NOTHING));
+            queue.count(&item);
+            queue.first = item;
         }
-        self.items.push_back(item);
     }
 
-    fn has_room(&self, more: usize, limits: &Limits) -> bool {
-        self.bytes + more <= limits.queue_bytes_max && (self.messages as usize) < limits.queue_messages_max
-    }
-
-    fn push_full(&mut self, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
+    fn push_full(&mut self, spares: &mut Spares, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
         if !delivery.announced {
             return Pushed::Queued; // a typing indicator: nobody misses it
         }
-        match limits.slow_consumer {
-            SlowConsumer::Disconnect => Pushed::Overrun,
-            SlowConsumer::DropNewest => self.drop_newest(delivery, limits),
-            SlowConsumer::DropOldest => {
-                while !self.has_room(delivery.frame.len(), limits) {
-                    if !self.drop_oldest() {
-                        return self.drop_newest(delivery, limits);
-                    }
-                }
-                self.append(delivery);
-                Pushed::Queued
-            }
-        }
-    }
-
-    /// Turns the oldest delivery into (a part of) a gap. False if there is none that can go.
-    fn drop_oldest(&mut self) -> bool {
-        let first = usize::from(self.head_written > 0);
-        let Some(at) = (first..self.items.len()).find(|&i| matches!(self.items[i], Item::Shared(_))) else {
-            return false;
-        };
-        let Some(Item::Shared(delivery)) = self.items.remove(at) else { return false };
-        self.bytes -= delivery.frame.len();
-        self.messages -= 1;
-        if delivery.announced && !self.extend_gap(at, &delivery) {
-            self.insert_gap(at, &delivery);
-        }
-        true
-    }
-
-    /// Leaves a gap at the end instead of the delivery.
-    fn drop_newest(&mut self, delivery: &Delivery, limits: &Limits) -> Pushed {
-        if self.extend_gap(self.items.len(), delivery) {
-            return Pushed::Queued;
-        }
-        // Gaps may double the queue in messages; a client still further behind is let go.
-        if self.messages as usize >= limits.queue_messages_max * 2 {
+        if limits.slow_consumer == SlowConsumer::Disconnect {
             return Pushed::Overrun;
         }
-        self.insert_gap(self.items.len(), delivery);
-        Pushed::Queued
-    }
-
-    /// Adds `delivery` to its topic's gap among those directly before `at`. What is announced must not overtake an own
-    /// frame, which may tell of the same topic: a snapshot says how far it goes. False if there is no such gap.
-    fn extend_gap(&mut self, at: usize, delivery: &Delivery) -> bool {
-        for item in self.items.range_mut(..at).rev() {
-            let Item::Gap(gap) = item else { return false };
-            if gap.topic == delivery.topic {
-                return gap.take(delivery);
-            }
+        let Some(mut queue) = self.queue.take() else { return Pushed::Queued };
+        let pushed = queue.in_a_row(|queue| queue.squeeze_in(delivery, limits));
+        if queue.messages > 0 {
+            self.queue = Some(queue);
+        } else {
+            spares.give_queue(queue);
         }
-        false
-    }
-
-    fn insert_gap(&mut self, at: usize, delivery: &Delivery) {
-        let mut gap = Gap { topic: delivery.topic.clone(), lost: Dropped::default() };
-        gap.take(delivery);
-        self.items.insert(at, Item::Gap(Box::new(gap)));
-        self.messages += 1;
+        pushed
     }
 
     /// Forgets everything but a half-written frame, and the answer to the upgrade without which there are no frames:
-    /// what is left to say is a close frame.
+    /// what is left to say is a close frame. If nothing is left, so is not that the socket was full: it is tried again.
     pub(crate) fn abandon(&mut self, spares: &mut Spares) {
+        let Some(mut queue) = self.queue.take() else { return };
+        while let Some(item) = queue.rest.pop_front() {
+            spares.give(item);
+        }
         // A frame of a server does not begin with `H`: that would be reserved bits.
-        let answer = self.items.front().is_some_and(|head| head.bytes().starts_with(b"HTTP/"));
-        let keep = usize::from(self.head_written > 0 || answer);
-        for item in self.items.drain(keep..) {
-            if let Item::Own { frames, .. } = item {
-                spares.give(frames);
-            }
+        if queue.head_written == 0 && !queue.first.bytes().starts_with(b"HTTP/") {
+            return spares.give_queue(queue);
         }
-        let (mut bytes, mut own_bytes, mut messages) = (0, 0, 0);
-        if let Some(head) = self.items.front() {
-            bytes = head.bytes().len() - self.head_written as usize;
-            messages = head.messages();
-            own_bytes = if matches!(head, Item::Own { .. }) { bytes } else { 0 };
-        }
-        (self.bytes, self.own_bytes, self.messages) = (bytes, own_bytes, messages);
+        queue.bytes = queue.first.bytes().len() - queue.head_written as usize;
+        queue.own_bytes = if matches!(queue.first, Item::Own { .. }) { queue.bytes } else { 0 };
+        queue.messages = queue.first.messages();
+        self.queue = Some(queue);
     }
 
     /// Gives every gap among the first `window` items its frame: `write` appends the announcement. What was
@@ -292,12 +307,13 @@ impl Outbox {
         spares: &mut Spares,
         mut write: impl FnMut(&Gap, &mut Vec<u8>),
     ) {
-        for item in self.items.iter_mut().take(window) {
+        let Some(queue) = self.queue.as_deref_mut() else { return };
+        for item in std::iter::once(&mut queue.first).chain(&mut queue.rest).take(window) {
             if let Item::Gap(gap) = item {
                 let mut frames = spares.take();
                 write(gap, &mut frames);
-                self.bytes += frames.len();
-                self.own_bytes += frames.len();
+                queue.bytes += frames.len();
+                queue.own_bytes += frames.len();
                 *item = Item::Own { frames, messages: 1 };
             }
         }
@@ -305,9 +321,10 @@ impl Outbox {
 
     /// Lays out the first frames for one write. Gaps end it: see [`Outbox::announce`]. Returns how many slices.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let mut skip = self.head_written as usize;
+        let Some(queue) = self.queue.as_deref() else { return 0 };
+        let mut skip = queue.head_written as usize;
         let mut used = 0;
-        for (slice, item) in slices.iter_mut().zip(&self.items) {
+        for (slice, item) in slices.iter_mut().zip(std::iter::once(&queue.first).chain(&queue.rest)) {
             if matches!(item, Item::Gap(_)) {
                 break;
             }
@@ -320,47 +337,143 @@ impl Outbox {
 
     /// Takes `count` written bytes off the front.
     pub(crate) fn written(&mut self, mut count: usize, spares: &mut Spares) {
-        debug_assert!(count <= self.bytes);
-        self.bytes -= count;
-        while let Some(head) = self.items.front() {
-            if matches!(head, Item::Gap(_)) {
-                break;
-            }
-            let left = head.bytes().len() - self.head_written as usize;
-            let own = matches!(head, Item::Own { .. });
-            if own {
-                self.own_bytes -= left.min(count);
+        let Some(queue) = self.queue.as_deref_mut() else { return debug_assert_eq!(count, 0) };
+        debug_assert!(count <= queue.bytes);
+        queue.bytes -= count;
+        while !matches!(queue.first, Item::Gap(_)) {
+            let left = queue.first.bytes().len() - queue.head_written as usize;
+            if matches!(queue.first, Item::Own { .. }) {
+                queue.own_bytes -= left.min(count);
             }
             if count < left {
-                self.head_written += index32(count);
+                queue.head_written += index32(count);
                 return;
             }
             count -= left;
-            self.head_written = 0;
-            self.messages -= head.messages();
-            if let Some(Item::Own { frames, .. }) = self.items.pop_front() {
-                spares.give(frames);
-            }
+            queue.head_written = 0;
+            queue.messages -= queue.first.messages();
+            let Some(next) = queue.rest.pop_front() else {
+                self.queue.take().into_iter().for_each(|queue| spares.give_queue(queue));
+                break;
+            };
+            spares.give(std::mem::replace(&mut queue.first, next));
         }
         debug_assert_eq!(count, 0);
-        if self.items.is_empty() && self.items.capacity() > KEPT_ITEMS_MAX {
-            self.items = VecDeque::new();
-        }
     }
 
     /// Asserts the invariants.
     pub(crate) fn check(&self) {
-        let queued: usize = self.items.iter().map(|item| item.bytes().len()).sum();
-        assert_eq!(self.bytes, queued - self.head_written as usize, "bytes");
-        assert_eq!(self.messages, self.items.iter().map(Item::messages).sum::<u32>(), "messages");
-        if let Some(head) = self.items.front() {
-            assert!(
-                self.head_written == 0 || (self.head_written as usize) < head.bytes().len(),
-                "head_written"
-            );
-        } else {
-            assert_eq!(self.head_written, 0, "head_written of an empty queue");
+        let Some(queue) = self.queue.as_deref() else { return };
+        let items = || std::iter::once(&queue.first).chain(&queue.rest);
+        let queued: usize = items().map(|item| item.bytes().len()).sum();
+        assert_eq!(queue.bytes, queued - queue.head_written as usize, "bytes");
+        assert_eq!(queue.messages, items().map(Item::messages).sum::<u32>(), "messages");
+        assert!(queue.messages > 0, "an empty queue is none");
+        let head = queue.first.bytes().len();
+        assert!(queue.head_written == 0 || (queue.head_written as usize) < head, "head_written");
+    }
+}
+
+impl Queue {
+    /// The own frames at the end, if what is pushed now may follow them in their buffer: not in one that is partly
+    /// written, as a queue that never runs empty would keep all that it ever wrote.
+    fn open_frames(&mut self) -> Option<(&mut Vec<u8>, &mut u32)> {
+        let last = match self.rest.back_mut() {
+            Some(last) => last,
+            None if self.head_written > 0 => return None,
+            None => &mut self.first,
+        };
+        match last {
+            Item::Own { frames, messages } => Some((frames, messages)),
+            Item::Shared(_) | Item::Gap(_) => None,
         }
+    }
+
+    fn has_room(&self, more: usize, limits: &Limits) -> bool {
+        self.bytes + more <= limits.queue_bytes_max && (self.messages as usize) < limits.queue_messages_max
+    }
+
+    /// Counts an item that joins the queue.
+    #[inline]
+    fn count(&mut self, item: &Item) {
+        let bytes = item.bytes().len();
+        self.bytes += bytes;
+        self.own_bytes += if matches!(item, Item::Own { .. }) { bytes } else { 0 };
+        self.messages += item.messages();
+    }
+
+    /// Does something while all items stand in `rest`.
+    fn in_a_row<R>(&mut self, act: impl FnOnce(&mut Queue) -> R) -> R {
+        let first = std::mem::replace(&mut self.first, Item::NOTHING);
+        self.rest.push_front(first);
+        let result = act(self);
+        if let Some(first) = self.rest.pop_front() {
+            self.first = first;
+        }
+        result
+    }
+
+    /// Queues a delivery for which there is no room, and a gap where one is dropped. All items stand in a row.
+    fn squeeze_in(&mut self, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
+        if limits.slow_consumer == SlowConsumer::DropNewest {
+            return self.drop_newest(delivery, limits);
+        }
+        while !self.has_room(delivery.frame.len(), limits) {
+            if !self.drop_oldest() {
+                return self.drop_newest(delivery, limits);
+            }
+        }
+        let item = Item::Shared(Arc::clone(delivery));
+        self.count(&item);
+        self.rest.push_back(item);
+        Pushed::Queued
+    }
+
+    /// Turns the oldest delivery into (a part of) a gap. False if there is none that can go.
+    fn drop_oldest(&mut self) -> bool {
+        let first = usize::from(self.head_written > 0);
+        let Some(at) = (first..self.rest.len()).find(|&i| matches!(self.rest[i], Item::Shared(_))) else {
+            return false;
+        };
+        let Some(Item::Shared(delivery)) = self.rest.remove(at) else { return false };
+        self.bytes -= delivery.frame.len();
+        self.messages -= 1;
+        if delivery.announced && !self.extend_gap(at, &delivery) {
+            self.insert_gap(at, &delivery);
+        }
+        true
+    }
+
+    /// Leaves a gap at the end instead of the delivery.
+    fn drop_newest(&mut self, delivery: &Delivery, limits: &Limits) -> Pushed {
+        if self.extend_gap(self.rest.len(), delivery) {
+            return Pushed::Queued;
+        }
+        // Gaps may double the queue in messages; a client still further behind is let go.
+        if self.messages as usize >= limits.queue_messages_max * 2 {
+            return Pushed::Overrun;
+        }
+        self.insert_gap(self.rest.len(), delivery);
+        Pushed::Queued
+    }
+
+    /// Adds `delivery` to its topic's gap among those directly before `at`. What is announced must not overtake an own
+    /// frame, which may tell of the same topic: a snapshot says how far it goes. False if there is no such gap.
+    fn extend_gap(&mut self, at: usize, delivery: &Delivery) -> bool {
+        for item in self.rest.range_mut(..at).rev() {
+            let Item::Gap(gap) = item else { return false };
+            if gap.topic == delivery.topic {
+                return gap.take(delivery);
+            }
+        }
+        false
+    }
+
+    fn insert_gap(&mut self, at: usize, delivery: &Delivery) {
+        let mut gap = Gap { topic: delivery.topic.clone(), lost: Dropped::default() };
+        gap.take(delivery);
+        self.rest.insert(at, Item::Gap(Box::new(gap)));
+        self.messages += 1;
     }
 }
 
