@@ -36,11 +36,9 @@ impl Shard {
                 let Some(index) = self.members.find(&topic) else { return };
                 let end = self.members.topic(index).list.len();
                 let fanout = self.prepare(&topic, &event, sender, end);
-                let local = self.members.topic_mut(index);
-                if local.jobs.is_empty() {
+                if self.members.begin_job(index, fanout) {
                     self.active.push_back(index);
                 }
-                local.jobs.push_back(Job::Deliver(fanout));
                 self.jobs_waiting += 1;
                 if self.active.len() == 1 {
                     self.run_fanouts();

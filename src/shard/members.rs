@@ -23,6 +23,9 @@ use crate::shard::outbox::Delivery;
 /// In [`LocalTopic::list`]: the member left while a fan-out was under way. In [`Membership::position`]: not placed yet.
 pub(crate) const VACANT: u32 = u32::MAX;
 
+/// Emptied jobs with room for more than this are not kept.
+const KEPT_JOBS_MAX: usize = 64;
+
 /// A topic with connections on this shard.
 pub(crate) struct LocalTopic {
     /// Which topic.
@@ -147,6 +150,8 @@ impl DerefMut for Memberships {
 pub(crate) struct Members {
     by_topic: Map<Topic, u32>,
     topics: Slab<LocalTopic>,
+    /// The emptied jobs of the topic that had some last: a room has some at times only, and rooms are very many.
+    spare_jobs: VecDeque<Job>,
 }
 
 /// The upper half of a topic's hash.
@@ -156,7 +161,7 @@ pub(crate) fn high(hash: u64) -> u32 {
 
 impl Members {
     pub(crate) fn new(keys: Keys) -> Members {
-        Members { by_topic: Map::with_hasher(keys), topics: Slab::new() }
+        Members { by_topic: Map::with_hasher(keys), topics: Slab::new(), spare_jobs: VecDeque::new() }
     }
 
     /// Where among `memberships` that of `topic` is.
@@ -176,6 +181,17 @@ impl Members {
 
     pub(crate) fn topic_mut(&mut self, index: u32) -> &mut LocalTopic {
         &mut self.topics[index as usize]
+    }
+
+    /// Queues a fan-out for a topic; true if it is the topic's first job.
+    pub(crate) fn begin_job(&mut self, topic: u32, fanout: Fanout) -> bool {
+        let jobs = &mut self.topics[topic as usize].jobs;
+        let first = jobs.is_empty();
+        if first {
+            std::mem::swap(jobs, &mut self.spare_jobs);
+        }
+        jobs.push_back(Job::Deliver(fanout));
+        first
     }
 
     /// Counts one more membership that names `topic`; not placed yet.
@@ -244,10 +260,14 @@ impl Members {
         }
     }
 
-    /// Closes the gaps that members left during a fan-out; calls `moved(slot, position)` for each that moved.
+    /// No jobs are left: closes the gaps that members left meanwhile; calls `moved(slot, position)` for each that moved.
     pub(crate) fn compact(&mut self, topic: u32, mut moved: impl FnMut(u32, u32)) {
         let entry = &mut self.topics[topic as usize];
         debug_assert!(entry.jobs.is_empty());
+        let jobs = std::mem::take(&mut entry.jobs);
+        if jobs.capacity() <= KEPT_JOBS_MAX {
+            self.spare_jobs = jobs;
+        }
         if entry.vacant == 0 {
             return;
         }

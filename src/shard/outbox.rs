@@ -25,7 +25,7 @@ use crate::shard::limits::{Limits, SlowConsumer};
 /// Bytes of buffers that a shard keeps for the next own frames instead of freeing them: enough for one turn's replies,
 /// and little enough that a burst's memory goes back.
 const SPARE_BYTES_MAX: usize = 4 << 20;
-/// An emptied queue that had room for more items than this gives that memory back.
+/// An emptied queue that has room for more items than this is not kept.
 const KEPT_ITEMS_MAX: usize = 4;
 /// Emptied queues that a shard keeps: as many as a large room's fan-out has under way, and a megabyte at most.
 const SPARE_QUEUES_MAX: usize = 4096;
@@ -102,6 +102,14 @@ impl Item {
     }
 }
 
+/// What an item adds to the counts of its queue.
+#[derive(Clone, Copy)]
+struct Weight {
+    bytes: usize,
+    own_bytes: usize,
+    messages: u32,
+}
+
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
@@ -138,38 +146,28 @@ impl Spares {
         }
     }
 
-    /// A queue without a count of anything, whose first item this is.
-    fn take_queue(&mut self, first: Item) -> Box<Queue> {
-        match self.queues.pop() {
-            Some(mut queue) => {
-                queue.first = first;
-                queue
-            }
-            None => Box::new(Queue {
-                first,
-                rest: VecDeque::new(),
-                bytes: 0,
-                own_bytes: 0,
-                messages: 0,
-                head_written: 0,
-                blocked: false,
-            }),
-        }
+    /// A queue of one item.
+    #[inline]
+    fn take_queue(&mut self, first: Item, weight: Weight) -> Box<Queue> {
+        let Weight { bytes, own_bytes, messages } = weight;
+        let Some(mut queue) = self.queues.pop() else {
+            let (rest, head_written, blocked) = (VecDeque::new(), 0, false);
+            return Box::new(Queue { first, rest, bytes, own_bytes, messages, head_written, blocked });
+        };
+        queue.first = first;
+        (queue.bytes, queue.own_bytes, queue.messages) = (bytes, own_bytes, messages);
+        (queue.head_written, queue.blocked) = (0, false);
+        queue
     }
 
-    /// Takes back a queue of which all is written or forgotten.
+    /// Takes back a queue of which all but the first item is written or forgotten.
+    #[inline]
     fn give_queue(&mut self, mut queue: Box<Queue>) {
-        self.give(std::mem::replace(&mut queue.first, Item::NOTHING));
         debug_assert!(queue.rest.is_empty());
-        if self.queues.len() >= SPARE_QUEUES_MAX {
-            return;
+        self.give(std::mem::replace(&mut queue.first, Item::NOTHING));
+        if self.queues.len() < SPARE_QUEUES_MAX && queue.rest.capacity() <= KEPT_ITEMS_MAX {
+            self.queues.push(queue);
         }
-        if queue.rest.capacity() > KEPT_ITEMS_MAX {
-            queue.rest = VecDeque::new();
-        }
-        (queue.bytes, queue.own_bytes, queue.messages) = (0, 0, 0);
-        (queue.head_written, queue.blocked) = (0, false);
-        self.queues.push(queue);
     }
 }
 
@@ -237,7 +235,8 @@ impl Outbox {
         }
         let mut frames = spares.take();
         write(&mut frames);
-        self.append(spares, Item::Own { frames, messages: 1 });
+        let weight = Weight { bytes: frames.len(), own_bytes: frames.len(), messages: 1 };
+        self.append(spares, Item::Own { frames, messages: 1 }, weight);
     }
 
     /// Queues a delivery, or drops one as the policy says.
@@ -249,19 +248,16 @@ impl Outbox {
         {
             return self.push_full(spares, delivery, limits);
         }
-        self.append(spares, Item::Shared(Arc::clone(delivery)));
+        let weight = Weight { bytes: delivery.frame.len(), own_bytes: 0, messages: 1 };
+        self.append(spares, Item::Shared(Arc::clone(delivery)), weight);
         Pushed::Queued
     }
 
     #[inline]
-    fn append(&mut self, spares: &mut Spares, item: Item) {
-        if let Some(queue) = self.queue.as_deref_mut() {
-            queue.count(&item);
-            queue.rest.push_back(item);
-        } else {
-            let queue = self.queue.insert(spares.take_queue(Item::NOTHING));
-            queue.count(&item);
-            queue.first = item;
+    fn append(&mut self, spares: &mut Spares, item: Item, weight: Weight) {
+        match self.queue.as_deref_mut() {
+            Some(queue) => queue.append(item, weight),
+            None => self.queue = Some(spares.take_queue(item, weight)),
         }
     }
 
@@ -322,14 +318,20 @@ impl Outbox {
     /// Lays out the first frames for one write. Gaps end it: see [`Outbox::announce`]. Returns how many slices.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let Some(queue) = self.queue.as_deref() else { return 0 };
-        let mut skip = queue.head_written as usize;
-        let mut used = 0;
-        for (slice, item) in slices.iter_mut().zip(std::iter::once(&queue.first).chain(&queue.rest)) {
+        let Some((slice, slices)) = slices.split_first_mut() else { return 0 };
+        if matches!(queue.first, Item::Gap(_)) {
+            return 0;
+        }
+        *slice = IoSlice::new(&queue.first.bytes()[queue.head_written as usize..]);
+        if queue.rest.is_empty() {
+            return 1;
+        }
+        let mut used = 1;
+        for (slice, item) in slices.iter_mut().zip(&queue.rest) {
             if matches!(item, Item::Gap(_)) {
                 break;
             }
-            *slice = IoSlice::new(&item.bytes()[skip..]);
-            skip = 0;
+            *slice = IoSlice::new(item.bytes());
             used += 1;
         }
         used
@@ -339,6 +341,11 @@ impl Outbox {
     pub(crate) fn written(&mut self, mut count: usize, spares: &mut Spares) {
         let Some(queue) = self.queue.as_deref_mut() else { return debug_assert_eq!(count, 0) };
         debug_assert!(count <= queue.bytes);
+        // The end of most queues. Only a shortcut: without it what follows would do the same.
+        if count == queue.bytes && queue.rest.is_empty() && !matches!(queue.first, Item::Gap(_)) {
+            self.queue.take().into_iter().for_each(|queue| spares.give_queue(queue));
+            return;
+        }
         queue.bytes -= count;
         while !matches!(queue.first, Item::Gap(_)) {
             let left = queue.first.bytes().len() - queue.head_written as usize;
@@ -393,13 +400,11 @@ impl Queue {
         self.bytes + more <= limits.queue_bytes_max && (self.messages as usize) < limits.queue_messages_max
     }
 
-    /// Counts an item that joins the queue.
-    #[inline]
-    fn count(&mut self, item: &Item) {
-        let bytes = item.bytes().len();
-        self.bytes += bytes;
-        self.own_bytes += if matches!(item, Item::Own { .. }) { bytes } else { 0 };
-        self.messages += item.messages();
+    fn append(&mut self, item: Item, weight: Weight) {
+        self.bytes += weight.bytes;
+        self.own_bytes += weight.own_bytes;
+        self.messages += weight.messages;
+        self.rest.push_back(item);
     }
 
     /// Does something while all items stand in `rest`.
@@ -423,9 +428,8 @@ impl Queue {
                 return self.drop_newest(delivery, limits);
             }
         }
-        let item = Item::Shared(Arc::clone(delivery));
-        self.count(&item);
-        self.rest.push_back(item);
+        let weight = Weight { bytes: delivery.frame.len(), own_bytes: 0, messages: 1 };
+        self.append(Item::Shared(Arc::clone(delivery)), weight);
         Pushed::Queued
     }
 
