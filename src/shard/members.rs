@@ -414,6 +414,24 @@ mod tests {
 
     proptest! {
         #[test]
+        fn memberships_are_a_list(acts in prop::collection::vec((any::<bool>(), any::<usize>()), 0..60)) {
+            let mut members = Members::new(Keys::new(KEYS));
+            let (mut memberships, mut list) = (Memberships::default(), Vec::new());
+            for (more, choice) in acts {
+                if more || list.is_empty() {
+                    let one = members.hold(&topic(&list.len().to_string()));
+                    memberships.push(one);
+                    list.push(one.topic);
+                } else {
+                    let at = choice % list.len();
+                    prop_assert_eq!(memberships.swap_remove(at).topic, list.swap_remove(at));
+                }
+                prop_assert!(memberships.iter().map(|one| one.topic).eq(list.iter().copied()));
+                prop_assert_eq!(matches!(memberships, Memberships::None), list.is_empty());
+            }
+        }
+
+        #[test]
         fn everybody_is_where_they_believe_to_be(acts in prop::collection::vec((0..4_u8, any::<usize>()), 0..200)) {
             let mut table = Table::new();
             let mut next = 0;
