@@ -73,11 +73,12 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else { return };
         match written {
             Written::Broken => return self.doom(key),
-            Written::Full => conn.outbox.set_blocked(true),
+            Written::Full => conn.outbox.block(&mut self.spares),
             Written::Bytes(taken) => {
                 conn.outbox.written(taken, &mut self.spares);
-                conn.outbox.set_blocked(taken < offered);
-                if !conn.outbox.is_blocked() && !conn.outbox.is_empty() {
+                if taken < offered {
+                    conn.outbox.block(&mut self.spares);
+                } else if !conn.outbox.is_empty() {
                     self.turn.mark(conn, key.slot, Dirty::Soon);
                 }
                 if taken > 0 && conn.hold.has(Hold::OUTBOX) {
@@ -98,7 +99,7 @@ impl Shard {
     pub fn handle_writable(&mut self, key: Key) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         if conn.outbox.is_blocked() {
-            conn.outbox.set_blocked(false);
+            conn.outbox.unblock();
             self.turn.mark(conn, key.slot, Dirty::Soon);
         }
     }

@@ -6,8 +6,8 @@
 //! queue reaches it. Nothing is dropped while the socket still takes bytes: the limits hold from the moment that a
 //! write came back short; until then the turn's budgets bound the queue.
 //!
-//! Most queues hold nothing, and those that do hold one item until the end of the turn. So an empty one is a pointer to
-//! nowhere, and a first item needs no row: the shard keeps the emptied ones for the next.
+//! Most outboxes hold nothing, and most of the others one delivery until the end of the turn. So only more than that is a
+//! [`Queue`] on the heap, and the shard keeps the emptied ones for the next.
 //!
 //! Invariants: `bytes` is the sum of the frames queued, less `head_written`; `head_written` is less than the
 //! first item's length.
@@ -110,6 +110,12 @@ struct Weight {
     messages: u32,
 }
 
+impl Weight {
+    fn of(delivery: &Delivery) -> Weight {
+        Weight { bytes: delivery.frame.len(), own_bytes: 0, messages: 1 }
+    }
+}
+
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
@@ -174,11 +180,21 @@ impl Spares {
 /// See the module's page.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    /// None while nothing waits.
-    queue: Option<Box<Queue>>,
+    waiting: Waiting,
 }
 
-/// A queue that is not empty.
+/// What waits in an outbox.
+#[derive(Debug, Default)]
+enum Waiting {
+    #[default]
+    Nothing,
+    /// A delivery of which nothing is written, to a socket that takes it for all we know.
+    One(Arc<Delivery>),
+    /// Anything else.
+    Queue(Box<Queue>),
+}
+
+/// What waits, in order; never empty.
 #[derive(Debug)]
 struct Queue {
     /// What is written next.
@@ -199,29 +215,57 @@ struct Queue {
 
 impl Outbox {
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_none()
+        matches!(self.waiting, Waiting::Nothing)
+    }
+
+    fn queue(&self) -> Option<&Queue> {
+        match &self.waiting {
+            Waiting::Queue(queue) => Some(queue),
+            Waiting::Nothing | Waiting::One(_) => None,
+        }
+    }
+
+    /// What waits, as a queue; none if that is nothing.
+    fn to_queue(&mut self, spares: &mut Spares) -> Option<&mut Queue> {
+        if matches!(self.waiting, Waiting::One(_))
+            && let Waiting::One(delivery) = std::mem::take(&mut self.waiting)
+        {
+            let weight = Weight::of(&delivery);
+            self.waiting = Waiting::Queue(spares.take_queue(Item::Shared(delivery), weight));
+        }
+        match &mut self.waiting {
+            Waiting::Queue(queue) => Some(queue),
+            Waiting::Nothing | Waiting::One(_) => None,
+        }
     }
 
     /// Whether the socket took less than it was offered, so that nothing can be written until its next edge.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.queue.as_deref().is_some_and(|queue| queue.blocked)
+        self.queue().is_some_and(|queue| queue.blocked)
     }
 
-    /// Notes whether the socket takes more; of an empty queue there is nothing to note.
-    pub(crate) fn set_blocked(&mut self, blocked: bool) {
-        if let Some(queue) = self.queue.as_deref_mut() {
-            queue.blocked = blocked;
+    /// The socket took less than it was offered.
+    pub(crate) fn block(&mut self, spares: &mut Spares) {
+        if let Some(queue) = self.to_queue(spares) {
+            queue.blocked = true;
+        }
+    }
+
+    /// The socket takes bytes again.
+    pub(crate) fn unblock(&mut self) {
+        if let Waiting::Queue(queue) = &mut self.waiting {
+            queue.blocked = false;
         }
     }
 
     /// Bytes of own frames that wait: what the client asked for and does not read.
     pub(crate) fn own_bytes(&self) -> usize {
-        self.queue.as_deref().map_or(0, |queue| queue.own_bytes)
+        self.queue().map_or(0, |queue| queue.own_bytes)
     }
 
     /// Appends a frame of the connection's own: `write` appends it to the buffer.
     pub(crate) fn push_own(&mut self, spares: &mut Spares, write: impl FnOnce(&mut Vec<u8>)) {
-        if let Some(queue) = self.queue.as_deref_mut()
+        if let Some(queue) = self.to_queue(spares)
             && let Some((frames, messages)) = queue.open_frames()
         {
             let before = frames.len();
@@ -236,29 +280,30 @@ impl Outbox {
         let mut frames = spares.take();
         write(&mut frames);
         let weight = Weight { bytes: frames.len(), own_bytes: frames.len(), messages: 1 };
-        self.append(spares, Item::Own { frames, messages: 1 }, weight);
+        let item = Item::Own { frames, messages: 1 };
+        match self.to_queue(spares) {
+            Some(queue) => queue.append(item, weight),
+            None => self.waiting = Waiting::Queue(spares.take_queue(item, weight)),
+        }
     }
 
     /// Queues a delivery, or drops one as the policy says.
     #[inline]
     pub(crate) fn push(&mut self, spares: &mut Spares, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
-        if let Some(queue) = self.queue.as_deref_mut()
-            && queue.blocked
-            && !queue.has_room(delivery.frame.len(), limits)
-        {
-            return self.push_full(spares, delivery, limits);
+        if self.is_empty() {
+            self.waiting = Waiting::One(Arc::clone(delivery));
+            return Pushed::Queued;
         }
-        let weight = Weight { bytes: delivery.frame.len(), own_bytes: 0, messages: 1 };
-        self.append(spares, Item::Shared(Arc::clone(delivery)), weight);
-        Pushed::Queued
+        self.push_behind(spares, delivery, limits)
     }
 
-    #[inline]
-    fn append(&mut self, spares: &mut Spares, item: Item, weight: Weight) {
-        match self.queue.as_deref_mut() {
-            Some(queue) => queue.append(item, weight),
-            None => self.queue = Some(spares.take_queue(item, weight)),
+    fn push_behind(&mut self, spares: &mut Spares, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
+        let Some(queue) = self.to_queue(spares) else { return Pushed::Queued };
+        if queue.blocked && !queue.has_room(delivery.frame.len(), limits) {
+            return self.push_full(spares, delivery, limits);
         }
+        queue.append(Item::Shared(Arc::clone(delivery)), Weight::of(delivery));
+        Pushed::Queued
     }
 
     fn push_full(&mut self, spares: &mut Spares, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
@@ -268,10 +313,10 @@ impl Outbox {
         if limits.slow_consumer == SlowConsumer::Disconnect {
             return Pushed::Overrun;
         }
-        let Some(mut queue) = self.queue.take() else { return Pushed::Queued };
+        let Waiting::Queue(mut queue) = std::mem::take(&mut self.waiting) else { return Pushed::Queued };
         let pushed = queue.in_a_row(|queue| queue.squeeze_in(delivery, limits));
         if queue.messages > 0 {
-            self.queue = Some(queue);
+            self.waiting = Waiting::Queue(queue);
         } else {
             spares.give_queue(queue);
         }
@@ -281,7 +326,7 @@ impl Outbox {
     /// Forgets everything but a half-written frame, and the answer to the upgrade without which there are no frames:
     /// what is left to say is a close frame. If nothing is left, so is not that the socket was full: it is tried again.
     pub(crate) fn abandon(&mut self, spares: &mut Spares) {
-        let Some(mut queue) = self.queue.take() else { return };
+        let Waiting::Queue(mut queue) = std::mem::take(&mut self.waiting) else { return };
         while let Some(item) = queue.rest.pop_front() {
             spares.give(item);
         }
@@ -292,7 +337,7 @@ impl Outbox {
         queue.bytes = queue.first.bytes().len() - queue.head_written as usize;
         queue.own_bytes = if matches!(queue.first, Item::Own { .. }) { queue.bytes } else { 0 };
         queue.messages = queue.first.messages();
-        self.queue = Some(queue);
+        self.waiting = Waiting::Queue(queue);
     }
 
     /// Gives every gap among the first `window` items its frame: `write` appends the announcement. What was
@@ -303,7 +348,7 @@ impl Outbox {
         spares: &mut Spares,
         mut write: impl FnMut(&Gap, &mut Vec<u8>),
     ) {
-        let Some(queue) = self.queue.as_deref_mut() else { return };
+        let Waiting::Queue(queue) = &mut self.waiting else { return };
         for item in std::iter::once(&mut queue.first).chain(&mut queue.rest).take(window) {
             if let Item::Gap(gap) = item {
                 let mut frames = spares.take();
@@ -317,8 +362,15 @@ impl Outbox {
 
     /// Lays out the first frames for one write. Gaps end it: see [`Outbox::announce`]. Returns how many slices.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let Some(queue) = self.queue.as_deref() else { return 0 };
         let Some((slice, slices)) = slices.split_first_mut() else { return 0 };
+        let queue = match &self.waiting {
+            Waiting::Nothing => return 0,
+            Waiting::One(delivery) => {
+                *slice = IoSlice::new(&delivery.frame);
+                return 1;
+            }
+            Waiting::Queue(queue) => queue,
+        };
         if matches!(queue.first, Item::Gap(_)) {
             return 0;
         }
@@ -339,13 +391,12 @@ impl Outbox {
 
     /// Takes `count` written bytes off the front.
     pub(crate) fn written(&mut self, mut count: usize, spares: &mut Spares) {
-        let Some(queue) = self.queue.as_deref_mut() else { return debug_assert_eq!(count, 0) };
-        debug_assert!(count <= queue.bytes);
-        // The end of most queues. Only a shortcut: without it what follows would do the same.
-        if count == queue.bytes && queue.rest.is_empty() && !matches!(queue.first, Item::Gap(_)) {
-            self.queue.take().into_iter().for_each(|queue| spares.give_queue(queue));
+        if matches!(&self.waiting, Waiting::One(delivery) if delivery.frame.len() == count) {
+            self.waiting = Waiting::Nothing;
             return;
         }
+        let Some(queue) = self.to_queue(spares) else { return debug_assert_eq!(count, 0) };
+        debug_assert!(count <= queue.bytes);
         queue.bytes -= count;
         while !matches!(queue.first, Item::Gap(_)) {
             let left = queue.first.bytes().len() - queue.head_written as usize;
@@ -360,7 +411,9 @@ impl Outbox {
             queue.head_written = 0;
             queue.messages -= queue.first.messages();
             let Some(next) = queue.rest.pop_front() else {
-                self.queue.take().into_iter().for_each(|queue| spares.give_queue(queue));
+                if let Waiting::Queue(queue) = std::mem::take(&mut self.waiting) {
+                    spares.give_queue(queue);
+                }
                 break;
             };
             spares.give(std::mem::replace(&mut queue.first, next));
@@ -370,7 +423,7 @@ impl Outbox {
 
     /// Asserts the invariants.
     pub(crate) fn check(&self) {
-        let Some(queue) = self.queue.as_deref() else { return };
+        let Some(queue) = self.queue() else { return };
         let items = || std::iter::once(&queue.first).chain(&queue.rest);
         let queued: usize = items().map(|item| item.bytes().len()).sum();
         assert_eq!(queue.bytes, queued - queue.head_written as usize, "bytes");
@@ -428,8 +481,7 @@ impl Queue {
                 return self.drop_newest(delivery, limits);
             }
         }
-        let weight = Weight { bytes: delivery.frame.len(), own_bytes: 0, messages: 1 };
-        self.append(Item::Shared(Arc::clone(delivery)), weight);
+        self.append(Item::Shared(Arc::clone(delivery)), Weight::of(delivery));
         Pushed::Queued
     }
 

@@ -20,7 +20,7 @@ fn a_queue_that_never_runs_empty_keeps_only_what_is_not_written() {
         outbox.written(FRAME - 1, &mut spares);
         outbox.written(1, &mut spares);
         outbox.check();
-        let queue = outbox.queue.as_deref().unwrap();
+        let queue = outbox.queue().unwrap();
         let rest: usize = queue.rest.iter().map(|item| item.bytes().len()).sum();
         let held = queue.first.bytes().len() + rest;
         assert!(outbox.own_bytes() == FRAME && held <= 3 * FRAME, "{held} bytes for one frame");
@@ -92,7 +92,11 @@ impl Line {
         let taken = room.min(offered.len());
         self.wire.extend_from_slice(&offered[..taken]);
         self.outbox.written(taken, &mut self.spares);
-        self.outbox.set_blocked(taken < offered.len());
+        if taken < offered.len() {
+            self.outbox.block(&mut self.spares);
+        } else {
+            self.outbox.unblock();
+        }
         self.outbox.check();
         taken
     }
