@@ -226,7 +226,7 @@ impl Outbox {
     }
 
     /// What waits, as a queue; none if that is nothing.
-    fn to_queue(&mut self, spares: &mut Spares) -> Option<&mut Queue> {
+    fn make_queue(&mut self, spares: &mut Spares) -> Option<&mut Queue> {
         if matches!(self.waiting, Waiting::One(_))
             && let Waiting::One(delivery) = std::mem::take(&mut self.waiting)
         {
@@ -246,7 +246,7 @@ impl Outbox {
 
     /// The socket took less than it was offered.
     pub(crate) fn block(&mut self, spares: &mut Spares) {
-        if let Some(queue) = self.to_queue(spares) {
+        if let Some(queue) = self.make_queue(spares) {
             queue.blocked = true;
         }
     }
@@ -265,7 +265,7 @@ impl Outbox {
 
     /// Appends a frame of the connection's own: `write` appends it to the buffer.
     pub(crate) fn push_own(&mut self, spares: &mut Spares, write: impl FnOnce(&mut Vec<u8>)) {
-        if let Some(queue) = self.to_queue(spares)
+        if let Waiting::Queue(queue) = &mut self.waiting
             && let Some((frames, messages)) = queue.open_frames()
         {
             let before = frames.len();
@@ -281,7 +281,7 @@ impl Outbox {
         write(&mut frames);
         let weight = Weight { bytes: frames.len(), own_bytes: frames.len(), messages: 1 };
         let item = Item::Own { frames, messages: 1 };
-        match self.to_queue(spares) {
+        match self.make_queue(spares) {
             Some(queue) => queue.append(item, weight),
             None => self.waiting = Waiting::Queue(spares.take_queue(item, weight)),
         }
@@ -298,7 +298,7 @@ impl Outbox {
     }
 
     fn push_behind(&mut self, spares: &mut Spares, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
-        let Some(queue) = self.to_queue(spares) else { return Pushed::Queued };
+        let Some(queue) = self.make_queue(spares) else { return Pushed::Queued };
         if queue.blocked && !queue.has_room(delivery.frame.len(), limits) {
             return self.push_full(spares, delivery, limits);
         }
@@ -395,8 +395,12 @@ impl Outbox {
             self.waiting = Waiting::Nothing;
             return;
         }
-        let Some(queue) = self.to_queue(spares) else { return debug_assert_eq!(count, 0) };
+        let Some(queue) = self.make_queue(spares) else { return debug_assert_eq!(count, 0) };
         debug_assert!(count <= queue.bytes);
+        // The end of most queues. Only a shortcut: without it what follows would do the same.
+        if count == queue.bytes && queue.rest.is_empty() && !matches!(queue.first, Item::Gap(_)) {
+            return self.clear(spares);
+        }
         queue.bytes -= count;
         while !matches!(queue.first, Item::Gap(_)) {
             let left = queue.first.bytes().len() - queue.head_written as usize;
@@ -411,14 +415,19 @@ impl Outbox {
             queue.head_written = 0;
             queue.messages -= queue.first.messages();
             let Some(next) = queue.rest.pop_front() else {
-                if let Waiting::Queue(queue) = std::mem::take(&mut self.waiting) {
-                    spares.give_queue(queue);
-                }
+                self.clear(spares);
                 break;
             };
             spares.give(std::mem::replace(&mut queue.first, next));
         }
         debug_assert_eq!(count, 0);
+    }
+
+    /// All is written but the first item of the queue, and that is done with too.
+    fn clear(&mut self, spares: &mut Spares) {
+        if let Waiting::Queue(queue) = std::mem::take(&mut self.waiting) {
+            spares.give_queue(queue);
+        }
     }
 
     /// Asserts the invariants.
