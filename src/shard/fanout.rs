@@ -35,7 +35,9 @@ impl Shard {
             Outcome::Deliver { topic, event, sender } => {
                 let Some(index) = self.members.find(&topic) else { return };
                 let end = self.members.topic(index).list.len();
-                let fanout = self.prepare(&topic, &event, sender, end);
+                let mut fanout = self.prepare(&topic, &event, sender, end);
+                let pulse = &mut self.members.topic_mut(index).pulse;
+                fanout.waits = self.window.waits(pulse, self.now.mono);
                 if self.members.begin_job(index, fanout) {
                     self.active.push_back(index);
                 }
@@ -128,8 +130,11 @@ impl Shard {
     /// Pushes the topic's first job to the members from its cursor on. True when all have it.
     fn run_front(&mut self, index: u32) -> bool {
         let local = self.members.topic_mut(index);
-        let bulk = if local.list.len() > self.limits.pace.bulk_members { Dirty::Bulk } else { Dirty::Soon };
+        let at_once =
+            if local.list.len() > self.limits.pace.bulk_members { Dirty::Bulk } else { Dirty::Soon };
         let Some(Job::Deliver(fanout)) = local.jobs.front_mut() else { return true };
+        // One that a budget cut short may outlive its window.
+        let waits = fanout.waits && self.window.due().is_some();
         while fanout.cursor < fanout.end {
             if self.turn.pushes_left == 0 {
                 return false;
@@ -149,7 +154,8 @@ impl Shard {
                 self.turn.overrun.push(slot);
                 continue;
             }
-            self.turn.mark(conn, slot, bulk);
+            let waits = waits && conn.outbox.bytes() < self.limits.pace.window_bytes_max;
+            self.turn.mark(conn, slot, if waits { Dirty::Later } else { at_once });
         }
         true
     }
@@ -190,7 +196,7 @@ impl Shard {
                 (Some(origin.conn.slot), Some(Box::from(frame)))
             }
         };
-        Fanout { delivery, sender, copy, cursor: 0, end }
+        Fanout { delivery, sender, copy, waits: false, cursor: 0, end }
     }
 
     fn delivery(&mut self, topic: &Topic, event: &Event) -> Arc<Delivery> {

@@ -52,8 +52,8 @@ impl Shard {
         }
         while turn.bulk_left > 0 {
             let slot = turn.bulk.pop_front()?;
-            // One that is not bulk any more was promoted, and flushed.
-            if self.conns.by_slot(slot).is_some_and(|conn| conn.dirty == Dirty::Bulk) {
+            // One that is soon was promoted; one that is nothing any more was flushed.
+            if self.conns.by_slot(slot).is_some_and(|conn| matches!(conn.dirty, Dirty::Bulk | Dirty::Later)) {
                 turn.bulk_left -= 1;
                 return Some(slot);
             }

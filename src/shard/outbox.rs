@@ -258,6 +258,15 @@ impl Outbox {
         }
     }
 
+    /// Bytes not yet written.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.waiting {
+            Waiting::Nothing => 0,
+            Waiting::One(delivery) => delivery.frame.len(),
+            Waiting::Queue(queue) => queue.bytes,
+        }
+    }
+
     /// Bytes of own frames that wait: what the client asked for and does not read.
     pub(crate) fn own_bytes(&self) -> usize {
         self.queue().map_or(0, |queue| queue.own_bytes)

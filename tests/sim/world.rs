@@ -208,9 +208,10 @@ impl World {
         sleeps.chain(coming).filter(|until| *until < u64::MAX).min()
     }
 
-    /// Whether mail is under way.
-    pub(crate) fn has_mail(&self) -> bool {
-        self.requests.iter().flatten().any(|lane| !lane.mail.is_empty())
+    /// Whether something is under way that only time brings: mail, or deliveries that wait for their window's end.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.nodes.iter().any(|node| node.shard.poll_window().is_some())
+            || self.requests.iter().flatten().any(|lane| !lane.mail.is_empty())
             || self.edges.iter().flatten().any(|lane| !lane.mail.is_empty())
     }
 

@@ -107,6 +107,8 @@ impl Hold {
 pub(crate) enum Dirty {
     /// Nothing to flush.
     No,
+    /// Flushed when the window ends.
+    Later,
     /// A large fan-out reached it: flushed in slices.
     Bulk,
     /// Flushed before any bulk.
