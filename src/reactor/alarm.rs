@@ -1,8 +1,8 @@
-//! Ends a sleep more exactly than epoll's timeout, which counts whole milliseconds.
+//! Ends a sleep: exactly, and without a timer of the kernel's being set up and torn down for every message.
 //!
-//! One timer descriptor in the reactor's poll. Set only for the end of a window, where half a millisecond matters, and
-//! only when that has moved: one system call for each window. Where the kernel has no such descriptor there is nothing
-//! to do, as kqueue's timeout is exact.
+//! A timeout given to epoll counts whole milliseconds and costs a timer on each call. So one timer descriptor stands in
+//! the reactor's poll. It is set when the next deadline comes closer, which is rare, and may ring too early, which does
+//! no harm: a turn finds nothing to do. Elsewhere than on Linux the poll's own timeout ends the sleep.
 
 #[cfg(target_os = "linux")]
 pub(super) use self::linux::Alarm;
@@ -26,7 +26,7 @@ mod linux {
 
     pub(in crate::reactor) struct Alarm {
         timer: OwnedFd,
-        /// What it is set to.
+        /// When it rings; none = it is not set.
         due: Option<Mono>,
     }
 
@@ -39,17 +39,29 @@ mod linux {
             Ok(Alarm { timer, due: None })
         }
 
-        /// Ends a sleep at `due`; asks for the time only if that is news.
-        pub(in crate::reactor) fn set(&mut self, due: Mono, now: impl FnOnce() -> Mono) {
-            if self.due.replace(due) == Some(due) {
-                return;
+        /// Ends the coming sleep at `due` at the latest. Returns the timeout for the poll: none, unless that has to do it.
+        pub(in crate::reactor) fn set(&mut self, due: Mono, now: impl FnOnce() -> Mono) -> Option<Duration> {
+            if self.due.is_some_and(|set| set <= due) {
+                return None;
             }
             // Zero would switch it off.
             let ahead = due.since(now()).max(Duration::from_nanos(1));
-            let (zero, ahead) = (Timespec::default(), Timespec::try_from(ahead).unwrap_or_default());
-            let once = Itimerspec { it_interval: zero, it_value: ahead };
-            // Should it fail, the poll's own timeout ends the sleep, a little later.
-            let _ = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once);
+            let once = Itimerspec {
+                it_interval: Timespec::default(),
+                it_value: Timespec::try_from(ahead).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }),
+            };
+            match timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once) {
+                Ok(_) => {
+                    self.due = Some(due);
+                    None
+                }
+                Err(_) => Some(ahead),
+            }
+        }
+
+        /// It woke the poll.
+        pub(in crate::reactor) fn rang(&mut self) {
+            self.due = None;
         }
     }
 }
@@ -57,6 +69,7 @@ mod linux {
 #[cfg(not(target_os = "linux"))]
 mod none {
     use std::io;
+    use std::time::Duration;
 
     use mio::{Registry, Token};
 
@@ -69,7 +82,11 @@ mod none {
             Ok(Alarm)
         }
 
-        pub(in crate::reactor) fn set(&mut self, _: Mono, _: impl FnOnce() -> Mono) {}
+        pub(in crate::reactor) fn set(&mut self, due: Mono, now: impl FnOnce() -> Mono) -> Option<Duration> {
+            Some(due.since(now()))
+        }
+
+        pub(in crate::reactor) fn rang(&mut self) {}
     }
 }
 
@@ -81,18 +98,24 @@ mod tests {
     use crate::base::clock::Mono;
 
     #[test]
-    fn every_setting_wakes_once() {
+    fn rings_once_for_the_closest_deadline() {
         let mut poll = Poll::new().unwrap();
         let mut alarm = Alarm::new(poll.registry(), Token(7)).unwrap();
         let mut events = Events::with_capacity(4);
-        for due in [5, 900, 1300] {
-            alarm.set(Mono(due), || Mono(due - 1));
+        for (due, now) in [(5, 4), (900, 899), (1300, 1400)] {
+            assert_eq!(alarm.set(Mono(due), || Mono(now)), None);
+            assert_eq!(
+                alarm.set(Mono(due + 1), || panic!("it rings sooner, so nobody asks for the time")),
+                None
+            );
             poll.poll(&mut events, None).unwrap();
             assert!(events.iter().any(|event| event.token() == Token(7)), "due {due}");
+            alarm.rang();
         }
-        alarm.set(Mono(1300), || panic!("nothing new, so nobody asks for the time"));
-        alarm.set(Mono(1200), || Mono(1400));
+        const HOUR_US: u64 = 3_600_000_000;
+        assert_eq!(alarm.set(Mono(HOUR_US), || Mono(0)), None);
+        assert_eq!(alarm.set(Mono(10), || Mono(0)), None, "a deadline that comes closer");
         poll.poll(&mut events, None).unwrap();
-        assert!(!events.is_empty(), "what is overdue wakes at once");
+        assert!(!events.is_empty());
     }
 }

@@ -111,6 +111,8 @@ pub struct Reactor<T> {
     parts: Parts<T>,
     poll: Poll,
     alarm: Alarm,
+    /// When the last turn began.
+    turned: Mono,
     /// By slot of the shard's slab.
     sockets: Vec<Option<Socket<T>>>,
     /// Sockets to be read, and those that a budget cut short.
@@ -129,7 +131,7 @@ impl<T> Reactor<T> {
         parts.wake.arm(mio::Waker::new(poll.registry(), WAKE)?);
         let alarm = Alarm::new(poll.registry(), ALARM)?;
         let (sockets, ready, buffer) = (Vec::new(), VecDeque::new(), vec![0; READ_BYTES]);
-        Ok(Reactor { parts, poll, alarm, sockets, ready, buffer, draining: false })
+        Ok(Reactor { parts, poll, alarm, turned: Mono(0), sockets, ready, buffer, draining: false })
     }
 
     /// Runs until it was told to drain and all connections are gone.
@@ -140,7 +142,9 @@ impl<T> Reactor<T> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         loop {
             self.sleep(&mut events)?;
-            self.parts.shard.begin_turn(self.parts.clock.now());
+            let now = self.parts.clock.now();
+            self.turned = now.mono;
+            self.parts.shard.begin_turn(now);
             self.take_orders();
             self.take_sockets();
             self.take_mail();
@@ -163,13 +167,9 @@ impl<T> Reactor<T> {
             if self.ready.is_empty() { self.parts.shard.poll_timeout() } else { Some(Duration::ZERO) };
         let timeout = match timeout {
             Some(Duration::ZERO) => timeout,
-            _ if self.prepare_sleep() => {
-                if let Some(due) = self.parts.shard.poll_window() {
-                    self.alarm.set(due, || self.parts.clock.now().mono);
-                }
-                timeout
-            }
-            _ => Some(Duration::ZERO),
+            _ if !self.prepare_sleep() => Some(Duration::ZERO),
+            None => None,
+            Some(timeout) => self.alarm.set(self.turned + timeout, || self.parts.clock.now().mono),
         };
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -243,8 +243,13 @@ impl<T> Reactor<T> {
 
     fn take_events(&mut self, events: &Events) {
         for event in events {
-            if event.token() == WAKE || event.token() == ALARM {
-                continue;
+            match event.token() {
+                WAKE => continue,
+                ALARM => {
+                    self.alarm.rang();
+                    continue;
+                }
+                _ => {}
             }
             let key = Key::from_bits(event.token().0 as u64);
             if event.is_writable() {
@@ -297,6 +302,9 @@ impl<T> Reactor<T> {
                         self.ready.push_back(key);
                     }
                     self.parts.shard.handle_bytes(key, &mut self.buffer[..count]);
+                    if self.parts.shard.poll_reply(key) {
+                        self.write(key);
+                    }
                 }
                 Got::Nothing => socket.readable = false,
                 Got::End => {
@@ -313,10 +321,15 @@ impl<T> Reactor<T> {
 
     fn flush(&mut self) {
         while let Some(key) = self.parts.shard.poll_flush() {
-            let Some(socket) = find(&mut self.sockets, key) else { continue };
-            let (written, offered) = write(&self.parts.shard, key, socket);
-            self.parts.shard.handle_written(key, written, offered);
+            self.write(key);
         }
+    }
+
+    /// One write of what waits for `key`.
+    fn write(&mut self, key: Key) {
+        let Some(socket) = find(&mut self.sockets, key) else { return };
+        let (written, offered) = write(&self.parts.shard, key, socket);
+        self.parts.shard.handle_written(key, written, offered);
     }
 
     fn reap(&mut self) {

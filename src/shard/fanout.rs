@@ -11,7 +11,7 @@ use crate::dialect::native::encode;
 use crate::hub::event::{Event, Outcome, Sender};
 use crate::hub::name::{Topic, TopicKind};
 use crate::shard::conn::{Dirty, reposition};
-use crate::shard::members::{Fanout, Job, VACANT};
+use crate::shard::members::{Fanout, Job, LocalTopic};
 use crate::shard::outbox::{Delivery, Pushed};
 use crate::shard::state::Shard;
 use crate::wire::ws::frame;
@@ -132,19 +132,16 @@ impl Shard {
         let local = self.members.topic_mut(index);
         let at_once =
             if local.list.len() > self.limits.pace.bulk_members { Dirty::Bulk } else { Dirty::Soon };
-        let Some(Job::Deliver(fanout)) = local.jobs.front_mut() else { return true };
+        let LocalTopic { list, jobs, .. } = local;
+        let Some(Job::Deliver(fanout)) = jobs.front_mut() else { return true };
         // One that a budget cut short may outlive its window.
         let waits = fanout.waits && self.window.due().is_some();
-        while fanout.cursor < fanout.end {
-            if self.turn.pushes_left == 0 {
-                return false;
-            }
-            self.turn.pushes_left -= 1;
-            let slot = local.list[fanout.cursor];
-            fanout.cursor += 1;
-            if slot == VACANT {
-                continue;
-            }
+        let slice = (fanout.end - fanout.cursor).min(self.turn.pushes_left as usize);
+        let (from, to) = (fanout.cursor, fanout.cursor + slice);
+        fanout.cursor = to;
+        self.turn.pushes_left -= index32(slice);
+        for &slot in &list[from..to] {
+            // Nobody is in a vacant slot.
             let Some(conn) = self.conns.by_slot_mut(slot) else { continue };
             if fanout.sender == Some(slot) {
                 let Some(copy) = &fanout.copy else { continue };
@@ -157,7 +154,7 @@ impl Shard {
             let waits = waits && conn.outbox.bytes() < self.limits.pace.window_bytes_max;
             self.turn.mark(conn, slot, if waits { Dirty::Later } else { at_once });
         }
-        true
+        fanout.cursor == fanout.end
     }
 
     /// Pushes to every native client from the cursor on. True when all have it.

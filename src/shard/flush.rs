@@ -12,6 +12,9 @@ use crate::wire::ws::frame;
 
 /// Frames laid out for one write.
 pub const SLICES_MAX: usize = 64;
+/// Replies from this length on are written at once: the replies of one turn together would leave the processor's cache
+/// before their turn to be written comes.
+const REPLY_BYTES_LONG: usize = 4 << 10;
 
 impl Shard {
     /// There is something to flush for `key`.
@@ -38,6 +41,21 @@ impl Shard {
             });
             return Some(key);
         }
+    }
+
+    /// Whether `key`, just read from, is written to before others are read from, in the way of [`Shard::poll_flush`]: an
+    /// echo, to which nothing can be added this turn, and long replies, while they are still in the processor's cache.
+    pub fn poll_reply(&mut self, key: Key) -> bool {
+        let Some(conn) = self.conns.get_mut(key) else { return false };
+        let ready = conn.dirty == Dirty::Soon && !conn.outbox.blocked;
+        if !ready || !(conn.is_echo() || conn.outbox.own_bytes() >= REPLY_BYTES_LONG) {
+            return false;
+        }
+        if self.turn.soon.back() == Some(&key.slot) {
+            self.turn.soon.pop_back();
+        }
+        conn.dirty = Dirty::No;
+        !conn.outbox.is_empty()
     }
 
     /// The next slot that may have something to flush: first those on the list for soon, then a slice of the bulk; each

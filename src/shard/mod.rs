@@ -15,7 +15,7 @@
 //! 2. mail: [`Shard::handle_edge_mail`] while [`Shard::takes_edge_mail`], [`Shard::handle_request`] while
 //!    [`Shard::takes_requests`]
 //! 3. sockets: [`Shard::handle_writable`]; [`Shard::poll_resume`]; [`Shard::handle_bytes`] (while
-//!    [`Shard::takes_input`]), [`Shard::handle_eof`], [`Shard::handle_reset`]
+//!    [`Shard::takes_input`]) and then [`Shard::poll_reply`]; [`Shard::handle_eof`], [`Shard::handle_reset`]
 //! 4. [`Shard::handle_timers`]
 //! 5. [`Shard::work`]: owner work, then unfinished fan-outs
 //! 6. [`Shard::poll_flush`], [`Shard::outgoing`], [`Shard::handle_written`]
@@ -173,7 +173,6 @@ impl Shard {
             self.handle_request(request);
         }
         self.run_fanouts();
-        self.release_stalled();
     }
 
     /// Requests on their way to the owner at `peer`: to be taken from the front as far as its lane has room.
@@ -210,8 +209,7 @@ impl Shard {
         Some(due.since(self.now.mono))
     }
 
-    /// When deliveries go out that wait for one another: [`Shard::poll_timeout`] knows it too, but here a fraction of a
-    /// millisecond counts.
+    /// When deliveries go out that wait for one another; [`Shard::poll_timeout`] knows it too.
     #[must_use]
     pub fn poll_window(&self) -> Option<Mono> {
         self.window.due()

@@ -46,21 +46,15 @@ impl Turn {
 
     /// Puts a connection on a flush list, unless it is on an earlier one.
     pub(crate) fn mark(&mut self, conn: &mut Conn, slot: u32, dirty: Dirty) {
-        match (conn.dirty, dirty) {
-            (Dirty::Soon, _) | (_, Dirty::No) | (Dirty::Bulk, Dirty::Bulk | Dirty::Later) => {}
-            (Dirty::Later, Dirty::Later) => {}
-            (_, Dirty::Soon) => {
-                conn.dirty = Dirty::Soon;
-                self.soon.push_back(slot);
-            }
-            (Dirty::No | Dirty::Later, Dirty::Bulk) => {
-                conn.dirty = Dirty::Bulk;
-                self.bulk.push_back(slot);
-            }
-            (Dirty::No, Dirty::Later) => {
-                conn.dirty = Dirty::Later;
-                self.later.push_back(slot);
-            }
+        if dirty <= conn.dirty {
+            return;
+        }
+        conn.dirty = dirty;
+        match dirty {
+            Dirty::No => {}
+            Dirty::Later => self.later.push_back(slot),
+            Dirty::Bulk => self.bulk.push_back(slot),
+            Dirty::Soon => self.soon.push_back(slot),
         }
     }
 
