@@ -105,8 +105,8 @@ impl<K: Eq + Hash, V: Copy> Table<K, V> {
     }
 }
 
-/// Appends to a list of which there are very many, most of them with a single entry: it grows by a quarter at a time, so
-/// that on average a seventh of it waits unused, not a quarter.
+/// Appends to a list of which there are very many, most of them with a single entry: it grows by a quarter at a time,
+/// so that on average a seventh of it waits unused, not a quarter.
 pub(super) fn push_tightly<T>(list: &mut Vec<T>, item: T) {
     if list.len() == list.capacity() {
         list.reserve_exact((list.len() / 4).max(1));

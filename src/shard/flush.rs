@@ -47,7 +47,7 @@ impl Shard {
     /// echo, to which nothing can be added this turn, and long replies, while they are still in the processor's cache.
     pub fn poll_reply(&mut self, key: Key) -> bool {
         let Some(conn) = self.conns.get_mut(key) else { return false };
-        let ready = conn.dirty == Dirty::Soon && !conn.outbox.blocked;
+        let ready = conn.dirty == Dirty::Soon && !conn.outbox.is_blocked();
         if !ready || !(conn.is_echo() || conn.outbox.own_bytes() >= REPLY_BYTES_LONG) {
             return false;
         }

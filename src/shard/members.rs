@@ -266,7 +266,8 @@ impl Members {
         }
     }
 
-    /// No jobs are left: closes the gaps that members left meanwhile; calls `moved(slot, position)` for each that moved.
+    /// No jobs are left: closes the gaps that members left meanwhile, and calls `moved(slot, position)` for each that
+    /// moved.
     pub(crate) fn compact(&mut self, topic: u32, mut moved: impl FnMut(u32, u32)) {
         let entry = &mut self.topics[topic as usize];
         debug_assert!(entry.jobs.is_empty());

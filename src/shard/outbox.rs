@@ -6,8 +6,8 @@
 //! queue reaches it. Nothing is dropped while the socket still takes bytes: the limits hold from the moment that a
 //! write came back short; until then the turn's budgets bound the queue.
 //!
-//! Most outboxes hold nothing, and most of the others one delivery until the end of the turn. So only more than that is a
-//! [`Queue`] on the heap, and the shard keeps the emptied ones for the next.
+//! Most outboxes hold nothing, and most of the others one delivery until the end of the turn. So only more than that
+//! is a [`Queue`] on the heap, and the shard keeps the emptied ones for the next.
 //!
 //! Invariants: `bytes` is the sum of the frames queued, less `head_written`; `head_written` is less than the
 //! first item's length.
