@@ -194,8 +194,8 @@ pub(crate) fn reposition(conns: &mut Slab<Conn>, slot: u32, topic: u32, position
 mod tests {
     use super::*;
 
-    /// Half of what an idle connection costs is this; the rest is its client, its memberships, and its entries in
-    /// the wheel and at the owners of its topics.
+    /// Less than half of what an idle connection costs is this; the rest is its client, and its entries in the slab,
+    /// the wheel and the reactor. The whole sum stands in docs/performance.md.
     #[test]
     fn a_connection_is_small() {
         assert_eq!(size_of::<Phase>(), 40);
