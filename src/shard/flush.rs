@@ -43,8 +43,9 @@ impl Shard {
         }
     }
 
-    /// Whether `key`, just read from, is written to before others are read from, in the way of [`Shard::poll_flush`]: an
-    /// echo, to which nothing can be added this turn, and long replies, while they are still in the processor's cache.
+    /// Whether `key`, just read from, is written to before others are read from, in the way of [`Shard::poll_flush`]:
+    /// an echo, to which nothing can be added this turn, and long replies, while they are still in the processor's
+    /// cache.
     pub fn poll_reply(&mut self, key: Key) -> bool {
         let Some(conn) = self.conns.get_mut(key) else { return false };
         let ready = conn.dirty == Dirty::Soon && !conn.outbox.is_blocked();
