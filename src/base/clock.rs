@@ -24,6 +24,9 @@ pub struct Now {
 }
 
 impl Mono {
+    /// Later than anything that is ever due: where the sums below end.
+    pub const NEVER: Mono = Mono(u64::MAX);
+
     /// Time passed since `earlier`; zero if `earlier` lies ahead.
     #[must_use]
     pub fn since(self, earlier: Mono) -> Duration {

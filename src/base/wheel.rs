@@ -18,6 +18,8 @@
 //! Reads no clock and knows no unit: a tick is what the caller says. Calls nobody back. Keeps no order
 //! among timers of the same tick (but always the same one for the same calls).
 
+use std::num::NonZeroU32;
+
 use crate::base::id::index32;
 
 /// Levels that cover 64 bits, six at a time.
@@ -31,8 +33,20 @@ const NONE: u32 = u32::MAX;
 
 /// A timer that was inserted and neither popped nor cancelled. Whoever keeps one after that holds a
 /// number that may name another timer; the owner of the timer forgets it in the same step.
+///
+/// One more than its index, so that an optional one takes no more memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimerId(u32);
+pub struct TimerId(NonZeroU32);
+
+impl TimerId {
+    fn of(index: u32) -> TimerId {
+        TimerId(NonZeroU32::MIN.saturating_add(index))
+    }
+
+    fn index(self) -> u32 {
+        self.0.get() - 1
+    }
+}
 
 /// Timers with a value each.
 #[derive(Debug)]
@@ -103,7 +117,7 @@ impl<T> Wheel<T> {
         self.entries[index as usize].value = Some(value);
         self.len += 1;
         self.link(index, deadline);
-        TimerId(index)
+        TimerId::of(index)
     }
 
     /// Ends a timer before its time and returns its value.
@@ -112,8 +126,8 @@ impl<T> Wheel<T> {
     /// If the timer has been popped or cancelled already.
     pub fn cancel(&mut self, id: TimerId) -> T {
         self.check_live(id);
-        self.unlink(id.0);
-        self.release(id.0)
+        self.unlink(id.index());
+        self.release(id.index())
     }
 
     /// Moves a timer to another deadline, as cancel and insert would, under the same id.
@@ -122,8 +136,18 @@ impl<T> Wheel<T> {
     /// If the timer has been popped or cancelled already.
     pub fn reschedule(&mut self, id: TimerId, deadline: u64) {
         self.check_live(id);
-        self.unlink(id.0);
-        self.link(id.0, deadline);
+        self.unlink(id.index());
+        self.link(id.index(), deadline);
+    }
+
+    /// When a timer is due.
+    ///
+    /// # Panics
+    /// If the timer has been popped or cancelled already.
+    #[must_use]
+    pub fn deadline(&self, id: TimerId) -> u64 {
+        self.check_live(id);
+        self.entries[id.index() as usize].deadline
     }
 
     /// Removes one timer whose deadline is `now` or earlier, earliest first; to be repeated until `None`.
@@ -139,7 +163,7 @@ impl<T> Wheel<T> {
             if level == 0 {
                 let index = self.heads[0][slot];
                 self.unlink(index);
-                return Some((TimerId(index), self.release(index)));
+                return Some((TimerId::of(index), self.release(index)));
             }
             self.hand_down(level, slot);
         }
@@ -222,7 +246,7 @@ impl<T> Wheel<T> {
     }
 
     fn check_live(&self, id: TimerId) {
-        let live = self.entries.get(id.0 as usize).is_some_and(|entry| entry.value.is_some());
+        let live = self.entries.get(id.index() as usize).is_some_and(|entry| entry.value.is_some());
         assert!(live, "a timer was used after its end");
     }
 }

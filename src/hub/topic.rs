@@ -410,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_topic_of_one_stays_small() {
-        assert!(size_of::<Record>() <= 160, "{}", size_of::<Record>());
+        assert!(size_of::<Record>() <= 144, "{}", size_of::<Record>());
         assert_eq!(size_of::<(Origin, Place)>(), 16);
     }
 }

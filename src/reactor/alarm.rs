@@ -39,7 +39,8 @@ mod linux {
             Ok(Alarm { timer, due: None })
         }
 
-        /// Ends the coming sleep at `due` at the latest. Returns the timeout for the poll: none, unless that has to do it.
+        /// Ends the coming sleep at `due` at the latest. Returns the timeout for the poll: none, unless that has to do
+        /// it.
         pub(in crate::reactor) fn set(&mut self, due: Mono, now: impl FnOnce() -> Mono) -> Option<Duration> {
             if self.due.is_some_and(|set| set <= due) {
                 return None;

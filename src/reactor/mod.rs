@@ -217,7 +217,7 @@ impl<T> Reactor<T> {
             if self.sockets.len() <= slot {
                 self.sockets.resize_with(slot + 1, || None);
             }
-            self.sockets[slot] = Some(Socket::new(key, stream, kept));
+            self.sockets[slot] = Some(Socket::new(key.generation, stream, kept));
             tracing::debug!(%peer, shard = %self.parts.id, slot, "connection opened");
         }
         // Those that are left are looked at before the next sleep.
@@ -367,7 +367,7 @@ fn token(key: Key) -> Token {
 
 /// The socket of a connection; a stale key finds nothing.
 fn find<T>(sockets: &mut [Option<Socket<T>>], key: Key) -> Option<&mut Socket<T>> {
-    sockets.get_mut(key.slot as usize)?.as_mut().filter(|socket| socket.key == key)
+    sockets.get_mut(key.slot as usize)?.as_mut().filter(|socket| socket.generation == key.generation)
 }
 
 /// One write of what waits for `key`; returns how it went, and how many bytes were offered.

@@ -10,13 +10,12 @@ use mio::net::TcpStream;
 use rustix::io::{Errno, writev};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use crate::base::id::Key;
 use crate::shard::port::Written;
 
 /// A socket and what the reactor knows of it.
 pub(super) struct Socket<T> {
-    /// Whose it is.
-    pub(super) key: Key,
+    /// With its place in the reactor's table, the key of the connection whose it is.
+    pub(super) generation: u32,
     stream: TcpStream,
     /// Dropped with the socket.
     _kept: T,
@@ -42,8 +41,8 @@ pub(super) enum Got {
 }
 
 impl<T> Socket<T> {
-    pub(super) fn new(key: Key, stream: TcpStream, kept: T) -> Socket<T> {
-        Socket { key, stream, _kept: kept, readable: false, ended: false, queued: false }
+    pub(super) fn new(generation: u32, stream: TcpStream, kept: T) -> Socket<T> {
+        Socket { generation, stream, _kept: kept, readable: false, ended: false, queued: false }
     }
 
     /// One `recv`.

@@ -37,7 +37,7 @@ impl Shard {
         assert!(self.poll_timeout() != Some(Duration::ZERO), "nothing to do, and no sleep");
         for (key, conn) in self.conns.iter() {
             assert!(conn.outbox.is_empty(), "{key:?} is not written to");
-            assert!(conn.hold.none() && conn.rest.is_empty(), "{key:?} is held: {:?}", conn.hold);
+            assert!(conn.hold.none() && conn.rest.is_none(), "{key:?} is held: {:?}", conn.hold);
         }
     }
 
@@ -58,7 +58,7 @@ impl Shard {
     /// Each placed membership stands in its topic's list.
     fn check_memberships(&self) {
         for (key, conn) in self.conns.iter() {
-            for membership in &conn.memberships {
+            for membership in conn.memberships.iter() {
                 let local = self.members.topic(membership.topic);
                 if membership.position == VACANT {
                     assert!(membership.joins_pending > 0, "a membership that waits for nothing");
@@ -79,7 +79,7 @@ impl Shard {
             assert_eq!(vacant, local.vacant as usize, "vacant entries of {:?}", local.topic);
             assert!(vacant == 0 || !local.jobs.is_empty(), "gaps stay open in {:?}", local.topic);
             let holders =
-                self.conns.iter().flat_map(|(_, conn)| &conn.memberships).filter(|m| m.topic == index);
+                self.conns.iter().flat_map(|(_, conn)| conn.memberships.iter()).filter(|m| m.topic == index);
             assert_eq!(holders.count(), local.holders as usize, "holders of {:?}", local.topic);
             assert!(local.list.len() - vacant <= local.holders as usize, "members of {:?}", local.topic);
         }

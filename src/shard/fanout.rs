@@ -36,12 +36,11 @@ impl Shard {
                 let Some(index) = self.members.find(&topic) else { return };
                 let end = self.members.topic(index).list.len();
                 let mut fanout = self.prepare(&topic, &event, sender, end);
-                let local = self.members.topic_mut(index);
-                fanout.waits = self.window.waits(&mut local.pulse, self.now.mono);
-                if local.jobs.is_empty() {
+                let pulse = &mut self.members.topic_mut(index).pulse;
+                fanout.waits = self.window.waits(pulse, self.now.mono);
+                if self.members.begin_job(index, fanout) {
                     self.active.push_back(index);
                 }
-                local.jobs.push_back(Job::Deliver(fanout));
                 self.jobs_waiting += 1;
                 if self.active.len() == 1 {
                     self.run_fanouts();
@@ -148,7 +147,7 @@ impl Shard {
                 let Some(copy) = &fanout.copy else { continue };
                 conn.outbox.push_own(&mut self.spares, |out| out.extend_from_slice(copy));
                 conn.brake(&self.limits);
-            } else if conn.outbox.push(&fanout.delivery, &self.limits) == Pushed::Overrun {
+            } else if conn.outbox.push(&mut self.spares, &fanout.delivery, &self.limits) == Pushed::Overrun {
                 self.turn.overrun.push(slot);
                 continue;
             }
@@ -171,7 +170,7 @@ impl Shard {
             if fanout.sender == Some(slot) || !conn.hears_broadcasts() {
                 continue;
             }
-            if conn.outbox.push(&fanout.delivery, &self.limits) == Pushed::Overrun {
+            if conn.outbox.push(&mut self.spares, &fanout.delivery, &self.limits) == Pushed::Overrun {
                 self.turn.overrun.push(slot);
                 continue;
             }

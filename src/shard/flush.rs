@@ -32,7 +32,7 @@ impl Shard {
             let Some(key) = self.conns.key_of(slot) else { continue };
             let Some(conn) = self.conns.get_mut(key) else { continue };
             conn.dirty = Dirty::No;
-            if conn.outbox.blocked || conn.outbox.is_empty() {
+            if conn.outbox.is_blocked() || conn.outbox.is_empty() {
                 continue;
             }
             let scratch = &mut self.scratch;
@@ -43,11 +43,12 @@ impl Shard {
         }
     }
 
-    /// Whether `key`, just read from, is written to before others are read from, in the way of [`Shard::poll_flush`]: an
-    /// echo, to which nothing can be added this turn, and long replies, while they are still in the processor's cache.
+    /// Whether `key`, just read from, is written to before others are read from, in the way of [`Shard::poll_flush`]:
+    /// an echo, to which nothing can be added this turn, and long replies, while they are still in the processor's
+    /// cache.
     pub fn poll_reply(&mut self, key: Key) -> bool {
         let Some(conn) = self.conns.get_mut(key) else { return false };
-        let ready = conn.dirty == Dirty::Soon && !conn.outbox.blocked;
+        let ready = conn.dirty == Dirty::Soon && !conn.outbox.is_blocked();
         if !ready || !(conn.is_echo() || conn.outbox.own_bytes() >= REPLY_BYTES_LONG) {
             return false;
         }
@@ -91,11 +92,12 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else { return };
         match written {
             Written::Broken => return self.doom(key),
-            Written::Full => conn.outbox.blocked = true,
+            Written::Full => conn.outbox.block(&mut self.spares),
             Written::Bytes(taken) => {
                 conn.outbox.written(taken, &mut self.spares);
-                conn.outbox.blocked = taken < offered;
-                if !conn.outbox.blocked && !conn.outbox.is_empty() {
+                if taken < offered {
+                    conn.outbox.block(&mut self.spares);
+                } else if !conn.outbox.is_empty() {
                     self.turn.mark(conn, key.slot, Dirty::Soon);
                 }
                 if taken > 0 && conn.hold.has(Hold::OUTBOX) {
@@ -115,11 +117,9 @@ impl Shard {
     /// The socket takes bytes again.
     pub fn handle_writable(&mut self, key: Key) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        if conn.outbox.blocked {
-            conn.outbox.blocked = false;
-            if !conn.outbox.is_empty() {
-                self.turn.mark(conn, key.slot, Dirty::Soon);
-            }
+        if conn.outbox.is_blocked() {
+            conn.outbox.unblock();
+            self.turn.mark(conn, key.slot, Dirty::Soon);
         }
     }
 
@@ -191,9 +191,7 @@ impl Shard {
     /// The next connection whose input goes on: what it had sent already is handled here; the driver reads on.
     pub fn poll_resume(&mut self) -> Option<Key> {
         let key = self.turn.resumed.pop_front()?;
-        let rest = self.conns.get_mut(key).map(|conn| std::mem::take(&mut conn.rest)).unwrap_or_default();
-        if !rest.is_empty() {
-            let mut rest = rest;
+        if let Some(mut rest) = self.conns.get_mut(key).and_then(|conn| conn.rest.take()) {
             self.consume(key, &mut rest);
         }
         Some(key)

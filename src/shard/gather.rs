@@ -32,7 +32,7 @@ impl Shard {
             return Ok(());
         }
         let number = self.gathers.next_key();
-        let timer = self.wheel.insert(tick_at(self.now.mono + DEADLINE), Timer::Gather(number));
+        let timer = self.wheel.insert(tick_at(self.now.mono + DEADLINE), Timer::Gather(number.slot));
         let kept = self.gathers.insert(Gather { asker, tag, sum, missing: self.shards - 1, timer });
         debug_assert_eq!(kept, number);
         for peer in (0..self.shards).map(ShardId).filter(|peer| *peer != self.id) {
@@ -59,8 +59,8 @@ impl Shard {
     }
 
     /// Somebody did not answer.
-    pub(crate) fn on_gather_deadline(&mut self, number: Key) {
-        if let Some(gather) = self.gathers.remove(number) {
+    pub(crate) fn on_gather_deadline(&mut self, slot: u32) {
+        if let Some(gather) = self.gathers.key_of(slot).and_then(|number| self.gathers.remove(number)) {
             self.refuse(gather.asker, gather.tag.as_deref(), &Refusal::Unavailable);
         }
     }

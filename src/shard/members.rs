@@ -8,6 +8,7 @@
 //! `slot`, and each entry of a list that is not vacant has such a membership.
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use slab::Slab;
@@ -16,12 +17,15 @@ use crate::base::hash::{Keys, Map};
 use crate::base::id::{Origin, index32};
 use crate::hub::command::Tag;
 use crate::hub::event::Reply;
-use crate::hub::name::Topic;
+use crate::hub::name::{Topic, TopicKind};
 use crate::shard::outbox::Delivery;
 use crate::shard::window::Pulse;
 
 /// In [`LocalTopic::list`]: the member left while a fan-out was under way. In [`Membership::position`]: not placed yet.
 pub(crate) const VACANT: u32 = u32::MAX;
+
+/// Emptied jobs with room for more than this are not kept.
+const KEPT_JOBS_MAX: usize = 64;
 
 /// A topic with connections on this shard.
 pub(crate) struct LocalTopic {
@@ -84,14 +88,75 @@ pub(crate) struct Membership {
     pub(crate) position: u32,
     /// High half of the topic's hash: finds the topic of a name without touching the topic.
     pub(crate) hash_high: u32,
-    /// Joins that the owner has not answered yet.
-    pub(crate) joins_pending: u32,
+    /// Joins that the owner has not answered yet: two at most, as who asks again is answered before it is heard again.
+    pub(crate) joins_pending: u16,
+    /// What kind of topic.
+    pub(crate) kind: TopicKind,
+}
+
+/// The topics of one connection, as a slice. Most are in one, which stands in the connection itself.
+#[derive(Debug, Default)]
+pub(crate) enum Memberships {
+    #[default]
+    None,
+    One(Membership),
+    #[expect(clippy::box_collection, reason = "few have it, and all pay for its place")]
+    Many(Box<Vec<Membership>>),
+}
+
+impl Memberships {
+    pub(crate) fn push(&mut self, more: Membership) {
+        match self {
+            Memberships::None => *self = Memberships::One(more),
+            Memberships::One(first) => *self = Memberships::Many(Box::new(vec![*first, more])),
+            Memberships::Many(list) => list.push(more),
+        }
+    }
+
+    /// Takes one out; the last comes in its place.
+    ///
+    /// # Panics
+    /// If there is none at `at`.
+    pub(crate) fn swap_remove(&mut self, at: usize) -> Membership {
+        let removed = self[at];
+        match self {
+            Memberships::Many(list) if list.len() > 1 => {
+                list.swap_remove(at);
+            }
+            _ => *self = Memberships::None,
+        }
+        removed
+    }
+}
+
+impl Deref for Memberships {
+    type Target = [Membership];
+
+    fn deref(&self) -> &[Membership] {
+        match self {
+            Memberships::None => &[],
+            Memberships::One(one) => std::slice::from_ref(one),
+            Memberships::Many(list) => list,
+        }
+    }
+}
+
+impl DerefMut for Memberships {
+    fn deref_mut(&mut self) -> &mut [Membership] {
+        match self {
+            Memberships::None => &mut [],
+            Memberships::One(one) => std::slice::from_mut(one),
+            Memberships::Many(list) => list,
+        }
+    }
 }
 
 /// All topics with connections here.
 pub(crate) struct Members {
     by_topic: Map<Topic, u32>,
     topics: Slab<LocalTopic>,
+    /// The emptied jobs of the topic that had some last: a room has some at times only, and rooms are very many.
+    spare_jobs: VecDeque<Job>,
 }
 
 /// The upper half of a topic's hash.
@@ -101,7 +166,7 @@ pub(crate) fn high(hash: u64) -> u32 {
 
 impl Members {
     pub(crate) fn new(keys: Keys) -> Members {
-        Members { by_topic: Map::with_hasher(keys), topics: Slab::new() }
+        Members { by_topic: Map::with_hasher(keys), topics: Slab::new(), spare_jobs: VecDeque::new() }
     }
 
     /// Where among `memberships` that of `topic` is.
@@ -123,6 +188,17 @@ impl Members {
         &mut self.topics[index as usize]
     }
 
+    /// Queues a fan-out for a topic; true if it is the topic's first job.
+    pub(crate) fn begin_job(&mut self, topic: u32, fanout: Fanout) -> bool {
+        let jobs = &mut self.topics[topic as usize].jobs;
+        let first = jobs.is_empty();
+        if first {
+            std::mem::swap(jobs, &mut self.spare_jobs);
+        }
+        jobs.push_back(Job::Deliver(fanout));
+        first
+    }
+
     /// Counts one more membership that names `topic`; not placed yet.
     pub(crate) fn hold(&mut self, topic: &Topic) -> Membership {
         let index = match self.by_topic.get(topic) {
@@ -141,7 +217,13 @@ impl Members {
             }
         };
         self.topics[index as usize].holders += 1;
-        Membership { topic: index, position: VACANT, hash_high: high(topic.hash()), joins_pending: 0 }
+        Membership {
+            topic: index,
+            position: VACANT,
+            hash_high: high(topic.hash()),
+            joins_pending: 0,
+            kind: topic.kind(),
+        }
     }
 
     /// Adds `slot` to the topic's list; returns its position.
@@ -184,10 +266,15 @@ impl Members {
         }
     }
 
-    /// Closes the gaps that members left during a fan-out; calls `moved(slot, position)` for each that moved.
+    /// No jobs are left: closes the gaps that members left meanwhile, and calls `moved(slot, position)` for each that
+    /// moved.
     pub(crate) fn compact(&mut self, topic: u32, mut moved: impl FnMut(u32, u32)) {
         let entry = &mut self.topics[topic as usize];
         debug_assert!(entry.jobs.is_empty());
+        let jobs = std::mem::take(&mut entry.jobs);
+        if jobs.capacity() <= KEPT_JOBS_MAX {
+            self.spare_jobs = jobs;
+        }
         if entry.vacant == 0 {
             return;
         }
@@ -223,7 +310,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::hub::name::TopicKind;
 
     const KEYS: [u8; 16] = [1; 16];
 
@@ -334,6 +420,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn memberships_are_a_list(acts in prop::collection::vec((any::<bool>(), any::<usize>()), 0..60)) {
+            let mut members = Members::new(Keys::new(KEYS));
+            let (mut memberships, mut list) = (Memberships::default(), Vec::new());
+            for (more, choice) in acts {
+                if more || list.is_empty() {
+                    let one = members.hold(&topic(&list.len().to_string()));
+                    memberships.push(one);
+                    list.push(one.topic);
+                } else {
+                    let at = choice % list.len();
+                    prop_assert_eq!(memberships.swap_remove(at).topic, list.swap_remove(at));
+                }
+                prop_assert!(memberships.iter().map(|one| one.topic).eq(list.iter().copied()));
+                prop_assert_eq!(matches!(memberships, Memberships::None), list.is_empty());
+            }
+        }
+
         #[test]
         fn everybody_is_where_they_believe_to_be(acts in prop::collection::vec((0..4_u8, any::<usize>()), 0..200)) {
             let mut table = Table::new();

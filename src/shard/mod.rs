@@ -80,15 +80,15 @@ impl Shard {
     /// Whether the input of `key` is handled now; if not, leave it in the socket until [`Shard::poll_resume`].
     #[must_use]
     pub fn takes_input(&self, key: Key) -> bool {
-        self.conns.get(key).is_some_and(|conn| conn.hold.none() && conn.rest.is_empty())
+        self.conns.get(key).is_some_and(|conn| conn.hold.none() && conn.rest.is_none())
     }
 
     /// Bytes came. They are handled as far as possible; `input` may be changed.
     pub fn handle_bytes(&mut self, key: Key, input: &mut [u8]) {
-        match self.conns.get_mut(key) {
+        match self.conns.get_mut(key).and_then(|conn| conn.rest.as_deref_mut()) {
             // What came before and was held goes first.
-            Some(conn) if !conn.rest.is_empty() => conn.rest.extend_from_slice(input),
-            _ => self.consume(key, input),
+            Some(rest) => rest.extend_from_slice(input),
+            None => self.consume(key, input),
         }
     }
 
@@ -156,8 +156,8 @@ impl Shard {
         let tick = self.now.mono.0 / TICK_US;
         while let Some((_, timer)) = self.wheel.pop(tick) {
             match timer {
-                Timer::Conn(key) => self.on_timer(key),
-                Timer::Gather(number) => self.on_gather_deadline(number),
+                Timer::Conn(slot) => self.on_timer(slot),
+                Timer::Gather(slot) => self.on_gather_deadline(slot),
             }
         }
         self.owner.expire(self.now.mono);

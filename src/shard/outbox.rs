@@ -6,6 +6,9 @@
 //! queue reaches it. Nothing is dropped while the socket still takes bytes: the limits hold from the moment that a
 //! write came back short; until then the turn's budgets bound the queue.
 //!
+//! Most outboxes hold nothing, and most of the others one delivery until the end of the turn. So only more than that
+//! is a [`Queue`] on the heap, and the shard keeps the emptied ones for the next.
+//!
 //! Invariants: `bytes` is the sum of the frames queued, less `head_written`; `head_written` is less than the
 //! first item's length.
 
@@ -22,8 +25,10 @@ use crate::shard::limits::{Limits, SlowConsumer};
 /// Bytes of buffers that a shard keeps for the next own frames instead of freeing them: enough for one turn's replies,
 /// and little enough that a burst's memory goes back.
 const SPARE_BYTES_MAX: usize = 4 << 20;
-/// An emptied queue that had room for more items than this gives its memory back.
+/// An emptied queue that has room for more items than this is not kept.
 const KEPT_ITEMS_MAX: usize = 4;
+/// Emptied queues that a shard keeps: as many as a large room's fan-out has under way, and a megabyte at most.
+const SPARE_QUEUES_MAX: usize = 4096;
 
 /// One event of a topic as all its members here get it.
 #[derive(Debug)]
@@ -78,6 +83,9 @@ enum Item {
 }
 
 impl Item {
+    /// Stands where an item was taken out of a queue that is kept.
+    const NOTHING: Item = Item::Own { frames: Vec::new(), messages: 0 };
+
     fn bytes(&self) -> &[u8] {
         match self {
             Item::Shared(delivery) => &delivery.frame,
@@ -94,6 +102,20 @@ impl Item {
     }
 }
 
+/// What an item adds to the counts of its queue.
+#[derive(Clone, Copy)]
+struct Weight {
+    bytes: usize,
+    own_bytes: usize,
+    messages: u32,
+}
+
+impl Weight {
+    fn of(delivery: &Delivery) -> Weight {
+        Weight { bytes: delivery.frame.len(), own_bytes: 0, messages: 1 }
+    }
+}
+
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
@@ -103,12 +125,14 @@ pub(crate) enum Pushed {
     Overrun,
 }
 
-/// Buffers for own frames, kept by the shard.
+/// Buffers for own frames and emptied queues, kept by the shard.
 #[derive(Debug, Default)]
 pub(crate) struct Spares {
     buffers: Vec<Vec<u8>>,
     /// Invariant: the sum of their capacities.
     bytes: usize,
+    #[expect(clippy::vec_box, reason = "they come from boxes and go into boxes")]
+    queues: Vec<Box<Queue>>,
 }
 
 impl Spares {
@@ -118,11 +142,37 @@ impl Spares {
         buffer
     }
 
-    fn give(&mut self, mut buffer: Vec<u8>) {
+    /// Takes back what an item held.
+    fn give(&mut self, item: Item) {
+        let Item::Own { frames: mut buffer, .. } = item else { return };
         if self.bytes + buffer.capacity() <= SPARE_BYTES_MAX {
             self.bytes += buffer.capacity();
             buffer.clear();
             self.buffers.push(buffer);
+        }
+    }
+
+    /// A queue of one item.
+    #[inline]
+    fn take_queue(&mut self, first: Item, weight: Weight) -> Box<Queue> {
+        let Weight { bytes, own_bytes, messages } = weight;
+        let Some(mut queue) = self.queues.pop() else {
+            let (rest, head_written, blocked) = (VecDeque::new(), 0, false);
+            return Box::new(Queue { first, rest, bytes, own_bytes, messages, head_written, blocked });
+        };
+        queue.first = first;
+        (queue.bytes, queue.own_bytes, queue.messages) = (bytes, own_bytes, messages);
+        (queue.head_written, queue.blocked) = (0, false);
+        queue
+    }
+
+    /// Takes back a queue of which all but the first item is written or forgotten.
+    #[inline]
+    fn give_queue(&mut self, mut queue: Box<Queue>) {
+        debug_assert!(queue.rest.is_empty());
+        self.give(std::mem::replace(&mut queue.first, Item::NOTHING));
+        if self.queues.len() < SPARE_QUEUES_MAX && queue.rest.capacity() <= KEPT_ITEMS_MAX {
+            self.queues.push(queue);
         }
     }
 }
@@ -130,105 +180,336 @@ impl Spares {
 /// See the module's page.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    items: VecDeque<Item>,
+    waiting: Waiting,
+}
+
+/// What waits in an outbox.
+#[derive(Debug, Default)]
+enum Waiting {
+    #[default]
+    Nothing,
+    /// A delivery of which nothing is written, to a socket that takes it for all we know.
+    One(Arc<Delivery>),
+    /// Anything else.
+    Queue(Box<Queue>),
+}
+
+/// What waits, in order; never empty.
+#[derive(Debug)]
+struct Queue {
+    /// What is written next.
+    first: Item,
+    /// What follows it.
+    rest: VecDeque<Item>,
     /// Bytes not yet written.
     bytes: usize,
-    /// Bytes of `items` that are the connection's own.
+    /// Those of them that are the connection's own.
     own_bytes: usize,
     /// Messages queued, gaps included.
     messages: u32,
     /// Bytes of the first item that are written already.
     head_written: u32,
     /// The socket took less than it was offered; nothing can be written until its next edge.
-    pub(crate) blocked: bool,
+    blocked: bool,
 }
 
 impl Outbox {
     pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        matches!(self.waiting, Waiting::Nothing)
+    }
+
+    fn queue(&self) -> Option<&Queue> {
+        match &self.waiting {
+            Waiting::Queue(queue) => Some(queue),
+            Waiting::Nothing | Waiting::One(_) => None,
+        }
+    }
+
+    /// What waits, as a queue; none if that is nothing.
+    fn make_queue(&mut self, spares: &mut Spares) -> Option<&mut Queue> {
+        if matches!(self.waiting, Waiting::One(_))
+            && let Waiting::One(delivery) = std::mem::take(&mut self.waiting)
+        {
+            let weight = Weight::of(&delivery);
+            self.waiting = Waiting::Queue(spares.take_queue(Item::Shared(delivery), weight));
+        }
+        match &mut self.waiting {
+            Waiting::Queue(queue) => Some(queue),
+            Waiting::Nothing | Waiting::One(_) => None,
+        }
+    }
+
+    /// Whether the socket took less than it was offered, so that nothing can be written until its next edge.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.queue().is_some_and(|queue| queue.blocked)
+    }
+
+    /// The socket took less than it was offered.
+    pub(crate) fn block(&mut self, spares: &mut Spares) {
+        if let Some(queue) = self.make_queue(spares) {
+            queue.blocked = true;
+        }
+    }
+
+    /// The socket takes bytes again.
+    pub(crate) fn unblock(&mut self) {
+        if let Waiting::Queue(queue) = &mut self.waiting {
+            queue.blocked = false;
+        }
     }
 
     /// Bytes not yet written.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        match &self.waiting {
+            Waiting::Nothing => 0,
+            Waiting::One(delivery) => delivery.frame.len(),
+            Waiting::Queue(queue) => queue.bytes,
+        }
     }
 
     /// Bytes of own frames that wait: what the client asked for and does not read.
     pub(crate) fn own_bytes(&self) -> usize {
-        self.own_bytes
+        self.queue().map_or(0, |queue| queue.own_bytes)
     }
 
     /// Appends a frame of the connection's own: `write` appends it to the buffer.
-    ///
-    /// But not to one that is partly written: a queue that never runs empty would keep all that it ever wrote.
     pub(crate) fn push_own(&mut self, spares: &mut Spares, write: impl FnOnce(&mut Vec<u8>)) {
-        let begun = self.items.len() == 1 && self.head_written > 0;
-        if begun || !matches!(self.items.back(), Some(Item::Own { .. })) {
-            self.queue(Item::Own { frames: spares.take(), messages: 0 });
+        if let Waiting::Queue(queue) = &mut self.waiting
+            && let Some((frames, messages)) = queue.open_frames()
+        {
+            let before = frames.len();
+            write(frames);
+            let added = frames.len() - before;
+            *messages += 1;
+            queue.messages += 1;
+            queue.bytes += added;
+            queue.own_bytes += added;
+            return;
         }
-        let Some(Item::Own { frames, messages }) = self.items.back_mut() else { return };
-        let before = frames.len();
-        write(frames);
-        *messages += 1;
-        self.messages += 1;
-        let added = frames.len() - before;
-        self.bytes += added;
-        self.own_bytes += added;
+        let mut frames = spares.take();
+        write(&mut frames);
+        let weight = Weight { bytes: frames.len(), own_bytes: frames.len(), messages: 1 };
+        let item = Item::Own { frames, messages: 1 };
+        match self.make_queue(spares) {
+            Some(queue) => queue.append(item, weight),
+            None => self.waiting = Waiting::Queue(spares.take_queue(item, weight)),
+        }
     }
 
     /// Queues a delivery, or drops one as the policy says.
-    pub(crate) fn push(&mut self, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
-        if self.blocked && !self.has_room(delivery.frame.len(), limits) {
-            return self.push_full(delivery, limits);
+    #[inline]
+    pub(crate) fn push(&mut self, spares: &mut Spares, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
+        if self.is_empty() {
+            self.waiting = Waiting::One(Arc::clone(delivery));
+            return Pushed::Queued;
         }
-        self.append(delivery);
+        self.push_behind(spares, delivery, limits)
+    }
+
+    fn push_behind(&mut self, spares: &mut Spares, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
+        let Some(queue) = self.make_queue(spares) else { return Pushed::Queued };
+        if queue.blocked && !queue.has_room(delivery.frame.len(), limits) {
+            return self.push_full(spares, delivery, limits);
+        }
+        queue.append(Item::Shared(Arc::clone(delivery)), Weight::of(delivery));
         Pushed::Queued
     }
 
-    fn append(&mut self, delivery: &Arc<Delivery>) {
-        self.bytes += delivery.frame.len();
-        self.messages += 1;
-        self.queue(Item::Shared(Arc::clone(delivery)));
+    fn push_full(&mut self, spares: &mut Spares, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
+        if !delivery.announced {
+            return Pushed::Queued; // a typing indicator: nobody misses it
+        }
+        if limits.slow_consumer == SlowConsumer::Disconnect {
+            return Pushed::Overrun;
+        }
+        let Waiting::Queue(mut queue) = std::mem::take(&mut self.waiting) else { return Pushed::Queued };
+        let pushed = queue.in_a_row(|queue| queue.squeeze_in(delivery, limits));
+        if queue.messages > 0 {
+            self.waiting = Waiting::Queue(queue);
+        } else {
+            spares.give_queue(queue);
+        }
+        pushed
     }
 
-    #[inline]
-    fn queue(&mut self, item: Item) {
-        if self.items.capacity() == 0 {
-            self.items.reserve_exact(1); // most queues never hold more, and a VecDeque would begin with four
+    /// Forgets everything but a half-written frame, and the answer to the upgrade without which there are no frames:
+    /// what is left to say is a close frame. If nothing is left, so is not that the socket was full: it is tried again.
+    pub(crate) fn abandon(&mut self, spares: &mut Spares) {
+        let Waiting::Queue(mut queue) = std::mem::take(&mut self.waiting) else { return };
+        while let Some(item) = queue.rest.pop_front() {
+            spares.give(item);
         }
-        self.items.push_back(item);
+        // A frame of a server does not begin with `H`: that would be reserved bits.
+        if queue.head_written == 0 && !queue.first.bytes().starts_with(b"HTTP/") {
+            return spares.give_queue(queue);
+        }
+        queue.bytes = queue.first.bytes().len() - queue.head_written as usize;
+        queue.own_bytes = if matches!(queue.first, Item::Own { .. }) { queue.bytes } else { 0 };
+        queue.messages = queue.first.messages();
+        self.waiting = Waiting::Queue(queue);
+    }
+
+    /// Gives every gap among the first `window` items its frame: `write` appends the announcement. What was
+    /// announced can't grow any more.
+    pub(crate) fn announce(
+        &mut self,
+        window: usize,
+        spares: &mut Spares,
+        mut write: impl FnMut(&Gap, &mut Vec<u8>),
+    ) {
+        let Waiting::Queue(queue) = &mut self.waiting else { return };
+        for item in std::iter::once(&mut queue.first).chain(&mut queue.rest).take(window) {
+            if let Item::Gap(gap) = item {
+                let mut frames = spares.take();
+                write(gap, &mut frames);
+                queue.bytes += frames.len();
+                queue.own_bytes += frames.len();
+                *item = Item::Own { frames, messages: 1 };
+            }
+        }
+    }
+
+    /// Lays out the first frames for one write. Gaps end it: see [`Outbox::announce`]. Returns how many slices.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let Some((slice, slices)) = slices.split_first_mut() else { return 0 };
+        let queue = match &self.waiting {
+            Waiting::Nothing => return 0,
+            Waiting::One(delivery) => {
+                *slice = IoSlice::new(&delivery.frame);
+                return 1;
+            }
+            Waiting::Queue(queue) => queue,
+        };
+        if matches!(queue.first, Item::Gap(_)) {
+            return 0;
+        }
+        *slice = IoSlice::new(&queue.first.bytes()[queue.head_written as usize..]);
+        if queue.rest.is_empty() {
+            return 1;
+        }
+        let mut used = 1;
+        for (slice, item) in slices.iter_mut().zip(&queue.rest) {
+            if matches!(item, Item::Gap(_)) {
+                break;
+            }
+            *slice = IoSlice::new(item.bytes());
+            used += 1;
+        }
+        used
+    }
+
+    /// Takes `count` written bytes off the front.
+    pub(crate) fn written(&mut self, mut count: usize, spares: &mut Spares) {
+        if matches!(&self.waiting, Waiting::One(delivery) if delivery.frame.len() == count) {
+            self.waiting = Waiting::Nothing;
+            return;
+        }
+        let Some(queue) = self.make_queue(spares) else { return debug_assert_eq!(count, 0) };
+        debug_assert!(count <= queue.bytes);
+        // The end of most queues. Only a shortcut: without it what follows would do the same.
+        if count == queue.bytes && queue.rest.is_empty() && !matches!(queue.first, Item::Gap(_)) {
+            return self.clear(spares);
+        }
+        queue.bytes -= count;
+        while !matches!(queue.first, Item::Gap(_)) {
+            let left = queue.first.bytes().len() - queue.head_written as usize;
+            if matches!(queue.first, Item::Own { .. }) {
+                queue.own_bytes -= left.min(count);
+            }
+            if count < left {
+                queue.head_written += index32(count);
+                return;
+            }
+            count -= left;
+            queue.head_written = 0;
+            queue.messages -= queue.first.messages();
+            let Some(next) = queue.rest.pop_front() else {
+                self.clear(spares);
+                break;
+            };
+            spares.give(std::mem::replace(&mut queue.first, next));
+        }
+        debug_assert_eq!(count, 0);
+    }
+
+    /// All is written but the first item of the queue, and that is done with too.
+    fn clear(&mut self, spares: &mut Spares) {
+        if let Waiting::Queue(queue) = std::mem::take(&mut self.waiting) {
+            spares.give_queue(queue);
+        }
+    }
+
+    /// Asserts the invariants.
+    pub(crate) fn check(&self) {
+        let Some(queue) = self.queue() else { return };
+        let items = || std::iter::once(&queue.first).chain(&queue.rest);
+        let queued: usize = items().map(|item| item.bytes().len()).sum();
+        assert_eq!(queue.bytes, queued - queue.head_written as usize, "bytes");
+        assert_eq!(queue.messages, items().map(Item::messages).sum::<u32>(), "messages");
+        assert!(queue.messages > 0, "an empty queue is none");
+        let head = queue.first.bytes().len();
+        assert!(queue.head_written == 0 || (queue.head_written as usize) < head, "head_written");
+    }
+}
+
+impl Queue {
+    /// The own frames at the end, if what is pushed now may follow them in their buffer: not in one that is partly
+    /// written, as a queue that never runs empty would keep all that it ever wrote.
+    fn open_frames(&mut self) -> Option<(&mut Vec<u8>, &mut u32)> {
+        let last = match self.rest.back_mut() {
+            Some(last) => last,
+            None if self.head_written > 0 => return None,
+            None => &mut self.first,
+        };
+        match last {
+            Item::Own { frames, messages } => Some((frames, messages)),
+            Item::Shared(_) | Item::Gap(_) => None,
+        }
     }
 
     fn has_room(&self, more: usize, limits: &Limits) -> bool {
         self.bytes + more <= limits.queue_bytes_max && (self.messages as usize) < limits.queue_messages_max
     }
 
-    fn push_full(&mut self, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
-        if !delivery.announced {
-            return Pushed::Queued; // a typing indicator: nobody misses it
+    fn append(&mut self, item: Item, weight: Weight) {
+        self.bytes += weight.bytes;
+        self.own_bytes += weight.own_bytes;
+        self.messages += weight.messages;
+        self.rest.push_back(item);
+    }
+
+    /// Does something while all items stand in `rest`.
+    fn in_a_row<R>(&mut self, act: impl FnOnce(&mut Queue) -> R) -> R {
+        let first = std::mem::replace(&mut self.first, Item::NOTHING);
+        self.rest.push_front(first);
+        let result = act(self);
+        if let Some(first) = self.rest.pop_front() {
+            self.first = first;
         }
-        match limits.slow_consumer {
-            SlowConsumer::Disconnect => Pushed::Overrun,
-            SlowConsumer::DropNewest => self.drop_newest(delivery, limits),
-            SlowConsumer::DropOldest => {
-                while !self.has_room(delivery.frame.len(), limits) {
-                    if !self.drop_oldest() {
-                        return self.drop_newest(delivery, limits);
-                    }
-                }
-                self.append(delivery);
-                Pushed::Queued
+        result
+    }
+
+    /// Queues a delivery for which there is no room, and a gap where one is dropped. All items stand in a row.
+    fn squeeze_in(&mut self, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
+        if limits.slow_consumer == SlowConsumer::DropNewest {
+            return self.drop_newest(delivery, limits);
+        }
+        while !self.has_room(delivery.frame.len(), limits) {
+            if !self.drop_oldest() {
+                return self.drop_newest(delivery, limits);
             }
         }
+        self.append(Item::Shared(Arc::clone(delivery)), Weight::of(delivery));
+        Pushed::Queued
     }
 
     /// Turns the oldest delivery into (a part of) a gap. False if there is none that can go.
     fn drop_oldest(&mut self) -> bool {
         let first = usize::from(self.head_written > 0);
-        let Some(at) = (first..self.items.len()).find(|&i| matches!(self.items[i], Item::Shared(_))) else {
+        let Some(at) = (first..self.rest.len()).find(|&i| matches!(self.rest[i], Item::Shared(_))) else {
             return false;
         };
-        let Some(Item::Shared(delivery)) = self.items.remove(at) else { return false };
+        let Some(Item::Shared(delivery)) = self.rest.remove(at) else { return false };
         self.bytes -= delivery.frame.len();
         self.messages -= 1;
         if delivery.announced && !self.extend_gap(at, &delivery) {
@@ -239,21 +520,21 @@ impl Outbox {
 
     /// Leaves a gap at the end instead of the delivery.
     fn drop_newest(&mut self, delivery: &Delivery, limits: &Limits) -> Pushed {
-        if self.extend_gap(self.items.len(), delivery) {
+        if self.extend_gap(self.rest.len(), delivery) {
             return Pushed::Queued;
         }
         // Gaps may double the queue in messages; a client still further behind is let go.
         if self.messages as usize >= limits.queue_messages_max * 2 {
             return Pushed::Overrun;
         }
-        self.insert_gap(self.items.len(), delivery);
+        self.insert_gap(self.rest.len(), delivery);
         Pushed::Queued
     }
 
     /// Adds `delivery` to its topic's gap among those directly before `at`. What is announced must not overtake an own
     /// frame, which may tell of the same topic: a snapshot says how far it goes. False if there is no such gap.
     fn extend_gap(&mut self, at: usize, delivery: &Delivery) -> bool {
-        for item in self.items.range_mut(..at).rev() {
+        for item in self.rest.range_mut(..at).rev() {
             let Item::Gap(gap) = item else { return false };
             if gap.topic == delivery.topic {
                 return gap.take(delivery);
@@ -265,107 +546,8 @@ impl Outbox {
     fn insert_gap(&mut self, at: usize, delivery: &Delivery) {
         let mut gap = Gap { topic: delivery.topic.clone(), lost: Dropped::default() };
         gap.take(delivery);
-        self.items.insert(at, Item::Gap(Box::new(gap)));
+        self.rest.insert(at, Item::Gap(Box::new(gap)));
         self.messages += 1;
-    }
-
-    /// Forgets everything but a half-written frame, and the answer to the upgrade without which there are no frames:
-    /// what is left to say is a close frame.
-    pub(crate) fn abandon(&mut self, spares: &mut Spares) {
-        // A frame of a server does not begin with `H`: that would be reserved bits.
-        let answer = self.items.front().is_some_and(|head| head.bytes().starts_with(b"HTTP/"));
-        let keep = usize::from(self.head_written > 0 || answer);
-        for item in self.items.drain(keep..) {
-            if let Item::Own { frames, .. } = item {
-                spares.give(frames);
-            }
-        }
-        let (mut bytes, mut own_bytes, mut messages) = (0, 0, 0);
-        if let Some(head) = self.items.front() {
-            bytes = head.bytes().len() - self.head_written as usize;
-            messages = head.messages();
-            own_bytes = if matches!(head, Item::Own { .. }) { bytes } else { 0 };
-        }
-        (self.bytes, self.own_bytes, self.messages) = (bytes, own_bytes, messages);
-    }
-
-    /// Gives every gap among the first `window` items its frame: `write` appends the announcement. What was
-    /// announced can't grow any more.
-    pub(crate) fn announce(
-        &mut self,
-        window: usize,
-        spares: &mut Spares,
-        mut write: impl FnMut(&Gap, &mut Vec<u8>),
-    ) {
-        for item in self.items.iter_mut().take(window) {
-            if let Item::Gap(gap) = item {
-                let mut frames = spares.take();
-                write(gap, &mut frames);
-                self.bytes += frames.len();
-                self.own_bytes += frames.len();
-                *item = Item::Own { frames, messages: 1 };
-            }
-        }
-    }
-
-    /// Lays out the first frames for one write. Gaps end it: see [`Outbox::announce`]. Returns how many slices.
-    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let mut skip = self.head_written as usize;
-        let mut used = 0;
-        for (slice, item) in slices.iter_mut().zip(&self.items) {
-            if matches!(item, Item::Gap(_)) {
-                break;
-            }
-            *slice = IoSlice::new(&item.bytes()[skip..]);
-            skip = 0;
-            used += 1;
-        }
-        used
-    }
-
-    /// Takes `count` written bytes off the front.
-    pub(crate) fn written(&mut self, mut count: usize, spares: &mut Spares) {
-        debug_assert!(count <= self.bytes);
-        self.bytes -= count;
-        while let Some(head) = self.items.front() {
-            if matches!(head, Item::Gap(_)) {
-                break;
-            }
-            let left = head.bytes().len() - self.head_written as usize;
-            let own = matches!(head, Item::Own { .. });
-            if own {
-                self.own_bytes -= left.min(count);
-            }
-            if count < left {
-                self.head_written += index32(count);
-                return;
-            }
-            count -= left;
-            self.head_written = 0;
-            self.messages -= head.messages();
-            if let Some(Item::Own { frames, .. }) = self.items.pop_front() {
-                spares.give(frames);
-            }
-        }
-        debug_assert_eq!(count, 0);
-        if self.items.is_empty() && self.items.capacity() > KEPT_ITEMS_MAX {
-            self.items = VecDeque::new();
-        }
-    }
-
-    /// Asserts the invariants.
-    pub(crate) fn check(&self) {
-        let queued: usize = self.items.iter().map(|item| item.bytes().len()).sum();
-        assert_eq!(self.bytes, queued - self.head_written as usize, "bytes");
-        assert_eq!(self.messages, self.items.iter().map(Item::messages).sum::<u32>(), "messages");
-        if let Some(head) = self.items.front() {
-            assert!(
-                self.head_written == 0 || (self.head_written as usize) < head.bytes().len(),
-                "head_written"
-            );
-        } else {
-            assert_eq!(self.head_written, 0, "head_written of an empty queue");
-        }
     }
 }
 

@@ -50,13 +50,13 @@ pub(crate) struct Gather {
     pub(crate) timer: TimerId,
 }
 
-/// What the wheel can fire.
+/// What the wheel can fire, by slot: who leaves a slot cancels its timer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Timer {
     /// A connection's next deadline.
-    Conn(Key),
+    Conn(u32),
     /// A gathered answer is overdue.
-    Gather(Key),
+    Gather(u32),
 }
 
 /// Mail that waits for the end of the turn, by receiver; at its own place, what the shard owes itself.

@@ -1,7 +1,7 @@
 //! When a delivery goes out at once, and when it waits for those that follow, so that one write carries them all.
 //!
-//! A write costs the kernel microseconds whatever it carries, so a busy room is cheaper, and in the end faster, when its
-//! members get what a short window brought in one piece. Nothing is held back that has nothing to wait for: a topic
+//! A write costs the kernel microseconds whatever it carries, so a busy room is cheaper, and in the end faster, when
+//! its members get what a short window brought in one piece. Nothing is held back that has nothing to wait for: a topic
 //! that was silent for a window goes out at once, and all windows of a shard end together. Replies do not wait; they
 //! take along what stands before them. Never touches a connection: it only says whether, and until when.
 
@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::base::clock::Mono;
 use crate::shard::limits::{Coalesce, Pace};
 
-/// The window where the operator leaves the choice to us: it halves the cost of a room with 1,000 messages a second, and
-/// nobody sees the delay.
+/// The window where the operator leaves the choice to us: it halves the cost of a room with 1,000 messages a second,
+/// and nobody sees the delay.
 const AUTO_WINDOW: Duration = Duration::from_millis(2);
 /// Over which the load is judged: some windows, so that one burst opens none.
 const LOAD_PERIOD: Duration = Duration::from_millis(8);

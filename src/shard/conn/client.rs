@@ -14,12 +14,18 @@ pub(crate) struct Client {
     pub(crate) user: Option<Arc<User>>,
     /// Messages that it may send.
     pub(crate) bucket: Bucket,
-    /// When the next `heartbeat` is due; none if it wants none.
-    pub(crate) heartbeat_due: Option<Mono>,
+    /// When the next `heartbeat` is due; never if it wants none.
+    pub(crate) heartbeat_due: Mono,
+    /// What is done once it is welcomed; none if that is nothing, or done.
+    pub(crate) waiting: Option<Box<Waiting>>,
     /// The client was told `welcome`; before that nothing else is said.
     pub(crate) welcomed: bool,
     /// Whether one of the memberships is the user's inbox.
     pub(crate) in_inbox: bool,
-    /// Rooms to join once welcomed.
+}
+
+/// What the handshake asked for.
+pub(crate) struct Waiting {
+    /// Rooms to join.
     pub(crate) rooms: Vec<Box<str>>,
 }

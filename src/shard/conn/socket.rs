@@ -36,16 +36,25 @@ pub(crate) enum Deadline {
 pub(crate) struct Socket {
     pub(crate) assembler: Assembler,
     pub(crate) role: Role,
-    /// When anything last came from the peer: any traffic counts as life.
-    pub(crate) last_seen: Mono,
     /// When a message last came.
     pub(crate) last_message: Mono,
-    /// When the oldest ping without any sign of life since was sent.
-    pub(crate) ping_unanswered: Option<Mono>,
-    /// Pings in a row that stayed unanswered.
-    pub(crate) pongs_missed: u32,
-    /// When we sent our close frame.
-    pub(crate) close_sent: Option<Mono>,
+    pub(crate) life: Life,
+}
+
+/// What the next sign of life is waited for; of the three clocks only one ever counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// Something came at this time; any traffic counts as life.
+    Heard(Mono),
+    /// Nothing came since a ping.
+    Pinged {
+        /// When it was sent.
+        at: Mono,
+        /// Pings in a row before it that stayed unanswered.
+        missed: u32,
+    },
+    /// Our close frame was sent at this time; nothing but the answer to it counts any more.
+    Closing(Mono),
 }
 
 /// What an open WebSocket is for.
@@ -58,38 +67,36 @@ pub(crate) enum Role {
 
 impl Socket {
     pub(crate) fn new(role: Role, now: Mono) -> Socket {
-        Socket {
-            assembler: Assembler::new(),
-            role,
-            last_seen: now,
-            last_message: now,
-            ping_unanswered: None,
-            pongs_missed: 0,
-            close_sent: None,
-        }
+        Socket { assembler: Assembler::new(), role, last_message: now, life: Life::Heard(now) }
     }
 
     /// The peer lives. True if that ends the wait for a pong: the next deadline may be earlier then than the one the
     /// wheel knows of, where pongs have more time than pings have between them.
     pub(crate) fn hear(&mut self, now: Mono) -> bool {
-        self.last_seen = now;
-        self.pongs_missed = 0;
-        self.ping_unanswered.take().is_some()
+        if self.is_closing() {
+            return false;
+        }
+        matches!(std::mem::replace(&mut self.life, Life::Heard(now)), Life::Pinged { .. })
+    }
+
+    /// Whether we sent our close frame.
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.life, Life::Closing(_))
     }
 
     /// The earliest deadline and what it is; none for a socket that may stay silent for ever.
     pub(crate) fn next_deadline(&self, limits: &Limits) -> Option<(Mono, Deadline)> {
-        if let Some(sent) = self.close_sent {
-            return Some((sent + limits.close_timeout, Deadline::CloseHandshake));
-        }
-        let life = match self.ping_unanswered {
-            Some(sent) => Some((sent + limits.pong_timeout, Deadline::Pong)),
-            None => limits.ping_interval.map(|interval| (self.last_seen + interval, Deadline::Ping)),
+        let life = match self.life {
+            Life::Closing(at) => return Some((at + limits.close_timeout, Deadline::CloseHandshake)),
+            Life::Pinged { at, .. } => Some((at + limits.pong_timeout, Deadline::Pong)),
+            Life::Heard(at) => limits.ping_interval.map(|interval| (at + interval, Deadline::Ping)),
         };
         let idle = limits.idle_timeout.map(|timeout| (self.last_message + timeout, Deadline::Idle));
         let heartbeat = match &self.role {
-            Role::Client(client) => client.heartbeat_due.map(|due| (due, Deadline::Heartbeat)),
-            Role::Echo => None,
+            Role::Client(client) if client.heartbeat_due < Mono::NEVER => {
+                Some((client.heartbeat_due, Deadline::Heartbeat))
+            }
+            Role::Client(_) | Role::Echo => None,
         };
         [life, idle, heartbeat].into_iter().flatten().min_by_key(|(due, _)| *due)
     }
@@ -122,12 +129,12 @@ mod tests {
         assert_eq!(socket.next_deadline(&limits), Some((ms(25), Deadline::Ping)));
         assert!(!socket.hear(ms(7)));
         assert_eq!(socket.next_deadline(&limits), Some((ms(32), Deadline::Ping)));
-        socket.ping_unanswered = Some(ms(32));
+        socket.life = Life::Pinged { at: ms(32), missed: 1 };
         assert_eq!(socket.next_deadline(&limits), Some((ms(42), Deadline::Pong)));
-        socket.pongs_missed = 1;
         assert!(socket.hear(ms(40)), "a wait has ended");
-        assert_eq!((socket.pongs_missed, socket.next_deadline(&limits)), (0, Some((ms(65), Deadline::Ping))));
-        socket.close_sent = Some(ms(41));
+        assert_eq!(socket.next_deadline(&limits), Some((ms(65), Deadline::Ping)));
+        socket.life = Life::Closing(ms(41));
+        assert!(!socket.hear(ms(42)));
         assert_eq!(
             socket.next_deadline(&limits),
             Some((ms(46), Deadline::CloseHandshake)),

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::bucket::Bucket;
+use crate::base::clock::Mono;
 use crate::base::id::Key;
 use crate::base::shared::Shared;
 use crate::dialect::native::{decode, encode};
 use crate::hub::command::{Ask, Command, Tag};
 use crate::hub::event::Refusal;
 use crate::hub::name::User;
-use crate::shard::conn::client::Client;
+use crate::shard::conn::client::{Client, Waiting};
 use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Dirty, Hold, Phase};
 use crate::shard::state::Shard;
@@ -51,11 +52,13 @@ impl Shard {
     pub(crate) fn open_client(&mut self, key: Key, introduction: Introduction) {
         let now = self.now.mono;
         let wants = introduction.heartbeat || self.limits.heartbeat_json;
-        let heartbeat_due = self.limits.ping_interval.filter(|_| wants).map(|interval| now + interval);
+        let interval = self.limits.ping_interval.filter(|_| wants);
+        let heartbeat_due = interval.map_or(Mono::NEVER, |interval| now + interval);
+        let Introduction { user_id, username, rooms, .. } = introduction;
         self.serials += 1;
         let serial = u64::from(self.id.0) << 48 | self.serials;
-        let named = introduction.user_id.is_some();
-        let user = match (introduction.user_id, introduction.username) {
+        let named = user_id.is_some();
+        let user = match (user_id, username) {
             (None, None) => None, // made when it is first needed: most memory is that of idle connections
             (Some(id), name) => Some(User { id, name }),
             (None, name) => Some(User { id: self.client_id(serial).into(), name }),
@@ -65,9 +68,9 @@ impl Shard {
             user: user.map(Arc::new),
             bucket: Bucket::default(),
             heartbeat_due,
+            waiting: (!rooms.is_empty()).then(|| Box::new(Waiting { rooms })),
             welcomed: false,
             in_inbox: false,
-            rooms: introduction.rooms,
         };
         let user = client.user.clone();
         let Some(conn) = self.conns.get_mut(key) else { return };
@@ -85,7 +88,7 @@ impl Shard {
         let Some(client) = self.conns.get_mut(key).and_then(Conn::client) else { return };
         client.welcomed = true;
         self.clients_open += 1;
-        let rooms = std::mem::take(&mut client.rooms);
+        let rooms = client.waiting.take().map(|waiting| waiting.rooms).unwrap_or_default();
         let serial = client.serial;
         let user_id = client.user.as_ref().map(|user| user.id.to_string());
         let client_id = self.client_id(serial);

@@ -69,9 +69,6 @@ impl Shard {
         let at = match self.members.membership(&conn.memberships, topic) {
             Some(at) => at,
             None => {
-                if conn.memberships.is_empty() {
-                    conn.memberships.reserve_exact(1); // most are in one room, and a Vec would begin with four
-                }
                 conn.memberships.push(self.members.hold(topic));
                 conn.memberships.len() - 1
             }
@@ -90,10 +87,12 @@ impl Shard {
     pub(crate) fn known_room(&self, key: Key, room: &str) -> Option<&Topic> {
         let hash = Topic::hash_of(TopicKind::Room, room, self.keys);
         let memberships = &self.conns.get(key)?.memberships;
-        let mut known = memberships.iter().filter(|membership| membership.hash_high == members::high(hash));
-        known.find_map(|membership| {
+        let high = members::high(hash);
+        let mut alike =
+            memberships.iter().filter(|known| known.hash_high == high && known.kind == TopicKind::Room);
+        alike.find_map(|membership| {
             let topic = &self.members.topic(membership.topic).topic;
-            (topic.name() == room && topic.kind() == TopicKind::Room).then_some(topic)
+            (topic.name() == room).then_some(topic)
         })
     }
 
@@ -193,7 +192,7 @@ impl Shard {
         if let Some(client) = conn.client() {
             client.welcomed = false;
         }
-        for membership in std::mem::take(&mut conn.memberships) {
+        for membership in std::mem::take(&mut conn.memberships).iter() {
             let topic = self.members.topic(membership.topic).topic.clone();
             self.displace(membership.topic, membership.position);
             self.members.release(membership.topic);

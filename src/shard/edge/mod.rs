@@ -19,7 +19,7 @@ impl Shard {
         while !input.is_empty() {
             let Some(conn) = self.conns.get_mut(key) else { return };
             if !conn.hold.none() {
-                conn.rest.extend_from_slice(input);
+                conn.rest.get_or_insert_default().extend_from_slice(input);
                 return;
             }
             let used = match conn.phase {

@@ -1,7 +1,7 @@
 //! An open WebSocket: frames in, messages on to the client or back as an echo; pings, pongs, the closing handshake.
 
 use crate::base::id::Key;
-use crate::shard::conn::socket::{LINGER, Role};
+use crate::shard::conn::socket::{LINGER, Life, Role};
 use crate::shard::conn::{Conn, Dirty, Hold, Phase};
 use crate::shard::outbox::Spares;
 use crate::shard::state::Shard;
@@ -53,7 +53,7 @@ impl Shard {
         let now = self.now.mono;
         let Some(conn) = self.conns.get_mut(key) else { return };
         let Phase::Socket(socket) = &mut conn.phase else { return };
-        if socket.close_sent.is_some() {
+        if socket.is_closing() {
             return; // RFC 6455 §5.5.1: after our close frame, what still comes is of no interest
         }
         socket.last_message = now;
@@ -68,7 +68,7 @@ impl Shard {
     }
 
     fn on_ping(&mut self, key: Key, payload: &[u8]) {
-        let open = self.conns.get_mut(key).and_then(Conn::socket).is_some_and(|s| s.close_sent.is_none());
+        let open = self.conns.get_mut(key).and_then(Conn::socket).is_some_and(|s| !s.is_closing());
         if open {
             self.send_control(key, Opcode::Pong, payload);
         }
@@ -77,7 +77,7 @@ impl Shard {
     /// The peer's close frame: answered with the same code, unless it answers ours.
     fn on_close(&mut self, key: Key, code: Option<CloseCode>) {
         let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return };
-        if socket.close_sent.is_none() {
+        if !socket.is_closing() {
             let (payload, length) = code.map_or(([0; CONTROL_BYTES_MAX], 0), |code| close::write(code, ""));
             self.send_control(key, Opcode::Close, &payload[..length]);
         }
@@ -96,12 +96,12 @@ impl Shard {
     pub(crate) fn close(&mut self, key: Key, code: CloseCode, reason: &str) {
         let now = self.now.mono;
         let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return };
-        if socket.close_sent.is_some() {
+        if socket.is_closing() {
             return;
         }
         self.retire(key);
         if let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) {
-            socket.close_sent = Some(now);
+            socket.life = Life::Closing(now);
         }
         let (payload, length) = close::write(code, reason);
         self.send_control(key, Opcode::Close, &payload[..length]);
@@ -113,7 +113,7 @@ impl Shard {
     /// nothing more is read; our close frame says why.
     pub(crate) fn fail(&mut self, key: Key, code: CloseCode, reason: &str) {
         let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return };
-        if socket.close_sent.is_none() {
+        if !socket.is_closing() {
             let (payload, length) = close::write(code, reason);
             self.send_control(key, Opcode::Close, &payload[..length]);
         }
@@ -123,7 +123,7 @@ impl Shard {
     /// Gives up a client that does not read: forgets what waits for it, says why, and ends.
     pub(crate) fn give_up(&mut self, key: Key, code: CloseCode, reason: &str) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        if conn.socket().is_none_or(|socket| socket.close_sent.is_some()) {
+        if conn.socket().is_none_or(|socket| socket.is_closing()) {
             return; // it was told, and that must not be forgotten again
         }
         conn.outbox.abandon(&mut self.spares);
@@ -139,7 +139,7 @@ impl Shard {
             return;
         }
         conn.phase = Phase::Closing { until, shut: false, ended: false };
-        conn.rest = Vec::new();
+        conn.rest = None;
         self.turn.closing.push(key);
         self.let_go(key);
         self.rearm(key);

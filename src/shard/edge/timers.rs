@@ -2,7 +2,7 @@
 
 use crate::base::id::Key;
 use crate::dialect::native::encode;
-use crate::shard::conn::socket::Deadline;
+use crate::shard::conn::socket::{Deadline, Life};
 use crate::shard::conn::{Conn, Phase};
 use crate::shard::state::{Shard, Timer, tick_at};
 use crate::wire::http::answer::{After, Problem, Status};
@@ -10,7 +10,8 @@ use crate::wire::ws::close::CloseCode;
 use crate::wire::ws::frame::Opcode;
 
 impl Shard {
-    pub(crate) fn on_timer(&mut self, key: Key) {
+    pub(crate) fn on_timer(&mut self, slot: u32) {
+        let Some(key) = self.conns.key_of(slot) else { return };
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.timer = None;
         if let Some((due, deadline)) = conn.next_deadline(&self.limits)
@@ -27,19 +28,19 @@ impl Shard {
             Deadline::Head => self.on_head_deadline(key),
             Deadline::CloseHandshake | Deadline::Linger => self.doom(key),
             Deadline::Idle => self.on_idle(key),
-            Deadline::Ping => self.on_ping_due(key),
+            Deadline::Ping => self.on_ping_due(key, 0),
             Deadline::Pong => {
                 let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return };
-                socket.pongs_missed += 1;
-                if socket.pongs_missed < self.limits.missed_pongs_max {
-                    return self.on_ping_due(key);
+                let Life::Pinged { missed, .. } = socket.life else { return };
+                if missed + 1 < self.limits.missed_pongs_max {
+                    return self.on_ping_due(key, missed + 1);
                 }
                 self.fail(key, CloseCode::HEARTBEAT_TIMEOUT, "heartbeat timeout");
             }
             Deadline::Heartbeat => {
                 let Some(interval) = self.limits.ping_interval else { return };
                 if let Some(client) = self.conns.get_mut(key).and_then(Conn::client) {
-                    client.heartbeat_due = Some(now.mono + interval);
+                    client.heartbeat_due = now.mono + interval;
                 }
                 self.send(key, |out| encode::heartbeat(out, now.wall));
             }
@@ -68,7 +69,8 @@ impl Shard {
         }
     }
 
-    fn on_ping_due(&mut self, key: Key) {
+    /// Sends a ping after `missed` in a row that stayed unanswered.
+    fn on_ping_due(&mut self, key: Key, missed: u32) {
         let now = self.now.mono;
         let Some(conn) = self.conns.get_mut(key) else { return };
         let deaf = conn.hold.is_ours();
@@ -77,7 +79,7 @@ impl Shard {
             socket.hear(now); // we do not listen: its silence says nothing
             return;
         }
-        socket.ping_unanswered = Some(now);
+        socket.life = Life::Pinged { at: now, missed };
         self.send_control(key, Opcode::Ping, b"");
     }
 
@@ -86,11 +88,11 @@ impl Shard {
     pub(crate) fn rearm(&mut self, key: Key) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let Some((due, _)) = conn.next_deadline(&self.limits) else { return };
+        let due = tick_at(due);
         match conn.timer {
-            Some(_) if conn.armed <= due => return,
-            Some(timer) => self.wheel.reschedule(timer, tick_at(due)),
-            None => conn.timer = Some(self.wheel.insert(tick_at(due), Timer::Conn(key))),
+            Some(timer) if self.wheel.deadline(timer) <= due => {}
+            Some(timer) => self.wheel.reschedule(timer, due),
+            None => conn.timer = Some(self.wheel.insert(due, Timer::Conn(key.slot))),
         }
-        conn.armed = due;
     }
 }

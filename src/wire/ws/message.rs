@@ -107,16 +107,17 @@ impl From<frame::Violation> for Violation {
 /// pings. (Autobahn 9.* sends 4 MiB in 65,536 fragments and demands that they are taken.)
 #[derive(Default)]
 pub struct Assembler {
-    /// The start of a header that the end of the input cut.
-    head: [u8; CLIENT_HEADER_BYTES_MAX],
-    /// How much of it there is. Invariant: 0 while a payload is being read.
-    head_len: u8,
-    /// What exists only in the middle of a message. Invariant: none between messages.
+    /// What exists only in the middle of a message or of a header. Invariant: none between messages, so an idle
+    /// connection pays for a pointer.
     partial: Option<Box<Partial>>,
 }
 
 /// A message, or a control frame, that has not come whole.
 struct Partial {
+    /// The start of a header that the end of the input cut.
+    head: [u8; CLIENT_HEADER_BYTES_MAX],
+    /// How much of it there is. Invariant: 0 while a payload is being read.
+    head_len: u8,
     /// The message that was begun; none if only a control frame is cut.
     message: Option<Kind>,
     /// Its payload so far, unmasked. Invariant: empty without a message.
@@ -178,7 +179,7 @@ impl Assembler {
     #[inline]
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.head_len == 0 && self.partial.is_none()
+        self.partial.is_none()
     }
 
     /// Bytes on the heap: at most `message_bytes_max` and a few hundred.
@@ -247,9 +248,13 @@ impl Assembler {
     fn release(&mut self) {
         if let Some(partial) = self.partial.as_deref_mut() {
             partial.release();
-            if partial.message.is_none() && partial.frame.is_none() {
-                self.partial = None;
-            }
+        }
+        self.drop_unneeded();
+    }
+
+    fn drop_unneeded(&mut self) {
+        if self.partial.as_deref().is_some_and(Partial::is_empty) {
+            self.partial = None;
         }
     }
 
@@ -290,28 +295,33 @@ impl Assembler {
 
     /// Reads a header from what was kept of it and `input`. Without a header, all of `input` is consumed.
     fn take_header(&mut self, input: &[u8]) -> Result<(usize, Option<Header>), Violation> {
-        if self.head_len == 0
+        if self.partial.as_deref().is_none_or(|partial| partial.head_len == 0)
             && let Some((header, used)) = frame::read(input)?
         {
             return Ok((used, Some(header)));
+        }
+        if input.is_empty() {
+            return Ok((0, None));
         }
         self.join_header(input)
     }
 
     /// As [`Assembler::take_header`], for a header that some end of input has cut.
     fn join_header(&mut self, input: &[u8]) -> Result<(usize, Option<Header>), Violation> {
-        let kept = usize::from(self.head_len);
+        let partial = self.partial.get_or_insert_default();
+        let kept = usize::from(partial.head_len);
         let new = input.len().min(CLIENT_HEADER_BYTES_MAX - kept);
-        self.head[kept..kept + new].copy_from_slice(&input[..new]);
-        if let Some((header, head_len)) = frame::read(&self.head[..kept + new])? {
+        partial.head[kept..kept + new].copy_from_slice(&input[..new]);
+        if let Some((header, head_len)) = frame::read(&partial.head[..kept + new])? {
             debug_assert!(head_len > kept, "what was kept was no header yet");
-            self.head_len = 0;
+            partial.head_len = 0;
+            self.drop_unneeded();
             return Ok((head_len - kept, Some(header)));
         }
         debug_assert_eq!(new, input.len(), "{CLIENT_HEADER_BYTES_MAX} bytes are always a header");
         #[expect(clippy::cast_possible_truncation, reason = "at most CLIENT_HEADER_BYTES_MAX")]
         {
-            self.head_len = (kept + new) as u8;
+            partial.head_len = (kept + new) as u8;
         }
         Ok((new, None))
     }
@@ -389,6 +399,8 @@ fn control(opcode: Opcode, payload: &[u8]) -> Result<Step<'_>, Violation> {
 impl Default for Partial {
     fn default() -> Partial {
         Partial {
+            head: [0; CLIENT_HEADER_BYTES_MAX],
+            head_len: 0,
             message: None,
             buffer: Vec::new(),
             frame: None,
@@ -400,6 +412,11 @@ impl Default for Partial {
 }
 
 impl Partial {
+    /// Whether it keeps nothing that is still needed.
+    fn is_empty(&self) -> bool {
+        self.head_len == 0 && self.message.is_none() && self.frame.is_none()
+    }
+
     /// Takes payload from the front of `input`: how many bytes, and whether that completed something.
     fn take(&mut self, input: &mut [u8]) -> Result<(usize, bool), Violation> {
         let Some(mut frame) = self.frame.take() else { return Ok((0, false)) };
