@@ -14,8 +14,8 @@ use crate::clock::Nanos;
 pub struct Reading {
     /// Time on a processor, of all threads.
     pub cpu: Nanos,
-    /// The same for each thread, by its number.
-    pub threads: BTreeMap<u32, Nanos>,
+    /// Each thread's times, by its number.
+    pub threads: BTreeMap<u32, Thread>,
     /// Ticks in user space and in the kernel.
     pub user_ticks: u64,
     /// Ticks in the kernel.
@@ -57,7 +57,7 @@ fn read_one(pid: u32, sum: &mut Reading) -> Option<()> {
         // A thread may have ended since the folder was read.
         let Some(thread) = thread(pid, tid) else { continue };
         sum.cpu += thread.cpu;
-        sum.threads.insert(tid, thread.cpu);
+        sum.threads.insert(tid, thread);
         let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
         sum.voluntary += field(&status, "voluntary_ctxt_switches:");
         sum.involuntary += field(&status, "nonvoluntary_ctxt_switches:");
@@ -132,7 +132,7 @@ mod tests {
     fn this_very_process_is_found() {
         let reading = read(&[std::process::id()]).unwrap();
         assert!(reading.cpu > 0 && reading.rss > 100_000 && !reading.threads.is_empty());
-        assert_eq!(reading.cpu, reading.threads.values().sum::<u64>());
+        assert_eq!(reading.cpu, reading.threads.values().map(|thread| thread.cpu).sum::<u64>());
         assert!(read(&[u32::MAX]).is_err());
     }
 }
