@@ -39,6 +39,8 @@ pub struct Judgement {
     pub rate: Option<String>,
     /// Why the latencies are not the server's.
     pub latency: Option<String>,
+    /// What is true all the same, and easily misread.
+    pub note: Option<String>,
 }
 
 /// Judges a run; `rate` is that of its timetable, and none in a closed loop.
@@ -109,7 +111,14 @@ fn closed_loop(outcome: &Outcome, judgement: &mut Judgement) {
             }
         }
     }
-    if own >= OWN_QUEUE_MAX && !matches!(outcome.unit.as_str(), "return" | "connection") {
+    let is_rate = !matches!(outcome.unit.as_str(), "return" | "connection");
+    if own < OWN_BUSY_MAX && is_rate && server.is_some_and(|server| server < SERVER_BUSY_MIN) {
+        judgement.note = Some(format!(
+            "neither was full (generator {own_percent:.0} %, server {percent:.0} %): this rate is that of the round \
+             trip, not the greatest; more in flight raises it"
+        ));
+    }
+    if own >= OWN_QUEUE_MAX && is_rate {
         judgement.latency = Some(format!(
             "closed loop, and the generator {own_percent:.0} % busy: messages waited in it as well; \
              --rate measures latency"
@@ -164,7 +173,10 @@ mod tests {
 
     #[test]
     fn latencies_of_a_busy_closed_loop_are_not_believed() {
-        assert_eq!(closed(0.40, 0.05, Some(0.5)), Judgement::default());
+        let easy = closed(0.40, 0.05, Some(0.5));
+        assert!(easy.latency.is_none() && easy.rate.is_none() && easy.doubts.is_empty());
+        assert!(easy.note.unwrap().contains("neither was full"));
+        assert!(closed(0.40, 0.05, Some(0.95)).note.is_none());
         assert!(closed(0.60, 0.0, Some(0.99)).latency.unwrap().contains("60 %"));
     }
 

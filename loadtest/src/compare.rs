@@ -74,33 +74,31 @@ pub struct Spread {
 pub struct Figure {
     /// What it is called.
     pub name: &'static str,
+    /// Whether the smaller one is the better one.
+    pub less_is_better: bool,
     /// Reads it.
     pub of: fn(&Outcome) -> Option<f64>,
 }
 
 /// All figures, the most telling first.
 pub const FIGURES: [Figure; 6] = [
-    Figure { name: "Server CPU µs", of: |run| Some(run.server.as_ref()?.cpu_us).filter(|us| *us > 0.0) },
-    Figure {
-        name: "User-space CPU µs", of: |run| Some(run.server.as_ref()?.user_us).filter(|us| *us > 0.0)
-    },
+    less("Server CPU µs", |run| Some(run.server.as_ref()?.cpu_us).filter(|us| *us > 0.0)),
+    less("User-space CPU µs", |run| Some(run.server.as_ref()?.user_us).filter(|us| *us > 0.0)),
     Figure {
         name: "Per second",
+        less_is_better: false,
         of: |run| Some(run.rate).filter(|rate| *rate > 0.0 && run.rate_doubt.is_none()),
     },
-    Figure {
-        name: "p50 µs",
-        of: |run| Some(run.latency.as_ref()?.p50_us).filter(|_| run.latency_doubt.is_none()),
-    },
-    Figure {
-        name: "p99 µs",
-        of: |run| Some(run.latency.as_ref()?.p99_us).filter(|_| run.latency_doubt.is_none()),
-    },
-    Figure {
-        name: "RSS B/connection",
-        of: |run| Some(run.server.as_ref()?.rss_per_connection).filter(|bytes| *bytes > 0.0),
-    },
+    less("p50 µs", |run| Some(run.latency.as_ref()?.p50_us).filter(|_| run.latency_doubt.is_none())),
+    less("p99 µs", |run| Some(run.latency.as_ref()?.p99_us).filter(|_| run.latency_doubt.is_none())),
+    less("RSS B/connection", |run| {
+        Some(run.server.as_ref()?.rss_per_connection).filter(|bytes| *bytes > 0.0)
+    }),
 ];
+
+const fn less(name: &'static str, of: fn(&Outcome) -> Option<f64>) -> Figure {
+    Figure { name, less_is_better: true, of }
+}
 
 impl Spread {
     /// Of these values; none if there are none.
@@ -122,12 +120,17 @@ impl Comparison {
     /// A figure of the peer at `peer` in a round, if its run counts.
     fn figure(&self, round: &[Option<Outcome>], peer: usize, figure: Figure) -> Option<f64> {
         let run = round.get(peer)?.as_ref()?;
-        let counts = match run.verdict {
+        if self.counts(run) { (figure.of)(run) } else { None }
+    }
+
+    /// Whether the figures of a run count.
+    #[must_use]
+    pub fn counts(&self, run: &Outcome) -> bool {
+        match run.verdict {
             Verdict::Good => true,
             Verdict::Invalid => self.counts_invalid,
             Verdict::Failed => false,
-        };
-        if counts { (figure.of)(run) } else { None }
+        }
     }
 
     /// A figure of the peer at `peer`, over all rounds whose run of it counts.

@@ -223,12 +223,18 @@ fn outcome(record: Record, frame: &Frame<'_>) -> Ran {
     let judgement = audit::judge(&outcome, frame.rate);
     outcome.doubts = judgement.doubts;
     (outcome.rate_doubt, outcome.latency_doubt) = (judgement.rate, judgement.latency);
+    outcome.notes.extend(judgement.note);
     outcome.verdict = match (outcome.failures.is_empty(), outcome.doubts.is_empty()) {
         (false, _) => Verdict::Failed,
         (true, false) => Verdict::Invalid,
         (true, true) => Verdict::Good,
     };
     (outcome, harvest.latency)
+}
+
+/// A number and what it counts.
+fn counted(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 fn flow_text(flow: &Flow) -> String {
@@ -352,7 +358,10 @@ fn rooms(
         Upset::Storm { .. } => format!(", {restless} of each room cut off at once"),
     };
     let settings = format!(
-        "{rooms} rooms × {members} members, {publishers} publishers each, {size} B, {}{upset}",
+        "{} × {}, {} each, {size} B, {}{upset}",
+        counted(rooms, "room"),
+        counted(members, "member"),
+        counted(publishers, "publisher"),
         flow_text(flow)
     );
     // A storm is over when it is over: what it sends meanwhile only has to be there.
