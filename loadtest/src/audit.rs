@@ -20,6 +20,10 @@ const SERVER_AWAKE_MIN: f64 = 0.70;
 const OWN_QUEUE_MAX: f64 = 0.50;
 /// A thread that waits for a processor more than this share of the time was starved by others.
 const OWN_WAIT_MAX: f64 = 0.10;
+/// A server that waits more than this for a processor, and not for itself, was starved by others.
+const SERVER_WAIT_MAX: f64 = 0.10;
+/// A server that uses this much of all processors it may use waits for itself.
+const SERVER_CPUS_USED_MIN: f64 = 0.85;
 /// The 99th percentile of how late messages were sent, at most, and as a share of that of the latency.
 const SLIP_P99_MAX_US: f64 = 1000.0;
 const SLIP_P99_SHARE_MAX: f64 = 0.10;
@@ -55,6 +59,17 @@ pub fn judge(outcome: &Outcome, rate: Option<f64>) -> Judgement {
         ));
     } else if rate.is_none() {
         closed_loop(outcome, &mut judgement);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a few processors")]
+    if let Some(server) = &outcome.server
+        && server.waited > SERVER_WAIT_MAX
+        && server.busy < SERVER_CPUS_USED_MIN * server.cpus.max(1) as f64
+    {
+        judgement.doubts.push(format!(
+            "the server's busiest thread waited for a processor {:.0} % of the time while others ran there: give it a \
+             core of its own (taskset)",
+            100.0 * server.waited
+        ));
     }
     if let Some(slip) = &outcome.slip {
         let latency = outcome.latency.as_ref().map_or(f64::MAX, |latency| latency.p99_us);
@@ -192,6 +207,21 @@ mod tests {
     #[test]
     fn who_is_starved_says_so_whatever_the_server_does() {
         assert!(closed(0.30, 0.40, Some(0.99)).doubts[0].contains("waited for a processor 40 %"));
+    }
+
+    #[test]
+    fn a_server_that_others_starve_is_not_to_blame() {
+        let starved = |waited, busy, cpus| {
+            let server = Some(Server { waited, busy, busiest: 0.5, cpus, ..Server::default() });
+            judge(&Outcome { server, ..Outcome::empty() }, Some(1.0)).doubts
+        };
+        let others = starved(0.4, 0.5, 1);
+        assert!(
+            others.iter().any(|doubt| doubt.contains("the server's busiest thread waited")),
+            "{others:?}"
+        );
+        assert_eq!(starved(0.4, 0.95, 1), starved(0.0, 0.5, 1), "its own threads share one core");
+        assert_ne!(starved(0.4, 0.95, 2), starved(0.0, 0.5, 2), "there was another core for them");
     }
 
     #[test]

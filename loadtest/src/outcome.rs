@@ -117,6 +117,9 @@ pub struct Server {
     /// The share of the time that this thread was ready to run and others ran.
     #[serde(default)]
     pub waited: f64,
+    /// Processors that the server may use.
+    #[serde(default)]
+    pub cpus: usize,
     /// Threads.
     pub threads: usize,
     /// Resident memory before the first connection, with all of them, and at the end of the measure.
@@ -264,6 +267,7 @@ impl Server {
             busy: share(cpu, wall),
             busiest: share(ran, wall),
             waited: share(waited, wall),
+            cpus: end.cpus,
             threads: end.threads.len(),
             rss_empty: empty.rss,
             rss_ready: ready.rss,

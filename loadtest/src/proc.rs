@@ -20,6 +20,8 @@ pub struct Reading {
     pub user_ticks: u64,
     /// Ticks in the kernel.
     pub system_ticks: u64,
+    /// Processors that it may run on.
+    pub cpus: usize,
     /// Resident memory in bytes.
     pub rss: u64,
     /// Context switches because there was nothing to do.
@@ -61,6 +63,7 @@ fn read_one(pid: u32, sum: &mut Reading) -> Option<()> {
         let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
         sum.voluntary += field(&status, "voluntary_ctxt_switches:");
         sum.involuntary += field(&status, "nonvoluntary_ctxt_switches:");
+        sum.cpus = sum.cpus.max(cpus(&status));
     }
     let (user, system) = ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
     sum.user_ticks += user;
@@ -105,6 +108,16 @@ fn ticks(stat: &str) -> Option<(u64, u64)> {
     Some((after_name.next()?.parse().ok()?, after_name.next()?.parse().ok()?))
 }
 
+/// How many processors a list like `0-3,8` has; zero if there is none.
+fn cpus(status: &str) -> usize {
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+    let count = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(last.parse::<usize>().ok()?.checked_sub(first.parse().ok()?)? + 1)
+    };
+    list.trim().split(',').filter_map(count).sum()
+}
+
 /// The number after `name` at the beginning of a line; zero if there is none.
 fn field(text: &str, name: &str) -> u64 {
     text.lines()
@@ -126,6 +139,8 @@ mod tests {
         let status = "Name:\tx\nvoluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t2\n";
         assert_eq!(field(status, "voluntary_ctxt_switches:"), 5);
         assert_eq!(field(status, "nonvoluntary_ctxt_switches:"), 2);
+        assert_eq!(cpus("x\nCpus_allowed_list:\t0-3,8\n"), 5);
+        assert_eq!((cpus("Cpus_allowed_list:\t1"), cpus("")), (1, 0));
     }
 
     #[test]

@@ -151,7 +151,7 @@ fn verdicts(comparison: &Comparison) -> String {
         let _ = write!(lines, "<li>no outcome: {}</li>", escape(complaint));
     }
     let says = format!(
-        "{} of {} runs good, {} failed, {} invalid (the generator was the bottleneck), {} without outcome",
+        "{} of {} runs good, {} failed, {} invalid (the machine or the generator made the figures), {} without outcome",
         count(Verdict::Good),
         comparison.rounds.iter().map(Vec::len).sum::<usize>(),
         count(Verdict::Failed),
@@ -253,6 +253,10 @@ fn figure_bars(comparison: &Comparison, figure: Figure) -> String {
         })
     };
     let all: Vec<Bar> = comparison.peers.iter().enumerate().filter_map(bar).collect();
+    // One bar alone compares nothing.
+    if all.len() < 2 {
+        return String::new();
+    }
     let better = if figure.less_is_better { "less" } else { "more" };
     captioned(&format!("{} · {better} is better", figure.name), &bars(figure.name, &all))
 }
