@@ -129,8 +129,8 @@ fn closed_loop(outcome: &Outcome, judgement: &mut Judgement) {
     let is_rate = !matches!(outcome.unit.as_str(), "return" | "connection");
     if own < OWN_BUSY_MAX && is_rate && server.is_some_and(|server| server < SERVER_BUSY_MIN) {
         judgement.note = Some(format!(
-            "neither was full (generator {own_percent:.0} %, server {percent:.0} %): the rate is that of the round trip, \
-             and the processor time holds what sleeping and waking cost; more in flight changes both"
+            "neither was full (generator {own_percent:.0} %, server {percent:.0} %): the rate is that of the round \
+             trip, and the processor time holds what sleeping and waking cost; more in flight changes both"
         ));
     }
     if own >= OWN_QUEUE_MAX && is_rate {

@@ -1,7 +1,7 @@
 //! Where the server is: `ws://HOST:PORT/PATH`, its first address, and the request that opens a WebSocket there.
 //!
-//! Of `wss://` it knows that there is TLS, and not how. Every handshake uses the same key, the one of RFC 6455 §1.3, so that the answer can be compared
-//! instead of computed.
+//! Of `wss://` it knows that there is TLS, and not how. Every handshake uses the same key, the one of RFC 6455 §1.3,
+//! so that the answer can be compared instead of computed.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
