@@ -38,6 +38,8 @@ pub struct Plan {
     pub client_cpus: String,
     /// What `{mode}` in a server's command stands for.
     pub mode: String,
+    /// Figures of invalid runs count as well.
+    pub counts_invalid: bool,
 }
 
 /// All runs of a comparison.
@@ -51,6 +53,9 @@ pub struct Comparison {
     pub rounds: Vec<Vec<Option<Outcome>>>,
     /// What went wrong with runs that gave none.
     pub complaints: Vec<String>,
+    /// Figures of invalid runs count as well; those of failed ones never do.
+    #[serde(default)]
+    pub counts_invalid: bool,
 }
 
 /// A figure over all rounds.
@@ -69,24 +74,31 @@ pub struct Spread {
 pub struct Figure {
     /// What it is called.
     pub name: &'static str,
+    /// Whether the smaller one is the better one.
+    pub less_is_better: bool,
     /// Reads it.
     pub of: fn(&Outcome) -> Option<f64>,
 }
 
 /// All figures, the most telling first.
 pub const FIGURES: [Figure; 6] = [
-    Figure { name: "Server CPU µs", of: |run| Some(run.server.as_ref()?.cpu_us).filter(|us| *us > 0.0) },
+    less("Server CPU µs", |run| Some(run.server.as_ref()?.cpu_us).filter(|us| *us > 0.0)),
+    less("User-space CPU µs", |run| Some(run.server.as_ref()?.user_us).filter(|us| *us > 0.0)),
     Figure {
-        name: "User-space CPU µs", of: |run| Some(run.server.as_ref()?.user_us).filter(|us| *us > 0.0)
+        name: "Per second",
+        less_is_better: false,
+        of: |run| Some(run.rate).filter(|rate| *rate > 0.0 && run.rate_doubt.is_none()),
     },
-    Figure { name: "Per second", of: |run| Some(run.rate).filter(|rate| *rate > 0.0) },
-    Figure { name: "p50 µs", of: |run| Some(run.latency.as_ref()?.p50_us) },
-    Figure { name: "p99 µs", of: |run| Some(run.latency.as_ref()?.p99_us) },
-    Figure {
-        name: "RSS B/connection",
-        of: |run| Some(run.server.as_ref()?.rss_per_connection).filter(|bytes| *bytes > 0.0),
-    },
+    less("p50 µs", |run| Some(run.latency.as_ref()?.p50_us).filter(|_| run.latency_doubt.is_none())),
+    less("p99 µs", |run| Some(run.latency.as_ref()?.p99_us).filter(|_| run.latency_doubt.is_none())),
+    less("RSS B/connection", |run| {
+        Some(run.server.as_ref()?.rss_per_connection).filter(|bytes| *bytes > 0.0)
+    }),
 ];
+
+const fn less(name: &'static str, of: fn(&Outcome) -> Option<f64>) -> Figure {
+    Figure { name, less_is_better: true, of }
+}
 
 impl Spread {
     /// Of these values; none if there are none.
@@ -105,20 +117,60 @@ impl Spread {
 }
 
 impl Comparison {
-    /// A figure of the peer at `peer`, over all rounds.
+    /// A figure of the peer at `peer` in a round, if its run counts.
+    fn figure(&self, round: &[Option<Outcome>], peer: usize, figure: Figure) -> Option<f64> {
+        let run = round.get(peer)?.as_ref()?;
+        if self.counts(run) { (figure.of)(run) } else { None }
+    }
+
+    /// Whether the figures of a run count.
+    #[must_use]
+    pub fn counts(&self, run: &Outcome) -> bool {
+        match run.verdict {
+            Verdict::Good => true,
+            Verdict::Invalid => self.counts_invalid,
+            Verdict::Failed => false,
+        }
+    }
+
+    /// A figure of the peer at `peer`, over all rounds whose run of it counts.
     #[must_use]
     pub fn spread(&self, peer: usize, figure: Figure) -> Option<Spread> {
-        Spread::of(self.rounds.iter().filter_map(|round| (figure.of)(round.get(peer)?.as_ref()?)).collect())
+        Spread::of(self.rounds.iter().filter_map(|round| self.figure(round, peer, figure)).collect())
     }
 
     /// A figure of the peer at `peer` as a multiple of the first one's in the same round, over all rounds.
     #[must_use]
     pub fn ratio(&self, peer: usize, figure: Figure) -> Option<Spread> {
         let ratio = |round: &Vec<Option<Outcome>>| {
-            let of = |peer: usize| (figure.of)(round.get(peer)?.as_ref()?);
-            Some(of(peer)? / of(0)?)
+            Some(self.figure(round, peer, figure)? / self.figure(round, 0, figure)?)
         };
         Spread::of(self.rounds.iter().filter_map(ratio).collect())
+    }
+
+    /// Figures that were left out of some runs: what, of how many, and the reason that one of them gives.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<String> {
+        let runs = || self.rounds.iter().flatten().flatten();
+        let uncounted = runs().filter(|run| run.verdict != Verdict::Good).count();
+        let note = match (uncounted, self.counts_invalid) {
+            (0, _) => None,
+            (count, false) => {
+                Some(format!("{count} of {} runs were not good and do not count", runs().count()))
+            }
+            (count, true) => Some(format!(
+                "{count} of {} runs were not good; invalid ones count all the same, as was asked for",
+                runs().count()
+            )),
+        };
+        let line = |what: &str, pick: fn(&Outcome) -> Option<&String>| {
+            let reasons: Vec<&String> = runs().filter_map(pick).collect();
+            let (first, count) = (reasons.first()?, reasons.len());
+            Some(format!("{what} of {count} of {} runs is left out ({first})", runs().count()))
+        };
+        let latency = line("the latency", |run| run.latency_doubt.as_ref());
+        let rate = line("the rate", |run| run.rate_doubt.as_ref());
+        [note, rate, latency].into_iter().flatten().collect()
     }
 
     /// The worst verdict of all runs; a run without outcome has failed.
@@ -147,6 +199,11 @@ pub fn order(peers: usize, round: usize) -> Vec<usize> {
 /// # Errors
 /// A server could not be built, or this program not be started.
 pub fn compare(plan: &Plan, waits: &Receiver<()>) -> Result<Comparison, String> {
+    // `rooms-batch` and its like are ways of doing `rooms`.
+    let is_of = |mode: &String| plan.mode.starts_with(mode.as_str());
+    if let Some(peer) = plan.peers.iter().find(|peer| !peer.modes.iter().any(is_of)) {
+        return Err(format!("{} knows no {}", peer.name, plan.mode));
+    }
     for peer in &plan.peers {
         build(peer)?;
     }
@@ -155,6 +212,7 @@ pub fn compare(plan: &Plan, waits: &Receiver<()>) -> Result<Comparison, String> 
         peers: plan.peers.iter().map(|peer| peer.name.clone()).collect(),
         rounds: Vec::new(),
         complaints: Vec::new(),
+        counts_invalid: plan.counts_invalid,
     };
     for round in 0..plan.rounds {
         let mut runs = vec![None; plan.peers.len()];
@@ -307,6 +365,9 @@ pub fn table(comparison: &Comparison) -> String {
             );
         }
     }
+    for line in comparison.left_out() {
+        let _ = writeln!(out, "\n  note     {line}");
+    }
     let runs =
         |verdict| comparison.rounds.iter().flatten().flatten().filter(move |run| run.verdict == verdict);
     for run in runs(Verdict::Failed) {
@@ -359,11 +420,20 @@ mod tests {
                 vec![run("a", 10.0), None],
             ],
             complaints: vec!["b: gone".into()],
+            counts_invalid: false,
         };
         let rate = FIGURES[2];
         assert_eq!(comparison.spread(0, rate), Some(Spread { min: 10.0, median: 50.0, max: 100.0 }));
         assert_eq!(comparison.ratio(1, rate), Some(Spread { min: 2.0, median: 2.5, max: 3.0 }));
         assert_eq!(comparison.verdict(), Verdict::Failed, "a run gave nothing");
+        let mut tainted = comparison.clone();
+        tainted.rounds[0][1].as_mut().unwrap().verdict = Verdict::Invalid;
+        assert_eq!(tainted.ratio(1, rate), Some(Spread { min: 3.0, median: 3.0, max: 3.0 }));
+        assert!(tainted.left_out()[0].contains("1 of 5 runs"));
+        tainted.counts_invalid = true;
+        assert_eq!(tainted.ratio(1, rate), comparison.ratio(1, rate));
+        tainted.rounds[0][0].as_mut().unwrap().rate_doubt = Some("full".into());
+        assert_eq!(tainted.ratio(1, rate), Some(Spread { min: 3.0, median: 3.0, max: 3.0 }));
         let text = table(&comparison);
         assert!(text.contains("2.500 (2.00–3.00)") && text.contains("FAILED   b: gone"), "{text}");
     }

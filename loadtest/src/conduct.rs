@@ -7,15 +7,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use crate::clock::{Clock, MILLI, Nanos, SECOND};
-use crate::control::{Control, Phase, Totals};
+use crate::clock::{Clock, Nanos, SECOND};
+use crate::control::{Control, Phase, SAMPLE, Totals};
 use crate::net::{Net, Play};
 use crate::plays::Harvest;
 use crate::proc::{self, Reading};
 use crate::progress::Progress;
 
-/// Between two samples of the time series.
-pub const SAMPLE: Nanos = 100 * MILLI;
 /// Connecting or joining that makes no progress for so long has failed.
 const SETUP_PATIENCE: Nanos = 20 * SECOND;
 /// A closed loop in which nothing arrives for so long has lost a message and will not go on.

@@ -6,7 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use mio::Waker;
 
+use crate::clock::{MILLI, Nanos};
 use crate::ledger::Chain;
+
+/// Between two samples of the time series.
+pub const SAMPLE: Nanos = 100 * MILLI;
 
 /// The stages of every run, in order. A worker acts on entering one, and reports when it is done with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -105,6 +105,14 @@ pub fn append(out: &mut Vec<u8>, opcode: u8, payload: &[u8], key: [u8; 4]) -> us
     head
 }
 
+/// A whole masked text.
+#[must_use]
+pub fn masked(text: &[u8], key: [u8; 4]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    append(&mut frame, TEXT, text, key);
+    frame
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

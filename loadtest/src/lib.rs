@@ -11,6 +11,7 @@ pub mod schedule;
 pub mod limits;
 pub mod words;
 pub mod target;
+pub mod tls;
 pub mod proc;
 pub mod peers;
 pub mod control;

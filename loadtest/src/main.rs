@@ -93,6 +93,7 @@ fn compared(options: &Compare) -> u8 {
         rounds: options.rounds,
         server_cpus: options.server_cpus.clone(),
         client_cpus: options.client_cpus.clone(),
+        counts_invalid: options.count_invalid,
         mode: if options.mode.is_empty() { mode(&options.scenario).into() } else { options.mode.clone() },
     });
     // Nobody ever sends: receiving from it is how to wait.

@@ -48,9 +48,15 @@ pub enum Command {
 /// What all scenarios take.
 #[derive(Clone, Debug, Args)]
 pub struct Common {
-    /// Server; the scenario chooses the path if there is none.
+    /// Server, `ws://` or `wss://`; the scenario chooses the path if there is none.
     #[arg(long, default_value = "ws://127.0.0.1:8080")]
     pub url: String,
+    /// Certificates (PEM) that `wss://` is to be signed by, in place of those that this machine trusts.
+    #[arg(long, value_name = "FILE.pem")]
+    pub ca: Option<PathBuf>,
+    /// Believe whatever certificate `wss://` shows.
+    #[arg(long, conflicts_with = "ca")]
+    pub insecure: bool,
     /// Process of the server, for its processor time and memory; may be given several times.
     #[arg(long, value_name = "PID")]
     pub pid: Vec<u32>,
@@ -264,6 +270,9 @@ pub struct Compare {
     /// What `{mode}` in a server's command stands for; `echo` or `rooms` by the scenario, if not given.
     #[arg(long, default_value = "")]
     pub mode: String,
+    /// Count the figures of invalid runs as well: a look at a machine that is too busy for more.
+    #[arg(long)]
+    pub count_invalid: bool,
     /// Write all runs as JSON; `-` is standard output, in place of the table.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Nanos, seconds};
 use crate::conduct::{Record, Snapshot};
 use crate::ledger::Faults;
+use crate::proc;
 
 /// The percentiles of tables.
 pub const PERCENTILES: [(&str, f64); 4] = [("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p99.9", 99.9)];
@@ -43,8 +44,14 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// What was wrong with what arrived.
     pub failures: Vec<String>,
-    /// Why the figures can't be trusted.
+    /// Why none of the figures can be trusted.
     pub doubts: Vec<String>,
+    /// Why the rate is not the server's, though other figures are.
+    #[serde(default)]
+    pub rate_doubt: Option<String>,
+    /// Why the latencies are not the server's, though other figures are.
+    #[serde(default)]
+    pub latency_doubt: Option<String>,
     /// Worth knowing.
     pub notes: Vec<String>,
     /// Connections that were opened.
@@ -107,6 +114,12 @@ pub struct Server {
     pub busy: f64,
     /// Processors used by the busiest thread.
     pub busiest: f64,
+    /// The share of the time that this thread was ready to run and others ran.
+    #[serde(default)]
+    pub waited: f64,
+    /// Processors that the server may use.
+    #[serde(default)]
+    pub cpus: usize,
     /// Threads.
     pub threads: usize,
     /// Resident memory before the first connection, with all of them, and at the end of the measure.
@@ -172,6 +185,8 @@ impl Outcome {
             verdict: Verdict::Good,
             failures: Vec::new(),
             doubts: Vec::new(),
+            rate_doubt: None,
+            latency_doubt: None,
             notes: Vec::new(),
             connections: 0,
             measured_s: 0.0,
@@ -239,15 +254,20 @@ impl Server {
         let system = end.system_ticks.saturating_sub(begin.system_ticks);
         let cpu_us = per(cpu, units);
         let in_user = share(user, user + system);
-        let used =
-            |(tid, now): (&u32, &Nanos)| now.saturating_sub(begin.threads.get(tid).copied().unwrap_or(0));
+        let used = |(tid, now): (&u32, &proc::Thread)| {
+            let then = begin.threads.get(tid).copied().unwrap_or_default();
+            (now.cpu.saturating_sub(then.cpu), now.wait.saturating_sub(then.wait))
+        };
+        let (ran, waited) = end.threads.iter().map(used).max().unwrap_or_default();
         let growth = ready.rss.saturating_sub(empty.rss) as f64;
         Some(Server {
             cpu_us,
             user_us: cpu_us * in_user,
             system_us: cpu_us - cpu_us * in_user,
             busy: share(cpu, wall),
-            busiest: share(end.threads.iter().map(used).max().unwrap_or(0), wall),
+            busiest: share(ran, wall),
+            waited: share(waited, wall),
+            cpus: end.cpus,
             threads: end.threads.len(),
             rss_empty: empty.rss,
             rss_ready: ready.rss,
@@ -267,7 +287,7 @@ impl Generator {
     pub fn of(record: &Record, units: u64, all_units: u64) -> Generator {
         let Record { begin, end, harvest, .. } = record;
         let wall = end.at.saturating_sub(begin.at);
-        let used = |(end, begin): (&crate::proc::Thread, &crate::proc::Thread)| {
+        let used = |(end, begin): (&proc::Thread, &proc::Thread)| {
             (end.cpu.saturating_sub(begin.cpu), end.wait.saturating_sub(begin.wait))
         };
         let threads: Vec<(Nanos, Nanos)> = end.own.iter().zip(&begin.own).map(used).collect();

@@ -25,6 +25,9 @@ pub struct Peer {
     /// Where it is then; `{port}` as above.
     #[serde(default = "default_url")]
     pub url: String,
+    /// The modes that it has.
+    #[serde(default = "default_modes")]
+    pub modes: Vec<String>,
     /// What it wants to hear.
     #[serde(default)]
     pub words: Words,
@@ -35,6 +38,10 @@ pub struct Peer {
 
 fn default_url() -> String {
     "ws://127.0.0.1:{port}".into()
+}
+
+fn default_modes() -> Vec<String> {
+    vec!["echo".into(), "rooms".into()]
 }
 
 impl Peer {
@@ -75,13 +82,24 @@ mod tests {
     }
 
     #[test]
+    fn all_descriptions_that_ship_are_good() {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/peers"));
+        let files = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+        let peers: Vec<Peer> = files
+            .filter(|file| file.extension().is_some_and(|extension| extension == "toml"))
+            .map(|file| Peer::read(&file).unwrap())
+            .collect();
+        assert!(peers.len() > 8 && peers.iter().all(|peer| !peer.about.is_empty()));
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (text, want) in [
             ("command = \"x\"", "has no {port}"),
             ("url = \"x\"", "missing field `command`"),
             ("command = \"{port}\"\nfoo = 1", "unknown field `foo`"),
             ("command = \"{port}\"\n[words]\njion = \"\"", "unknown field `jion`"),
-            ("command = \"{port}\"\n[words]\njoin = \"\"", "`join` has no {room}"),
+            ("command = \"{port}\"\n[words]\njoin = \"x\"", "`join` has no {room}"),
         ] {
             let got = Peer::parse(text).unwrap_err();
             assert!(got.contains(want), "{got}");

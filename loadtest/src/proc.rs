@@ -14,12 +14,14 @@ use crate::clock::Nanos;
 pub struct Reading {
     /// Time on a processor, of all threads.
     pub cpu: Nanos,
-    /// The same for each thread, by its number.
-    pub threads: BTreeMap<u32, Nanos>,
+    /// Each thread's times, by its number.
+    pub threads: BTreeMap<u32, Thread>,
     /// Ticks in user space and in the kernel.
     pub user_ticks: u64,
     /// Ticks in the kernel.
     pub system_ticks: u64,
+    /// Processors that it may run on.
+    pub cpus: usize,
     /// Resident memory in bytes.
     pub rss: u64,
     /// Context switches because there was nothing to do.
@@ -57,10 +59,11 @@ fn read_one(pid: u32, sum: &mut Reading) -> Option<()> {
         // A thread may have ended since the folder was read.
         let Some(thread) = thread(pid, tid) else { continue };
         sum.cpu += thread.cpu;
-        sum.threads.insert(tid, thread.cpu);
+        sum.threads.insert(tid, thread);
         let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
         sum.voluntary += field(&status, "voluntary_ctxt_switches:");
         sum.involuntary += field(&status, "nonvoluntary_ctxt_switches:");
+        sum.cpus = sum.cpus.max(cpus(&status));
     }
     let (user, system) = ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
     sum.user_ticks += user;
@@ -105,6 +108,16 @@ fn ticks(stat: &str) -> Option<(u64, u64)> {
     Some((after_name.next()?.parse().ok()?, after_name.next()?.parse().ok()?))
 }
 
+/// How many processors a list like `0-3,8` has; zero if there is none.
+fn cpus(status: &str) -> usize {
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+    let count = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(last.parse::<usize>().ok()?.checked_sub(first.parse().ok()?)? + 1)
+    };
+    list.trim().split(',').filter_map(count).sum()
+}
+
 /// The number after `name` at the beginning of a line; zero if there is none.
 fn field(text: &str, name: &str) -> u64 {
     text.lines()
@@ -126,13 +139,15 @@ mod tests {
         let status = "Name:\tx\nvoluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t2\n";
         assert_eq!(field(status, "voluntary_ctxt_switches:"), 5);
         assert_eq!(field(status, "nonvoluntary_ctxt_switches:"), 2);
+        assert_eq!(cpus("x\nCpus_allowed_list:\t0-3,8\n"), 5);
+        assert_eq!((cpus("Cpus_allowed_list:\t1"), cpus("")), (1, 0));
     }
 
     #[test]
     fn this_very_process_is_found() {
         let reading = read(&[std::process::id()]).unwrap();
         assert!(reading.cpu > 0 && reading.rss > 100_000 && !reading.threads.is_empty());
-        assert_eq!(reading.cpu, reading.threads.values().sum::<u64>());
+        assert_eq!(reading.cpu, reading.threads.values().map(|thread| thread.cpu).sum::<u64>());
         assert!(read(&[u32::MAX]).is_err());
     }
 }

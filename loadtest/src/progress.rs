@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::control::{Phase, Totals};
+use crate::clock::{MILLI, SECOND};
+use crate::control::{Phase, SAMPLE, Totals};
 
 /// The line, or nothing.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl Progress {
 
     /// A sample was taken.
     pub fn show(&mut self, totals: Totals) {
-        let samples_per_s = crate::clock::SECOND / crate::conduct::SAMPLE;
+        let samples_per_s = SECOND / SAMPLE;
         let rate = totals.received.saturating_sub(self.last.received) * samples_per_s;
         self.last = totals;
         match self.phase {
@@ -52,7 +53,7 @@ impl Progress {
                 self.bar.set_message(format!("{} of {} connected", totals.open, self.connections));
             }
             Phase::Measure => {
-                self.bar.inc(crate::conduct::SAMPLE / crate::clock::MILLI);
+                self.bar.inc(SAMPLE / MILLI);
                 self.bar.set_message(format!("{rate}/s"));
             }
             phase => self.bar.set_message(format!("{phase:?} {rate}/s").to_lowercase()),

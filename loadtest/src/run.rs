@@ -15,11 +15,12 @@ use crate::outcome::{self, Generator, Latency, Outcome, Server, Verdict};
 use crate::peers::Peer;
 use crate::plays::echo::Pace;
 use crate::plays::rooms::Rooms;
-use crate::plays::rooms::shape::{Shape, Upset};
+use crate::plays::rooms::shape::{Shape, Upset, room_name};
 use crate::plays::{Harvest, connect, echo, idle};
 use crate::progress::Progress;
 use crate::schedule::Arrivals;
 use crate::target::Target;
+use crate::tls::{Secure, Trust};
 use crate::words::Words;
 
 /// Coming back from a storm may take this long at least.
@@ -59,7 +60,8 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(common: &Common, connections: usize, path: fn(&Words) -> &str) -> Result<Stage, Problem> {
+    /// `rooms` is how many there are, and zero where none is spoken of.
+    fn new(common: &Common, connections: usize, rooms: usize) -> Result<Stage, Problem> {
         let words = match &common.words {
             Some(file) => Peer::read(file).map_err(Problem::Usage)?.words,
             None => Words::default(),
@@ -77,7 +79,18 @@ impl Stage {
         let mut prng = Prng::new(common.seed);
         // No byte is zero, so that a server that forgets to unmask is found out.
         let key = [(); 4].map(|()| u8::try_from(1 + prng.below(255)).unwrap_or(1));
-        let dial = Dial { address: target.address, sources, request: target.request(path(&words)), key };
+        let path = if rooms == 0 { &words.echo_path } else { &words.rooms_path };
+        let paths = if path.contains("{room}") { rooms } else { 1 };
+        let requests = (0..paths).map(|room| target.request(&path.replace("{room}", &room_name(room))));
+        let dial = Dial {
+            address: target.address,
+            sources,
+            requests: requests.collect(),
+            secure: secure(&target, common).map_err(Problem::Usage)?,
+            greeting: words.greeting.clone(),
+            ping: (words.ping.clone(), words.pong.clone()),
+            key,
+        };
         let threads = usize::from(common.threads).min(connections);
         let at_once = common.connecting as usize;
         Ok(Stage { clock: Clock::start(), dial, words, threads, connections, at_once })
@@ -121,6 +134,22 @@ impl Stage {
         conduct::conduct(threads, &control, lengths, &common.pid, self.clock, &mut progress)
             .map_err(Problem::Server)
     }
+}
+
+fn secure(target: &Target, common: &Common) -> Result<Option<Secure>, String> {
+    if !target.is_secure {
+        return if common.insecure || common.ca.is_some() {
+            Err("--ca and --insecure are for wss://".into())
+        } else {
+            Ok(None)
+        };
+    }
+    let trust = match &common.ca {
+        _ if common.insecure => Trust::All,
+        Some(file) => Trust::Authority(file),
+        None => Trust::Machine,
+    };
+    Secure::new(&target.host, trust).map(Some)
 }
 
 fn lengths(common: &Common, connections: usize, rate: Option<f64>) -> Lengths {
@@ -175,6 +204,8 @@ fn outcome(record: Record, frame: &Frame<'_>) -> Ran {
         verdict: Verdict::Good,
         failures,
         doubts: Vec::new(),
+        rate_doubt: None,
+        latency_doubt: None,
         notes: Vec::new(),
         connections: connections.max(if frame.is_fleeting { frame.connections as u64 } else { 0 }),
         measured_s: clock::seconds(wall),
@@ -189,13 +220,21 @@ fn outcome(record: Record, frame: &Frame<'_>) -> Ran {
         extra: harvest.extra,
         series,
     };
-    outcome.doubts = audit::doubts(&outcome, frame.rate);
+    let judgement = audit::judge(&outcome, frame.rate);
+    outcome.doubts = judgement.doubts;
+    (outcome.rate_doubt, outcome.latency_doubt) = (judgement.rate, judgement.latency);
+    outcome.notes.extend(judgement.note);
     outcome.verdict = match (outcome.failures.is_empty(), outcome.doubts.is_empty()) {
         (false, _) => Verdict::Failed,
         (true, false) => Verdict::Invalid,
         (true, true) => Verdict::Good,
     };
     (outcome, harvest.latency)
+}
+
+/// A number and what it counts.
+fn counted(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 fn flow_text(flow: &Flow) -> String {
@@ -211,12 +250,13 @@ fn flow_text(flow: &Flow) -> String {
 /// There is no outcome.
 pub fn echo(options: &Echo) -> Result<Ran, Problem> {
     let Echo { common, flow, connections, size, binary } = options;
-    let stage = Stage::new(common, *connections, |words| &words.echo_path)?;
+    let stage = Stage::new(common, *connections, 0)?;
     let first = |thread: usize| (0..thread).map(|before| stage.on(before)).sum::<usize>();
     let record = stage.run(common, (0, 0), lengths(common, *connections, flow.rate), |thread, _| {
         let pace = stage.pace(thread, flow, common.seed);
         let first = u32::try_from(first(thread)).unwrap_or(u32::MAX);
-        echo::Echo::new(first, stage.on(thread), *size, *binary, pace, stage.at_once, stage.dial.key)
+        let message = echo::Message::new(&stage.words, *size, *binary, stage.dial.key);
+        echo::Echo::new(first, stage.on(thread), message, pace, stage.at_once)
     })?;
     let kind = if *binary { ", binary" } else { "" };
     let settings = format!("{connections} connections, {size} B{kind}, {}", flow_text(flow));
@@ -299,7 +339,7 @@ fn rooms(
     if upset != Upset::None && restless == 0 {
         return Err(Problem::Usage("no member is left to be upset: publishers never are".into()));
     }
-    let stage = Stage::new(common, connections, |words| &words.rooms_path)?;
+    let stage = Stage::new(common, connections, rooms)?;
     if matches!(upset, Upset::Churn { .. }) && stage.words.leave.is_empty() {
         return Err(Problem::Usage("this server's words have no `leave`".into()));
     }
@@ -318,7 +358,10 @@ fn rooms(
         Upset::Storm { .. } => format!(", {restless} of each room cut off at once"),
     };
     let settings = format!(
-        "{rooms} rooms × {members} members, {publishers} publishers each, {size} B, {}{upset}",
+        "{} × {}, {} each, {size} B, {}{upset}",
+        counted(rooms, "room"),
+        counted(members, "member"),
+        counted(publishers, "publisher"),
         flow_text(flow)
     );
     // A storm is over when it is over: what it sends meanwhile only has to be there.
@@ -333,7 +376,7 @@ fn rooms(
 /// There is no outcome.
 pub fn idle(options: &Idle) -> Result<Ran, Problem> {
     let Idle { common, connections, rooms } = options;
-    let stage = Stage::new(common, *connections, |words| &words.rooms_path)?;
+    let stage = Stage::new(common, *connections, (*rooms).max(1))?;
     let lengths = Lengths { may_be_silent: true, ..lengths(common, *connections, None) };
     let record = stage.run(common, (0, 0), lengths, |thread, _| {
         let places = (thread..*connections).step_by(stage.threads);
@@ -361,7 +404,7 @@ pub fn idle(options: &Idle) -> Result<Ran, Problem> {
 /// There is no outcome.
 pub fn connect(options: &Connect) -> Result<Ran, Problem> {
     let Connect { common, connections, rate, arrivals } = options;
-    let stage = Stage::new(common, *connections, |words| &words.echo_path)?;
+    let stage = Stage::new(common, *connections, 0)?;
     let flow = Flow { in_flight: 1, rate: *rate, arrivals: *arrivals };
     let record = stage.run(common, (0, 0), lengths(common, 0, *rate), |thread, _| {
         connect::Connect::new(stage.on(thread), stage.pace(thread, &flow, common.seed))

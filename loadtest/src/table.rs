@@ -26,7 +26,9 @@ fn write_table(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
             outcome.units, outcome.measured_s, outcome.rate, outcome.connections, outcome.sent
         )?;
     }
+    doubt(out, "rate", outcome.rate_doubt.as_ref())?;
     latency(out, "latency", outcome.latency.as_ref())?;
+    doubt(out, "latency", outcome.latency_doubt.as_ref().filter(|_| outcome.latency.is_some()))?;
     latency(out, "sent late by", outcome.slip.as_ref())?;
     server(out, outcome)?;
     generator(out, outcome)?;
@@ -43,15 +45,31 @@ fn write_table(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
     for doubt in &outcome.doubts {
         writeln!(out, "  INVALID      {doubt}")?;
     }
-    let verdict = match outcome.verdict {
-        Verdict::Good if unit == "connection" || unit == "handshake" => "good",
+    writeln!(out, "  verdict      {}", verdict(outcome))
+}
+
+/// Says below a figure that it is not the server's.
+fn doubt(out: &mut String, figure: &str, doubt: Option<&String>) -> std::fmt::Result {
+    doubt.map_or(Ok(()), |doubt| writeln!(out, "    NOT the server's {figure}: {doubt}"))
+}
+
+/// What a verdict says in one line.
+#[must_use]
+pub fn verdict(outcome: &Outcome) -> &'static str {
+    match outcome.verdict {
+        Verdict::Good if matches!(outcome.unit.as_str(), "connection" | "handshake") => "good",
+        Verdict::Good if outcome.rate_doubt.is_some() => {
+            "good as to content and processor time only: the generator set the pace"
+        }
+        Verdict::Good if outcome.latency_doubt.is_some() => {
+            "good, but for the latencies: every message once, in order, unchanged"
+        }
         Verdict::Good => {
             "good: every message once, in order, unchanged; the generator was not the bottleneck"
         }
-        Verdict::Failed => "FAILED: see above",
+        Verdict::Failed => "FAILED",
         Verdict::Invalid => "INVALID: these figures say more about the generator than about the server",
-    };
-    writeln!(out, "  verdict      {verdict}")
+    }
 }
 
 fn latency(out: &mut String, name: &str, latency: Option<&Latency>) -> std::fmt::Result {

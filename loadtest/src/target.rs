@@ -1,7 +1,7 @@
 //! Where the server is: `ws://HOST:PORT/PATH`, its first address, and the request that opens a WebSocket there.
 //!
-//! Knows no TLS. Every handshake uses the same key, the one of RFC 6455 §1.3, so that the answer can be compared
-//! instead of computed.
+//! Of `wss://` it knows that there is TLS, and not how. Every handshake uses the same key, the one of RFC 6455 §1.3,
+//! so that the answer can be compared instead of computed.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
@@ -15,6 +15,10 @@ pub const HEAD_BYTES_MAX: usize = 16 << 10;
 pub struct Target {
     /// As in the URL, for the `Host` header.
     pub authority: String,
+    /// Its host alone.
+    pub host: String,
+    /// Whether it is `wss://`.
+    pub is_secure: bool,
     /// Where to connect.
     pub address: SocketAddr,
     /// Empty where the URL has none, so that the scenario chooses.
@@ -27,17 +31,21 @@ impl Target {
     /// # Errors
     /// It is none, or its host is unknown.
     pub fn parse(url: &str) -> Result<Target, String> {
-        let rest = url.strip_prefix("ws://").ok_or_else(|| format!("{url}: not a ws:// URL"))?;
-        let (authority, path) = rest.find(['/', '?']).map_or((rest, ""), |at| rest.split_at(at));
-        let with_port = if authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
-            authority.to_owned()
-        } else {
-            format!("{authority}:80")
+        let (is_secure, rest) = match url.split_once("://") {
+            Some(("ws", rest)) => (false, rest),
+            Some(("wss", rest)) => (true, rest),
+            _ => return Err(format!("{url}: not a ws:// or wss:// URL")),
         };
+        let (authority, path) = rest.find(['/', '?']).map_or((rest, ""), |at| rest.split_at(at));
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if port.parse::<u16>().is_ok() => (host, port),
+            _ => (authority, if is_secure { "443" } else { "80" }),
+        };
+        let with_port = format!("{host}:{port}");
         let mut found = with_port.to_socket_addrs().map_err(|error| format!("{authority}: {error}"))?;
         let address = found.next().ok_or_else(|| format!("{authority}: no address"))?;
         let path = if path == "/" { "" } else { path };
-        Ok(Target { authority: authority.into(), address, path: path.into() })
+        Ok(Target { authority: authority.into(), host: host.into(), is_secure, address, path: path.into() })
     }
 
     /// The request that opens a WebSocket at the URL's path, or at `path` where it has none.
@@ -93,6 +101,8 @@ mod tests {
         assert_eq!(Target::parse("ws://127.0.0.1").unwrap().address.port(), 80);
         assert_eq!(Target::parse("ws://[::1]:5/").unwrap().path, "");
         assert!(Target::parse("http://127.0.0.1").is_err());
+        let secure = Target::parse("wss://[::1]/x").unwrap();
+        assert_eq!((secure.is_secure, secure.host.as_str(), secure.address.port()), (true, "[::1]", 443));
         let request = String::from_utf8(Target::parse("ws://127.0.0.1:5").unwrap().request("/ws")).unwrap();
         assert!(request.starts_with("GET /ws HTTP/1.1\r\nHost: 127.0.0.1:5\r\n"));
     }

@@ -4,15 +4,34 @@
 
 use serde::{Deserialize, Serialize};
 
+/// One step of what is said before a connection counts as open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Greeting {
+    /// How the server's text begins.
+    pub hear: String,
+    /// What is said then; empty = nothing.
+    #[serde(default)]
+    pub say: String,
+}
+
 /// Texts with `{room}` and `{payload}` to be filled in, and texts to be found in answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Words {
     /// Path of the echo endpoint.
     pub echo_path: String,
-    /// Path where rooms are spoken.
+    /// Path where rooms are spoken. With `{room}` in it, each room has a path of its own.
     pub rooms_path: String,
-    /// Joins `{room}`.
+    /// What is exchanged after the handshake, one text after the other, before anything else.
+    pub greeting: Vec<Greeting>,
+    /// A text by which the server asks whether we are there, beside WebSocket's own pings; empty = none.
+    pub ping: String,
+    /// The answer to `ping`.
+    pub pong: String,
+    /// An echo of `{payload}`, as it is sent and as it comes back.
+    pub echo: String,
+    /// Joins `{room}`; empty = who has connected to the room's path has joined.
     pub join: String,
     /// Joins `{room}` and asks for what was published after `{offset}` of `{epoch}`; empty = cannot be asked.
     pub rejoin: String,
@@ -33,6 +52,10 @@ impl Default for Words {
         Words {
             echo_path: "/echo".into(),
             rooms_path: "/ws".into(),
+            greeting: Vec::new(),
+            ping: String::new(),
+            pong: String::new(),
+            echo: "{payload}".into(),
             join: r#"{"type":"join_room","room":"{room}"}"#.into(),
             rejoin: r#"{"type":"join_room","room":"{room}","since":{"offset":{offset},"epoch":"{epoch}"}}"#
                 .into(),
@@ -51,20 +74,33 @@ impl Words {
     /// # Errors
     /// A place to be filled in is missing; the text names it.
     pub fn check(&self) -> Result<(), String> {
-        let all = [("join", &self.join, "{room}"), ("publish", &self.publish, "{payload}")];
-        match all.iter().find(|(_, text, place)| !text.contains(place)) {
-            Some((name, _, place)) => Err(format!("words: `{name}` has no {place}")),
-            None if self.publish.matches("{payload}").count() > 1 => {
-                Err("words: `publish` has more than one {payload}".into())
-            }
-            None => Ok(()),
+        let lacks_room = |text: &str| !text.contains("{room}");
+        if self.join.is_empty() && lacks_room(&self.rooms_path) {
+            return Err("words: without a `join`, `rooms_path` needs a {room}".into());
         }
+        if !self.join.is_empty() && lacks_room(&self.join) {
+            return Err("words: `join` has no {room}".into());
+        }
+        for (name, text) in [("echo", &self.echo), ("publish", &self.publish)] {
+            match text.matches("{payload}").count() {
+                1 => {}
+                0 => return Err(format!("words: `{name}` has no {{payload}}")),
+                _ => return Err(format!("words: `{name}` has more than one {{payload}}")),
+            }
+        }
+        Ok(())
     }
 
-    /// The message that joins `room`.
+    /// What stands before and after an echo's payload.
     #[must_use]
-    pub fn join_of(&self, room: &str) -> String {
-        self.join.replace("{room}", room)
+    pub fn echo_parts(&self) -> (&str, &str) {
+        self.echo.split_once("{payload}").unwrap_or(("", ""))
+    }
+
+    /// The message that joins `room`, if it takes one.
+    #[must_use]
+    pub fn join_of(&self, room: &str) -> Option<String> {
+        (!self.join.is_empty()).then(|| self.join.replace("{room}", room))
     }
 
     /// The message that leaves `room`, if there is one.
@@ -96,7 +132,8 @@ mod tests {
     fn places_are_filled_in() {
         let words = Words::default();
         assert_eq!(words.check(), Ok(()));
-        assert_eq!(words.join_of("a"), r#"{"type":"join_room","room":"a"}"#);
+        assert_eq!(words.join_of("a").as_deref(), Some(r#"{"type":"join_room","room":"a"}"#));
+        assert_eq!(words.echo_parts(), ("", ""));
         let (message, at) = words.publish_of("a", b"xyz");
         assert_eq!(message, br#"{"type":"chat_message","room":"a","message":"xyz"}"#);
         assert_eq!(&message[at..at + 3], b"xyz");
@@ -105,9 +142,16 @@ mod tests {
 
     #[test]
     fn missing_places_are_named() {
-        let words = Words { publish: "x".into(), ..Words::default() };
-        assert_eq!(words.check(), Err("words: `publish` has no {payload}".into()));
-        let words = Words { join: "x".into(), ..Words::default() };
-        assert_eq!(words.check(), Err("words: `join` has no {room}".into()));
+        let check = |words: Words| words.check().unwrap_err();
+        let good = Words::default;
+        assert_eq!(check(Words { publish: "x".into(), ..good() }), "words: `publish` has no {payload}");
+        assert_eq!(
+            check(Words { echo: "{payload}{payload}".into(), ..good() }),
+            "words: `echo` has more than one {payload}"
+        );
+        assert_eq!(check(Words { join: "x".into(), ..good() }), "words: `join` has no {room}");
+        assert!(check(Words { join: String::new(), ..good() }).contains("`rooms_path` needs a {room}"));
+        let by_path = Words { join: String::new(), rooms_path: "/r/{room}".into(), ..good() };
+        assert_eq!((by_path.check(), by_path.join_of("a")), (Ok(()), None));
     }
 }

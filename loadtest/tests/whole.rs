@@ -3,6 +3,7 @@
 //! What is asserted are books and exit codes, never speed: the machine may be busy.
 
 mod liar;
+mod veil;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -90,6 +91,114 @@ fn a_generator_that_cannot_keep_up_says_so() {
     let outcome = outcome.expect("an outcome");
     assert_eq!((code, outcome.verdict), (3, Verdict::Invalid), "{:?}", outcome.failures);
     assert!(outcome.doubts.iter().any(|doubt| doubt.contains("were sent")), "{:?}", outcome.doubts);
+}
+
+/// A loop that takes all it can get of processor 0, as do those beside it.
+struct Hog(Child);
+
+impl Hog {
+    fn start() -> Hog {
+        let mut command = Command::new("taskset");
+        Hog(command.args(["-c", "0", "sh", "-c", "while :; do :; done"]).spawn().expect("taskset and sh"))
+    }
+}
+
+impl Drop for Hog {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_generator_that_is_starved_of_its_processor_says_so() {
+    let liar = Liar::start(Fault::None);
+    let _hogs = [(); 6].map(|()| Hog::start());
+    let output = Command::new("taskset")
+        .args(["-c", "0", env!("CARGO_BIN_EXE_roomcast-loadtest"), "echo", "-c", "8", "-f", "4", "-d", "1s"])
+        .args(["--url", &liar.url(), "--quiet", "--json", "-", "--warmup", "50ms"])
+        .output()
+        .expect("the program starts");
+    let outcome: Outcome = serde_json::from_slice(&output.stdout).expect("an outcome");
+    assert_eq!(
+        (output.status.code(), outcome.verdict),
+        (Some(3), Verdict::Invalid),
+        "{:?}",
+        outcome.failures
+    );
+    assert!(outcome.doubts.iter().any(|doubt| doubt.contains("processor")), "{:?}", outcome.doubts);
+}
+
+#[test]
+fn a_limit_of_open_files_is_refused_by_name() {
+    let liar = Liar::start(Fault::None);
+    let program = env!("CARGO_BIN_EXE_roomcast-loadtest");
+    let script = format!("ulimit -n 80; exec {program} echo -c 100 -d 100ms --url {}", liar.url());
+    let output = Command::new("sh").args(["-c", &script]).output().expect("sh");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("100 connections, but only 80 open files"), "{said}");
+    assert!(output.stdout.is_empty(), "no figures");
+}
+
+#[test]
+fn ports_are_refused_by_name() {
+    let (code, _, said) = run("ws://127.0.0.1:1", &["echo", "-c", "100000", "--source", "127.0.0.1"]);
+    assert_eq!(code, 3, "{said}");
+    // Whichever of the two this machine has less of.
+    assert!(said.contains("source addresses") || said.contains("open files"), "{said}");
+}
+
+#[test]
+fn a_server_that_greets_wraps_and_pings_is_spoken_to() {
+    let liar = Liar::start(Fault::None);
+    let words = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/socketio.toml");
+    for scenario in [
+        &["echo", "-c", "3", "-f", "2", "-d", "300ms"][..],
+        &["fanout", "-m", "4", "-p", "2", "-d", "300ms", "-t", "2"],
+        &["idle", "-c", "4", "--rooms", "2", "-d", "100ms"],
+    ] {
+        let (_, outcome, said) = run(&liar.url(), &[scenario, &["--words", words]].concat());
+        let outcome = outcome.unwrap_or_else(|| panic!("{scenario:?}: {said}"));
+        assert!(outcome.failures.is_empty() && outcome.faults.none(), "{scenario:?}: {:?}", outcome.failures);
+    }
+    assert_eq!(liar.unanswered_pings(), 0);
+}
+
+#[test]
+fn a_room_with_a_path_of_its_own_needs_no_join() {
+    let liar = Liar::start(Fault::None);
+    let words = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/nchan.toml");
+    let fanout =
+        ["fanout", "--rooms", "3", "-m", "4", "-p", "2", "-r", "300", "-d", "300ms", "--words", words];
+    check_clean(&liar.url(), &fanout);
+}
+
+/// A run in which the books find nothing.
+fn check_clean(url: &str, words: &[&str]) {
+    let (code, outcome, said) = run(url, words);
+    let outcome = outcome.unwrap_or_else(|| panic!("{words:?}: {said}"));
+    assert!(outcome.faults.none() && outcome.failures.is_empty(), "{words:?}: {:?}", outcome.failures);
+    assert!(outcome.units > 0 && code != 1, "{words:?}: {code}");
+}
+
+#[test]
+fn tls_is_spoken_to_those_who_are_trusted_and_to_nobody_else() {
+    let liar = Liar::start(Fault::None);
+    let veil = veil::Veil::start(liar.address());
+    let url = format!("wss://localhost:{}", veil.port());
+    let ca = veil.certificate().to_str().expect("a path of ours");
+    for trust in [&["--ca", ca][..], &["--insecure"]] {
+        check_clean(&url, &[&["echo", "-c", "3", "-f", "4", "-d", "300ms"], trust].concat());
+        check_clean(&url, &[&["echo", "-c", "2", "-f", "2", "-s", "300KiB", "-d", "300ms"], trust].concat());
+        check_clean(&url, &[&["fanout", "-m", "4", "-p", "2", "-d", "300ms", "-t", "2"], trust].concat());
+        check_clean(&url, &[&["connect", "-c", "2", "-d", "300ms"], trust].concat());
+    }
+    let (code, outcome, _) = run(&url, &["echo", "-c", "2"]);
+    let failures = outcome.expect("an outcome").failures;
+    assert_eq!(code, 1, "{failures:?}");
+    assert!(failures.iter().any(|failure| failure.contains("certificate")), "{failures:?}");
+    assert_eq!(run(&liar.url(), &["echo", "--insecure"]).0, 2, "what is not encrypted needs no trust");
 }
 
 #[test]

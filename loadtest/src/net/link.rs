@@ -6,10 +6,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use mio::Token;
-use mio::net::TcpStream;
 
 use crate::clock::Nanos;
 use crate::net::End;
+use crate::net::stream::Stream;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -17,6 +17,8 @@ pub(super) enum State {
     Connecting,
     /// Our request is sent, the answer's head is awaited.
     Head,
+    /// It is a WebSocket; the texts before anything else are not all exchanged.
+    Greeting,
     Open,
     /// Our close frame is sent.
     Closing,
@@ -25,8 +27,10 @@ pub(super) enum State {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Link {
-    pub(super) socket: Option<TcpStream>,
+    pub(super) stream: Option<Stream>,
     pub(super) state: State,
+    /// Steps of the greeting that are done.
+    pub(super) greeted: usize,
     /// Counts the connections in this place: an event of an earlier one finds nothing.
     pub(super) generation: u32,
     pub(super) writable: bool,
@@ -51,8 +55,9 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new() -> Link {
         Link {
-            socket: None,
+            stream: None,
             state: State::Gone,
+            greeted: 0,
             generation: 0,
             writable: false,
             is_dirty: false,
@@ -88,14 +93,20 @@ impl Link {
 
     pub(super) fn hung_up(&self) -> End {
         match (self.state, self.close_code) {
-            (State::Head, _) => End::Failed("the server hung up during the handshake".into()),
+            (State::Head, _) | (State::Greeting, None) => {
+                End::Failed("the server hung up during the handshake".into())
+            }
             (_, Some(code)) => End::Closed(code),
             _ => End::Lost("the server hung up without a close frame".into()),
         }
     }
 
     pub(super) fn hung_up_with(&self, error: &io::Error) -> End {
-        self.close_code.map_or_else(|| End::Lost(error.to_string()), End::Closed)
+        match (self.state, self.close_code) {
+            (State::Head | State::Greeting, None) => End::Failed(error.to_string()),
+            (_, None) => End::Lost(error.to_string()),
+            (_, Some(code)) => End::Closed(code),
+        }
     }
 }
 

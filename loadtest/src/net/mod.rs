@@ -4,9 +4,10 @@
 //! (a short read means that the socket is drained), one buffer for all connections; only an unfinished frame's
 //! rest is kept by its connection.
 
+mod stream;
 mod link;
 
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
@@ -19,8 +20,11 @@ use crate::clock::{Clock, MILLI, Nanos, SECOND};
 use crate::control::Phase;
 use crate::frame::{self, Front};
 use crate::target;
+use crate::tls::Secure;
+use crate::words::Greeting;
 
 use link::{GENERATION_MASK, Link, State, from_token, start, token};
+use stream::Stream;
 
 /// Bytes that one `recv` can bring; a fast server may be far ahead.
 const BUFFER_BYTES: usize = 512 << 10;
@@ -95,8 +99,14 @@ pub struct Dial {
     pub address: SocketAddr,
     /// From where; empty = the kernel chooses.
     pub sources: Vec<IpAddr>,
-    /// The request that opens a WebSocket.
-    pub request: Vec<u8>,
+    /// The requests that open a WebSocket: one, or one for each room.
+    pub requests: Vec<Vec<u8>>,
+    /// With TLS.
+    pub secure: Option<Secure>,
+    /// What is exchanged before a connection counts as open.
+    pub greeting: Vec<Greeting>,
+    /// The server's own ping and its answer; none if it is empty.
+    pub ping: (String, String),
     /// Masks all frames of the run. Never zero, so that a server has to unmask.
     pub key: [u8; 4],
 }
@@ -109,7 +119,11 @@ pub struct Net {
     timer: OwnedFd,
     clock: Clock,
     dial: Dial,
+    /// Which request each connection sends; the first where there is none.
+    routes: Vec<u32>,
     links: Vec<Link>,
+    /// When the timer will fire.
+    armed: Nanos,
     buffer: Vec<u8>,
     pool: Vec<Vec<u8>>,
     dirty: Vec<u32>,
@@ -145,6 +159,8 @@ impl Net {
             timer,
             clock,
             dial,
+            routes: Vec::new(),
+            armed: 0,
             links: (0..places).map(|_| Link::new()).collect(),
             buffer: vec![0; BUFFER_BYTES],
             pool: Vec::new(),
@@ -183,6 +199,14 @@ impl Net {
         self.links[at].state == State::Open
     }
 
+    /// Connection `at` is to ask for `room`, where the server has a path for each.
+    pub fn route(&mut self, at: usize, room: u32) {
+        if self.dial.requests.len() > 1 {
+            self.routes.resize(self.links.len(), 0);
+            self.routes[at] = room;
+        }
+    }
+
     /// Reads the clock.
     #[must_use]
     pub fn clock_now(&self) -> Nanos {
@@ -197,15 +221,16 @@ impl Net {
         debug_assert_eq!(self.links[at].state, State::Gone, "a place holds one connection");
         let began = self.clock.now();
         let socket = self.dial(at).map_err(|error| error.to_string())?;
+        let socket = TcpStream::from_std(socket);
+        let mut stream = Stream::new(socket, self.dial.secure.as_ref()).map_err(|error| error.to_string())?;
         let link = &mut self.links[at];
-        let mut socket = TcpStream::from_std(socket);
         let token = token(at, link.generation);
         self.poll
             .registry()
-            .register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)
+            .register(&mut stream.socket, token, Interest::READABLE | Interest::WRITABLE)
             .map_err(|error| error.to_string())?;
         *link = Link { generation: link.generation, state: State::Connecting, began, ..Link::new() };
-        link.socket = Some(socket);
+        link.stream = Some(stream);
         self.opening += 1;
         Ok(())
     }
@@ -229,10 +254,16 @@ impl Net {
     /// Lets `write` append frames to what connection `at` is to send; nothing if it is not open.
     #[inline]
     pub fn send(&mut self, at: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
-        let link = &mut self.links[at];
-        if link.state != State::Open {
-            return false;
+        let is_open = self.links[at].state == State::Open;
+        if is_open {
+            self.push(at, write);
         }
+        is_open
+    }
+
+    #[inline]
+    fn push(&mut self, at: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        let link = &mut self.links[at];
         if link.out.capacity() == 0 {
             link.out = self.pool.pop().unwrap_or_default();
         }
@@ -243,7 +274,6 @@ impl Net {
             link.is_dirty = true;
             self.dirty.push(u32::try_from(at).unwrap_or(u32::MAX));
         }
-        true
     }
 
     /// Says goodbye; [`Play::closed`] will tell when the server has.
@@ -260,8 +290,8 @@ impl Net {
 
     /// Cuts the connection; nobody will tell. With a reset where `hard`, so that no port rests in TIME_WAIT.
     pub fn cut(&mut self, at: usize, hard: bool) {
-        if hard && let Some(socket) = &self.links[at].socket {
-            let _ = socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
+        if hard && let Some(stream) = &self.links[at].stream {
+            let _ = socket2::SockRef::from(&stream.socket).set_linger(Some(std::time::Duration::ZERO));
         }
         self.forget(at);
     }
@@ -269,10 +299,10 @@ impl Net {
     /// Stops or resumes reading from `at`. The kernel, too, is to take little in while nobody reads.
     pub fn pause(&mut self, at: usize, paused: bool) {
         self.links[at].paused = paused;
-        if let (true, Some(socket)) = (paused, &self.links[at].socket) {
-            let _ = socket2::SockRef::from(socket).set_recv_buffer_size(PAUSED_RECEIVE_BYTES);
+        if let (true, Some(stream)) = (paused, &self.links[at].stream) {
+            let _ = socket2::SockRef::from(&stream.socket).set_recv_buffer_size(PAUSED_RECEIVE_BYTES);
         }
-        if !paused && self.links[at].socket.is_some() {
+        if !paused && self.links[at].stream.is_some() {
             self.fall_behind(at);
         }
     }
@@ -301,7 +331,7 @@ impl Net {
                 continue;
             }
             let (at, generation) = from_token(event.token());
-            if self.links.get(at).is_none_or(|link| link.generation != generation || link.socket.is_none()) {
+            if self.links.get(at).is_none_or(|link| link.generation != generation || link.stream.is_none()) {
                 continue;
             }
             if event.is_writable() {
@@ -317,7 +347,7 @@ impl Net {
         for at in std::mem::take(&mut self.behind) {
             let at = at as usize;
             self.links[at].is_behind = false;
-            if self.links[at].socket.is_some() {
+            if self.links[at].stream.is_some() {
                 self.readable(at, true, play);
             }
         }
@@ -346,7 +376,9 @@ impl Net {
         if due <= now {
             return Ok(Some(std::time::Duration::ZERO));
         }
-        if due - now < SLEEP_MAX {
+        // Most turns do not change what is due next.
+        if due - now < SLEEP_MAX && self.armed != due {
+            self.armed = due;
             let after = due - now;
             let it_value = Timespec {
                 tv_sec: i64::try_from(after / SECOND).unwrap_or(0),
@@ -369,8 +401,9 @@ impl Net {
             // Whether there is a connection, the first send will tell.
             link.state = State::Head;
             link.out = self.pool.pop().unwrap_or_default();
-            link.out.extend_from_slice(&self.dial.request);
-            self.queued_bytes += self.dial.request.len();
+            let request = &self.dial.requests[self.routes.get(at).map_or(0, |route| *route as usize)];
+            link.out.extend_from_slice(request);
+            self.queued_bytes += request.len();
         }
         self.flush_one(at, play);
     }
@@ -378,13 +411,13 @@ impl Net {
     fn flush_one<P: Play>(&mut self, at: usize, play: &mut P) {
         let link = &mut self.links[at];
         link.is_dirty = false;
-        if link.out.is_empty() || !link.writable {
+        let Some(stream) = &mut link.stream else { return };
+        if !link.writable || (link.out.is_empty() && !stream.owes()) {
             return;
         }
-        let Some(socket) = &mut link.socket else { return };
         loop {
             self.work.writes += 1;
-            match socket.write(&link.out[link.sent..]) {
+            match stream.write(&link.out[link.sent..]) {
                 Ok(n) => {
                     link.sent += n;
                     self.queued_bytes -= n;
@@ -426,7 +459,7 @@ impl Net {
         let end = loop {
             match self.read_once(at, &mut buffer, play) {
                 Ok(true) => {}
-                Ok(false) if to_the_end && self.links[at].socket.is_some() && !self.links[at].paused => {}
+                Ok(false) if to_the_end && self.links[at].stream.is_some() && !self.links[at].paused => {}
                 Ok(false) => break None,
                 Err(end) => break end,
             }
@@ -445,27 +478,27 @@ impl Net {
         play: &mut P,
     ) -> Result<bool, Option<End>> {
         let link = &mut self.links[at];
-        let (State::Head | State::Open | State::Closing, false) = (link.state, link.paused) else {
+        let (State::Head | State::Greeting | State::Open | State::Closing, false) = (link.state, link.paused)
+        else {
             return Err(None);
         };
-        let Some(socket) = &mut link.socket else { return Err(None) };
+        let Some(stream) = &mut link.stream else { return Err(None) };
         self.work.reads += 1;
         // A frame that is long is gathered where it will be read, a short one's rest joins what comes after it.
         let is_long = link.need > buffer.len() / 2;
         let (got, room) = if is_long {
             let room = link.need - link.filled;
-            (socket.read(&mut link.rest[link.filled..link.need]), room)
+            (stream.read(&mut link.rest[link.filled..link.need]), room)
         } else {
             buffer[..link.filled].copy_from_slice(&link.rest[..link.filled]);
-            (socket.read(&mut buffer[link.filled..]), buffer.len() - link.filled)
+            (stream.read(&mut buffer[link.filled..]), buffer.len() - link.filled)
         };
         let got = match got {
             Ok(0) => return Err(Some(link.hung_up())),
             Ok(got) => got,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(None),
-            Err(error) if link.close_code.is_some() => return Err(Some(link.hung_up_with(&error))),
-            Err(error) => return Err(Some(End::Lost(error.to_string()))),
+            Err(error) => return Err(Some(link.hung_up_with(&error))),
         };
         let filled = link.filled + got;
         if is_long && filled < link.need {
@@ -477,11 +510,11 @@ impl Net {
         (link.filled, link.need) = (0, 0);
         let generation = link.generation;
         let used = self.feed(at, bytes, play).map_err(|why| {
-            let failed = self.links[at].state == State::Head;
+            let failed = matches!(self.links[at].state, State::Head | State::Greeting);
             Some(if failed { End::Failed(why) } else { End::Lost(why) })
         })?;
         let link = &mut self.links[at];
-        if link.generation == generation && link.socket.is_some() {
+        if link.generation == generation && link.stream.is_some() {
             if is_long {
                 link.rest = long;
                 debug_assert_eq!(used, filled, "exactly one frame was asked for");
@@ -499,11 +532,8 @@ impl Net {
         if self.links[at].state == State::Head {
             let Some(head) = target::answer(bytes)? else { return Ok(0) };
             used = head;
-            self.links[at].state = State::Open;
-            self.opening -= 1;
-            self.open += 1;
-            self.work.opened += 1;
-            play.opened(at, self);
+            self.links[at].state = State::Greeting;
+            self.greeted(at, play);
         }
         while self.links[at].generation == generation && self.links[at].close_code.is_none() {
             match frame::front(&bytes[used..])? {
@@ -521,6 +551,48 @@ impl Net {
         Ok(used)
     }
 
+    /// The connection is open, unless there is more to be said before.
+    fn greeted<P: Play>(&mut self, at: usize, play: &mut P) {
+        if self.links[at].greeted < self.dial.greeting.len() {
+            return;
+        }
+        self.links[at].state = State::Open;
+        self.opening -= 1;
+        self.open += 1;
+        self.work.opened += 1;
+        play.opened(at, self);
+    }
+
+    /// A text has come before the connection counts as open.
+    fn greet<P: Play>(&mut self, at: usize, text: &[u8], play: &mut P) -> Result<(), String> {
+        let step = &self.dial.greeting[self.links[at].greeted];
+        if !text.starts_with(step.hear.as_bytes()) {
+            return Err(format!("`{}` was to come, not `{}`", step.hear, String::from_utf8_lossy(text)));
+        }
+        if !step.say.is_empty() {
+            let said = frame::masked(step.say.as_bytes(), self.dial.key);
+            self.push(at, |out| out.extend_from_slice(&said));
+        }
+        self.links[at].greeted += 1;
+        self.greeted(at, play);
+        Ok(())
+    }
+
+    /// A whole message has come.
+    #[inline]
+    fn message<P: Play>(&mut self, at: usize, payload: &[u8], play: &mut P) -> Result<(), String> {
+        if self.links[at].state == State::Greeting {
+            return self.greet(at, payload, play);
+        }
+        if !self.dial.ping.0.is_empty() && payload == self.dial.ping.0.as_bytes() {
+            let pong = frame::masked(self.dial.ping.1.as_bytes(), self.dial.key);
+            self.send(at, |out| out.extend_from_slice(&pong));
+            return Ok(());
+        }
+        play.message(at, payload, self);
+        Ok(())
+    }
+
     #[inline]
     fn dispatch<P: Play>(
         &mut self,
@@ -531,7 +603,7 @@ impl Net {
         play: &mut P,
     ) -> Result<(), String> {
         match opcode {
-            frame::TEXT | frame::BINARY if fin => play.message(at, payload, self),
+            frame::TEXT | frame::BINARY if fin => self.message(at, payload, play)?,
             frame::TEXT | frame::BINARY | frame::CONTINUATION => {
                 let fragments = &mut self.links[at].fragments;
                 fragments.extend_from_slice(payload);
@@ -540,7 +612,7 @@ impl Net {
                 }
                 if fin {
                     let whole = std::mem::take(fragments);
-                    play.message(at, &whole, self);
+                    self.message(at, &whole, play)?;
                 }
             }
             frame::PING => {
@@ -562,7 +634,7 @@ impl Net {
 
     /// The connection is over; `play` is told.
     fn end<P: Play>(&mut self, at: usize, end: End, play: &mut P) {
-        if self.links[at].socket.is_some() {
+        if self.links[at].stream.is_some() {
             self.forget(at);
             play.closed(at, &end, self);
         }
@@ -571,7 +643,7 @@ impl Net {
     fn forget(&mut self, at: usize) {
         let link = &mut self.links[at];
         match link.state {
-            State::Connecting | State::Head => self.opening -= 1,
+            State::Connecting | State::Head | State::Greeting => self.opening -= 1,
             State::Open => self.open -= 1,
             State::Gone | State::Closing => {}
         }

@@ -10,6 +10,7 @@ use crate::marker::{self, Mark, SHORT_BYTES, Template};
 use crate::net::{End, Net, Play};
 use crate::plays::{Dialing, Harvest, PATIENCE, Recorder, SENT_PER_TURN_MAX};
 use crate::schedule::Schedule;
+use crate::words::Words;
 
 /// How the messages come about.
 #[derive(Clone, Debug)]
@@ -44,15 +45,47 @@ struct Seat {
     base: u32,
 }
 
+/// What is sent, and what has to come back.
+#[derive(Debug)]
+pub struct Message {
+    template: Template,
+    /// What stands before the marker, where the server's words wrap a payload.
+    before: Vec<u8>,
+    /// What stands after it: filler, and the end of the wrapping.
+    after: Vec<u8>,
+}
+
+impl Message {
+    /// With a payload of `size` bytes.
+    #[must_use]
+    pub fn new(words: &Words, size: usize, binary: bool, key: [u8; 4]) -> Message {
+        let payload = marker::payload(size, false);
+        let opcode = if binary { frame::BINARY } else { frame::TEXT };
+        let (before, after) = words.echo_parts();
+        let whole = [before.as_bytes(), &payload, after.as_bytes()].concat();
+        Message {
+            template: Template::new(opcode, &whole, before.len(), false, key),
+            before: before.into(),
+            after: [&payload[SHORT_BYTES..], after.as_bytes()].concat(),
+        }
+    }
+
+    /// The marker of `got`, if it is one of these.
+    #[inline]
+    fn read(&self, got: &[u8]) -> Option<Mark> {
+        let rest = got.strip_prefix(self.before.as_slice())?;
+        let mark = marker::read(rest, false)?;
+        (rest[SHORT_BYTES..] == self.after).then_some(mark)
+    }
+}
+
 /// One thread's part of the scenario.
 #[derive(Debug)]
 pub struct Echo {
     /// Index of this thread's first connection in the whole run.
     first: u32,
     seats: Vec<Seat>,
-    template: Template,
-    /// What every payload looks like after the marker.
-    filler: Vec<u8>,
+    message: Message,
     pace: Pace,
     schedule: Option<Schedule>,
     /// Whose turn it is by the schedule.
@@ -69,22 +102,11 @@ pub struct Echo {
 impl Echo {
     /// `connections` of them, the first with index `first` in the whole run.
     #[must_use]
-    pub fn new(
-        first: u32,
-        connections: usize,
-        size: usize,
-        binary: bool,
-        pace: Pace,
-        at_once: usize,
-        key: [u8; 4],
-    ) -> Echo {
-        let payload = marker::payload(size, false);
-        let opcode = if binary { frame::BINARY } else { frame::TEXT };
+    pub fn new(first: u32, connections: usize, message: Message, pace: Pace, at_once: usize) -> Echo {
         Echo {
             first,
             seats: (0..connections).map(|_| Seat::default()).collect(),
-            template: Template::new(opcode, &payload, 0, false, key),
-            filler: payload[SHORT_BYTES..].to_vec(),
+            message,
             pace,
             schedule: None,
             turn: 0,
@@ -103,7 +125,7 @@ impl Echo {
         let seat = &mut self.seats[at];
         #[expect(clippy::cast_possible_truncation, reason = "the options limit the connections")]
         let mark = Mark { sender: self.first + at as u32, number: seat.next, time: 0 };
-        if net.send(at, |out| self.template.append(out, mark)) {
+        if net.send(at, |out| self.message.template.append(out, mark)) {
             seat.next = seat.next.wrapping_add(1);
             seat.times.push_back(due);
             self.sent += 1;
@@ -145,11 +167,11 @@ impl Play for Echo {
         let seat = &mut self.seats[at];
         self.received += 1;
         self.last_progress = net.now;
-        let mark = marker::read(payload, false);
+        let mark = self.message.read(payload);
         #[expect(clippy::cast_possible_truncation, reason = "the options limit the connections")]
         let sender = self.first + at as u32;
         match mark {
-            Some(mark) if mark.sender == sender && payload[SHORT_BYTES..] == self.filler => {
+            Some(mark) if mark.sender == sender => {
                 if seat.track.take(mark.number, &mut self.faults) {
                     let behind = mark.number.wrapping_sub(seat.base) as usize;
                     if let Some(due) = seat.times.get(behind) {

@@ -9,13 +9,16 @@ use crate::control::Phase;
 use crate::frame;
 use crate::ledger::Faults;
 use crate::net::{End, Net, Play};
+use crate::plays::rooms::shape::room_name;
 use crate::plays::{Dialing, Harvest, Recorder};
 use crate::words::Words;
 
 /// One thread's part of the scenario.
 #[derive(Debug)]
 pub struct Idle {
-    /// Masked join of each connection's room; empty = no rooms.
+    /// Each connection's room.
+    rooms: Vec<usize>,
+    /// Masked join of each connection's room; empty = no rooms, or none that has to be joined.
     joins: Vec<Vec<u8>>,
     joined: Vec<u8>,
     has_joined: Vec<bool>,
@@ -37,18 +40,11 @@ impl Idle {
         key: [u8; 4],
     ) -> Idle {
         let places: Vec<usize> = places.collect();
-        let join = |place: &usize| {
-            let mut frame = Vec::new();
-            frame::append(
-                &mut frame,
-                frame::TEXT,
-                words.join_of(&format!("room-{}", place % rooms)).as_bytes(),
-                key,
-            );
-            frame
-        };
+        let rooms_of: Vec<usize> = places.iter().map(|place| place.checked_rem(rooms).unwrap_or(0)).collect();
+        let join = |room: &usize| Some(frame::masked(words.join_of(&room_name(*room))?.as_bytes(), key));
         Idle {
-            joins: if rooms == 0 { Vec::new() } else { places.iter().map(join).collect() },
+            joins: if rooms == 0 { Vec::new() } else { rooms_of.iter().filter_map(join).collect() },
+            rooms: rooms_of,
             joined: words.joined.clone().into_bytes(),
             has_joined: vec![false; places.len()],
             ready: 0,
@@ -64,6 +60,11 @@ impl Play for Idle {
 
     fn enter(&mut self, phase: Phase, net: &mut Net) {
         self.recorder.enter(phase, net.now);
+        if phase == Phase::Connect {
+            for (at, room) in self.rooms.iter().enumerate() {
+                net.route(at, u32::try_from(*room).unwrap_or(0));
+            }
+        }
     }
 
     fn opened(&mut self, at: usize, net: &mut Net) {

@@ -23,14 +23,7 @@ pub fn of_runs(runs: &[Outcome]) -> String {
         _ => format!("{} runs", runs.len()),
     };
     let mut body = head(&title, &line_on(runs));
-    for run in runs.iter().filter(|run| run.verdict != Verdict::Good) {
-        body += &callout(run);
-    }
-    if let [run] = runs
-        && run.verdict == Verdict::Good
-    {
-        body += &callout(run);
-    }
+    body += &runs.iter().map(callout).collect::<String>();
     body += &legend(&names(runs));
     body += &summary(runs);
     if runs.len() > 1 {
@@ -55,6 +48,9 @@ pub fn of_comparison(comparison: &Comparison) -> String {
     let mut body = head(&title, &line);
     body += &verdicts(comparison);
     let bars: String = FIGURES.iter().map(|figure| figure_bars(comparison, *figure)).collect();
+    if bars.is_empty() {
+        body += "<p>No run counts, so there is nothing to compare. What the runs were follows.</p>";
+    }
     let _ = write!(body, "<div class=\"charts\">{bars}</div>");
     body += "<p class=\"soft\">Bars are medians over all rounds, whiskers the least and the greatest; × is the \
              median of the ratios to the first server within a round, which is what to compare by: the machine's \
@@ -126,22 +122,18 @@ fn class(verdict: Verdict) -> &'static str {
 }
 
 fn callout(run: &Outcome) -> String {
-    let text = match run.verdict {
-        Verdict::Good => {
-            "Every message came once, in order and unchanged; the generator was not the bottleneck."
-        }
-        Verdict::Failed => "This run failed:",
-        Verdict::Invalid => {
-            "This run is invalid: its figures say more about the generator than about the server."
-        }
+    let own = |what: &str, doubt: &Option<String>| {
+        doubt.as_ref().map(|doubt| format!("not the server’s {what}: {doubt}"))
     };
-    let lines = run.failures.iter().chain(&run.doubts);
+    let apart = [own("rate", &run.rate_doubt), own("latency", &run.latency_doubt)];
+    let lines = run.failures.iter().chain(&run.doubts).chain(apart.iter().flatten());
     let list: String = lines.map(|line| format!("<li>{}</li>", escape(line))).collect();
+    let list = if list.is_empty() { list } else { format!("<ul class=\"plain\">{list}</ul>") };
     let class = class(run.verdict);
     format!(
-        "<div class=\"callout {class}\"><p><span class=\"verdict {class}\">{}</span> · {text}</p>\
-         <ul class=\"plain\">{list}</ul></div>",
-        escape(&run.name)
+        "<div class=\"callout {class}\"><p><span class=\"verdict {class}\">{}</span> · {}</p>{list}</div>",
+        escape(&run.name),
+        crate::table::verdict(run)
     )
 }
 
@@ -159,7 +151,7 @@ fn verdicts(comparison: &Comparison) -> String {
         let _ = write!(lines, "<li>no outcome: {}</li>", escape(complaint));
     }
     let says = format!(
-        "{} of {} runs good, {} failed, {} invalid (the generator was the bottleneck), {} without outcome",
+        "{} of {} runs good, {} failed, {} invalid (the machine or the generator made the figures), {} without outcome",
         count(Verdict::Good),
         comparison.rounds.iter().map(Vec::len).sum::<usize>(),
         count(Verdict::Failed),
@@ -171,7 +163,9 @@ fn verdicts(comparison: &Comparison) -> String {
     } else {
         format!("<details><summary>{says}</summary><ul class=\"plain\">{lines}</ul></details>")
     };
-    format!("<div class=\"callout {class}\">{folded}</div>")
+    let notes: String =
+        comparison.left_out().iter().map(|line| format!("<p class=\"soft\">{}</p>", escape(line))).collect();
+    format!("<div class=\"callout {class}\">{folded}{notes}</div>")
 }
 
 fn summary(runs: &[Outcome]) -> String {
@@ -182,8 +176,10 @@ fn summary(runs: &[Outcome]) -> String {
         plural(unit)
     );
     for run in runs {
-        let latency =
-            |pick: fn(&Latency) -> f64| run.latency.as_ref().map_or("–".into(), |all| time(pick(all)));
+        let latency = |pick: fn(&Latency) -> f64| {
+            let text = run.latency.as_ref().map_or("–".into(), |all| time(pick(all)));
+            doubtful(text, run.latency_doubt.as_ref())
+        };
         let server =
             |pick: &dyn Fn(&crate::outcome::Server) -> String| run.server.as_ref().map_or("–".into(), pick);
         let cells = [
@@ -199,16 +195,29 @@ fn summary(runs: &[Outcome]) -> String {
         let class = class(run.verdict);
         let _ = write!(
             out,
-            "<tr><td>{}</td><td class=\"verdict {class}\">{class}</td><td>{:.0}</td>",
+            "<tr><td>{}</td><td class=\"verdict {class}\">{class}</td><td>{}</td>",
             escape(&run.name),
-            run.rate
+            doubtful(format!("{:.0}", run.rate), run.rate_doubt.as_ref())
         );
         for cell in cells {
             let _ = write!(out, "<td>{cell}</td>");
         }
         out += "</tr>";
     }
-    out + "</table></div>"
+    out += "</table></div>";
+    if runs.iter().any(|run| run.rate_doubt.is_some() || run.latency_doubt.is_some()) {
+        out += "<p class=\"soft\"><span class=\"doubtful\">Struck figures</span> are not the server’s: the generator \
+                was too busy for them. Server CPU is the kernel’s count and stands.</p>";
+    }
+    out
+}
+
+/// A figure that a doubt strikes out; the doubt shows when it is pointed at.
+fn doubtful(text: String, doubt: Option<&String>) -> String {
+    match doubt {
+        None => text,
+        Some(doubt) => format!("<span class=\"doubtful\" title=\"{}\">{text}</span>", escape(doubt)),
+    }
 }
 
 /// Processor time of each run, one below the other.
@@ -244,7 +253,12 @@ fn figure_bars(comparison: &Comparison, figure: Figure) -> String {
         })
     };
     let all: Vec<Bar> = comparison.peers.iter().enumerate().filter_map(bar).collect();
-    captioned(figure.name, &bars(figure.name, &all))
+    // One bar alone compares nothing.
+    if all.len() < 2 {
+        return String::new();
+    }
+    let better = if figure.less_is_better { "less" } else { "more" };
+    captioned(&format!("{} · {better} is better", figure.name), &bars(figure.name, &all))
 }
 
 fn short(value: f64) -> String {
@@ -258,12 +272,15 @@ fn captioned(caption: &str, svg: &str) -> String {
     format!("<figure><figcaption>{}</figcaption>{svg}</figure>", escape(caption))
 }
 
-/// Each server's run whose processor time (or else rate) is the middle one.
+/// Each server's run whose processor time (or else rate) is the middle one, among those that count if there are any.
 fn middle_runs(comparison: &Comparison) -> Vec<Outcome> {
     let figure = |run: &Outcome| run.server.as_ref().map_or(run.rate, |server| server.cpu_us);
     let middle = |peer: usize| {
-        let mut runs: Vec<&Outcome> =
-            comparison.rounds.iter().filter_map(|round| round.get(peer)?.as_ref()).collect();
+        let all = || comparison.rounds.iter().filter_map(|round| round.get(peer)?.as_ref());
+        let mut runs: Vec<&Outcome> = all().filter(|run| comparison.counts(run)).collect();
+        if runs.is_empty() {
+            runs = all().collect();
+        }
         runs.sort_by(|a, b| figure(a).total_cmp(&figure(b)));
         runs.get(runs.len() / 2).map(|run| (*run).clone())
     };
@@ -276,7 +293,7 @@ fn charts(runs: &[Outcome]) -> String {
     };
     let over_time = |title: &str, y_label: &str, y_text: fn(f64) -> String, lines: Vec<Line>| Chart {
         title: title.into(),
-        x_label: "seconds since the measure began".into(),
+        x_label: "seconds since the measure began; warm-up before that".into(),
         y_label: y_label.into(),
         x: Axis::Linear,
         y: Axis::Linear,
@@ -301,8 +318,16 @@ fn charts(runs: &[Outcome]) -> String {
     let memory = |run: &Outcome| -> Vec<(f64, f64)> {
         run.series.iter().filter_map(|point| Some((point.s, point.rss? as f64 / MIB))).collect()
     };
+    let is_doubtful = runs.iter().any(|run| run.latency_doubt.is_some());
     let all = [
-        ("Latency by percentile", latency),
+        (
+            if is_doubtful {
+                "Latency by percentile, not of the server alone"
+            } else {
+                "Latency by percentile"
+            },
+            latency,
+        ),
         ("Throughput over time", over_time("Throughput over time", "per second", count, rate)),
         ("Cores used over time: server, generator dashed", over_time("Cores used", "cores", small, cpu)),
         ("Server memory over time", over_time("Server memory", "resident", resident, line(false, &memory))),

@@ -1,9 +1,11 @@
 //! A small server that keeps to the protocol, except once, where it does what a test asks it to do.
 //!
-//! Blocking, a thread for each connection; slow, but easy to follow.
+//! Blocking, a thread for each connection; slow, but easy to follow. Speaks the native words, those of Socket.IO (which
+//! it also pings), and rooms by path.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What it does wrong, once, at [`AT`].
@@ -25,6 +27,7 @@ const AT: u32 = 5;
 
 pub(crate) struct Liar {
     address: SocketAddr,
+    pings: Arc<AtomicI64>,
 }
 
 #[derive(Default)]
@@ -48,18 +51,29 @@ impl Liar {
     pub(crate) fn start(fault: Fault) -> Liar {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
+        let pings = Arc::new(AtomicI64::new(0));
+        let all = Arc::clone(&pings);
         std::thread::spawn(move || {
             let rooms = Rooms::default();
             for (number, stream) in listener.incoming().flatten().enumerate() {
                 let fault = if number == 0 { fault } else { Fault::None };
-                let rooms = Arc::clone(&rooms);
+                let (rooms, pings) = (Arc::clone(&rooms), Arc::clone(&all));
                 std::thread::spawn(move || {
                     // The generator hangs up in the end; that is no error.
-                    let _ = serve(stream, fault, &rooms);
+                    let _ = serve(stream, fault, &rooms, &pings);
                 });
             }
         });
-        Liar { address }
+        Liar { address, pings }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Pings of Socket.IO that no pong has answered.
+    pub(crate) fn unanswered_pings(&self) -> i64 {
+        self.pings.load(Ordering::SeqCst)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -67,7 +81,16 @@ impl Liar {
     }
 }
 
-fn serve(mut stream: TcpStream, fault: Fault, rooms: &Rooms) -> std::io::Result<()> {
+/// The dialects, by the path that was asked for.
+enum Dialect {
+    Echo,
+    Native,
+    SocketIo,
+    /// The room that is the path.
+    Path(String),
+}
+
+fn serve(mut stream: TcpStream, fault: Fault, rooms: &Rooms, pings: &AtomicI64) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -75,7 +98,12 @@ fn serve(mut stream: TcpStream, fault: Fault, rooms: &Rooms) -> std::io::Result<
         stream.read_exact(&mut byte)?;
         head.push(byte[0]);
     }
-    let is_echo = head.starts_with(b"GET /echo ");
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let dialect = match head.split(' ').nth(1).unwrap_or_default() {
+        "/echo" => Dialect::Echo,
+        "/socket.io/?EIO=4&transport=websocket" => Dialect::SocketIo,
+        path => path.strip_prefix("/room/").map_or(Dialect::Native, |room| Dialect::Path(room.into())),
+    };
     // The generator always uses the key of RFC 6455 §1.3.
     stream.write_all(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -83,14 +111,58 @@ fn serve(mut stream: TcpStream, fault: Fault, rooms: &Rooms) -> std::io::Result<
     )?;
     let wire = Wire { stream: stream.try_clone()?, count: 0, fault, held: None };
     let wire = Arc::new(Mutex::new(wire));
+    match &dialect {
+        Dialect::SocketIo => lock(&wire).send(1, b"0{\"sid\":\"a\",\"pingInterval\":25000}")?,
+        Dialect::Path(room) => {
+            lock(rooms).entry(room.clone()).or_default().members.push(Arc::clone(&wire));
+        }
+        Dialect::Echo | Dialect::Native => {}
+    }
     loop {
         let (opcode, payload) = receive(&mut stream)?;
-        match opcode {
-            8 => return lock(&wire).stream.write_all(&[0x88, 0]),
-            1 | 2 if is_echo => lock(&wire).deliver(opcode, &payload)?,
-            1 => understand(&String::from_utf8_lossy(&payload), &wire, rooms)?,
+        let text = String::from_utf8_lossy(&payload);
+        match (&dialect, opcode) {
+            (_, 8) => return lock(&wire).stream.write_all(&[0x88, 0]),
+            (Dialect::Echo, 1 | 2) => lock(&wire).deliver(opcode, &payload)?,
+            (Dialect::Native, 1) => understand(&text, &wire, rooms)?,
+            (Dialect::Path(room), 1) => publish(&lock(rooms).entry(room.clone()).or_default().members, &text),
+            (Dialect::SocketIo, 1) => socket_io(&text, &wire, rooms, pings)?,
             _ => {}
         }
+    }
+}
+
+fn publish(members: &[Arc<Mutex<Wire>>], text: &str) {
+    for member in members {
+        // Who has hung up gets nothing.
+        let _ = lock(member).deliver(1, text.as_bytes());
+    }
+}
+
+/// Socket.IO over Engine.IO: a digit for each layer, then an array of an event and what belongs to it.
+fn socket_io(text: &str, wire: &Arc<Mutex<Wire>>, rooms: &Rooms, pings: &AtomicI64) -> std::io::Result<()> {
+    let words: Vec<&str> = text.split('"').skip(1).step_by(2).collect();
+    match (text, words.as_slice()) {
+        ("40", _) => {
+            lock(wire).send(1, b"40{\"sid\":\"b\"}")?;
+            pings.fetch_add(1, Ordering::SeqCst);
+            lock(wire).send(1, b"2")
+        }
+        ("3", _) => {
+            pings.fetch_sub(1, Ordering::SeqCst);
+            Ok(())
+        }
+        (_, ["echo", _]) => lock(wire).deliver(1, text.as_bytes()),
+        (_, ["join", room]) => {
+            lock(rooms).entry((*room).to_owned()).or_default().members.push(Arc::clone(wire));
+            lock(wire).send(1, format!("42[\"joined\",\"{room}\"]").as_bytes())
+        }
+        (_, ["say", room, payload]) => {
+            let said = format!("42[\"said\",{{\"room\":\"{room}\",\"message\":\"{payload}\"}}]");
+            publish(&lock(rooms).entry((*room).to_owned()).or_default().members, &said);
+            Ok(())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -190,9 +262,6 @@ fn understand(text: &str, wire: &Arc<Mutex<Wire>>, rooms: &Rooms) -> std::io::Re
          \"timestamp\":\"t\",\"offset\":{}}}",
         entry.offset
     );
-    for member in &entry.members {
-        // Who has hung up gets nothing.
-        let _ = lock(member).deliver(1, text.as_bytes());
-    }
+    publish(&entry.members, &text);
     Ok(())
 }

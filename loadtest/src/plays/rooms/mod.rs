@@ -287,8 +287,11 @@ impl Rooms {
     fn join(&mut self, at: usize, net: &mut Net) {
         let room = room_name(self.members[at].room as usize);
         self.members[at].place = Place::Joining;
-        Rooms::send_text(at, &self.words.join_of(&room), net);
-        if self.words.joined.is_empty() {
+        let join = self.words.join_of(&room);
+        if let Some(join) = &join {
+            Rooms::send_text(at, join, net);
+        }
+        if join.is_none() || self.words.joined.is_empty() {
             self.joined(at, b"", net);
         }
     }
@@ -342,7 +345,9 @@ impl Play for Rooms {
             }
             Phase::Settle => self.expected = self.sum_expected(),
             Phase::Stop => self.books.close(&self.control),
-            Phase::Connect => {}
+            Phase::Connect => {
+                self.members.iter().enumerate().for_each(|(at, member)| net.route(at, member.room));
+            }
         }
     }
 
