@@ -4,11 +4,13 @@
 //! JSON (payloads are opaque bytes), about sockets, clocks or threads. Imports `base` only.
 
 pub mod name;
+pub mod operation;
 pub mod command;
 pub mod event;
 pub mod policy;
 pub mod history;
 mod table;
 pub mod presence;
+pub mod document;
 pub mod topic;
 pub mod owner;
