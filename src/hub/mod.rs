@@ -4,6 +4,7 @@
 //! JSON (payloads are opaque bytes), about sockets, clocks or threads. Imports `base` only.
 
 pub mod name;
+pub mod pattern;
 pub mod operation;
 pub mod command;
 pub mod event;
