@@ -13,5 +13,6 @@ pub mod history;
 mod table;
 pub mod presence;
 pub mod document;
+pub mod inbox;
 pub mod topic;
 pub mod owner;
