@@ -14,5 +14,6 @@ mod table;
 pub mod presence;
 pub mod document;
 pub mod inbox;
+pub mod session;
 pub mod topic;
 pub mod owner;
