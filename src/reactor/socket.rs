@@ -1,9 +1,14 @@
 //! One TCP socket of a reactor: reads and writes, and what their errors mean.
+//!
+//! Calls the kernel by `rustix`, not by `std`: libc makes every `send` and `recv` of a process with threads a point at
+//! which a thread can be cancelled, which costs two atomic operations each. SIGPIPE is ignored, as std sees to.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::IoSlice;
 use std::net::Shutdown;
 
 use mio::net::TcpStream;
+use rustix::io::{Errno, writev};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::base::id::Key;
 use crate::shard::port::Written;
@@ -44,14 +49,12 @@ impl<T> Socket<T> {
     /// One `recv`.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Got {
         loop {
-            return match self.stream.read(buffer) {
-                Ok(0) => Got::End,
-                Ok(count) => Got::Bytes { count, drained: count < buffer.len() && !self.ended },
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => Got::Nothing,
-                    io::ErrorKind::Interrupted => continue,
-                    _ => Got::Broken,
-                },
+            return match recv(&self.stream, &mut *buffer, RecvFlags::empty()) {
+                Ok((0, _)) => Got::End,
+                Ok((count, _)) => Got::Bytes { count, drained: count < buffer.len() && !self.ended },
+                Err(Errno::AGAIN) => Got::Nothing,
+                Err(Errno::INTR) => continue,
+                Err(_) => Got::Broken,
             };
         }
     }
@@ -60,16 +63,14 @@ impl<T> Socket<T> {
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> Written {
         loop {
             let result = match slices {
-                [one] => self.stream.write(one),
-                many => self.stream.write_vectored(many),
+                [one] => send(&self.stream, one, SendFlags::empty()),
+                many => writev(&self.stream, many),
             };
             return match result {
                 Ok(count) => Written::Bytes(count),
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => Written::Full,
-                    io::ErrorKind::Interrupted => continue,
-                    _ => Written::Broken,
-                },
+                Err(Errno::AGAIN) => Written::Full,
+                Err(Errno::INTR) => continue,
+                Err(_) => Written::Broken,
             };
         }
     }
