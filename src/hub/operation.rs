@@ -17,8 +17,8 @@
 //! An insert at `p` moved by a delete of `[s, e)` stands at `p` if `p <= s`, at `s` inside, and at `p - (e - s)` if
 //! `p >= e`. A delete moved by an insert of `n` at `p` is `[s + n, e + n)` if `p <= s`; inside it is two deletes,
 //! `[p + n, e + n)` and then `[s, p)`; and it is itself if `p >= e`. What is not named stays as it is. *Inside* is
-//! strict: an insert at either end of a deleted range does not split it. So text that somebody wrote into a range while another deleted it survives, and of two texts at one
-//! place that of the early one stands left.
+//! strict: an insert at either end of a deleted range does not split it. So text that somebody wrote into a range
+//! while another deleted it survives, and of two texts at one place that of the early one stands left.
 
 use std::sync::Arc;
 
