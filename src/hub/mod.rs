@@ -4,11 +4,16 @@
 //! JSON (payloads are opaque bytes), about sockets, clocks or threads. Imports `base` only.
 
 pub mod name;
+pub mod pattern;
+pub mod operation;
 pub mod command;
 pub mod event;
 pub mod policy;
 pub mod history;
 mod table;
 pub mod presence;
+pub mod document;
+pub mod inbox;
+pub mod session;
 pub mod topic;
 pub mod owner;

@@ -6,3 +6,4 @@
 pub mod json;
 pub mod http;
 pub mod ws;
+pub mod typed;
