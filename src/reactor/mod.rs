@@ -1,8 +1,9 @@
 //! The mio loop around one shard: poll, read under budget, feed, end the turn, write, sleep.
 //!
 //! Beside the acceptor the only place that reads a clock and does socket calls while the server runs. Knows sockets
-//! and mail, but neither protocol nor topics. A socket is registered once, for both directions; a read that fills less
-//! than the buffer has drained the socket (epoll, edge-triggered), so a message costs one `recv` and one `send`.
+//! and mail, but neither protocol nor topics. A socket is registered once to be read, and a second time, for both
+//! directions, when it is full for the first time. A read that fills less than the buffer has drained it (epoll,
+//! edge-triggered), so a message costs one `recv` and one `send`.
 
 mod socket;
 
@@ -19,7 +20,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::base::clock::{Mono, Now, Wall};
 use crate::base::id::{Key, ShardId};
 use crate::mailbox::{Mailbox, Wake};
-use crate::reactor::socket::{Got, Socket};
+use crate::reactor::socket::{Got, Socket, token};
 use crate::shard::flush::SLICES_MAX;
 use crate::shard::port::{Close, ToEdge, ToOwner, Written};
 use crate::shard::state::Shard;
@@ -195,9 +196,7 @@ impl<T> Reactor<T> {
                 continue; // too late: dropping the socket is the answer
             }
             let key = self.parts.shard.handle_open();
-            let token = token(key);
-            let both = Interest::READABLE | Interest::WRITABLE;
-            if let Err(error) = self.poll.registry().register(&mut stream, token, both) {
+            if let Err(error) = self.poll.registry().register(&mut stream, token(key), Interest::READABLE) {
                 tracing::warn!(%error, "cannot watch an accepted socket");
                 self.parts.shard.handle_reset(key);
                 continue;
@@ -207,6 +206,7 @@ impl<T> Reactor<T> {
                 self.sockets.resize_with(slot + 1, || None);
             }
             self.sockets[slot] = Some(Socket::new(key, stream, kept));
+            self.ready.push_back(key);
             tracing::debug!(%peer, shard = %self.parts.id, slot, "connection opened");
         }
         // Those that are left are looked at before the next sleep.
@@ -304,6 +304,11 @@ impl<T> Reactor<T> {
         while let Some(key) = self.parts.shard.poll_flush() {
             let Some(socket) = find(&mut self.sockets, key) else { continue };
             let (written, offered) = write(&self.parts.shard, key, socket);
+            let full = written == Written::Full || matches!(written, Written::Bytes(count) if count < offered);
+            if full && let Err(error) = socket.watch_for_room(self.poll.registry()) {
+                tracing::warn!(%error, "cannot watch a socket that is full");
+                self.parts.shard.handle_reset(key);
+            }
             self.parts.shard.handle_written(key, written, offered);
         }
     }
@@ -334,13 +339,6 @@ impl<T> Reactor<T> {
     }
 }
 
-/// A connection's key as its token: slot and generation, so that an event for a socket that is gone finds nothing.
-fn token(key: Key) -> Token {
-    const { assert!(usize::BITS == u64::BITS, "a token has room for a key") };
-    #[expect(clippy::cast_possible_truncation, reason = "just asserted")]
-    Token(key.to_bits() as usize)
-}
-
 /// The socket of a connection; a stale key finds nothing.
 fn find<T>(sockets: &mut [Option<Socket<T>>], key: Key) -> Option<&mut Socket<T>> {
     sockets.get_mut(key.slot as usize)?.as_mut().filter(|socket| socket.key == key)
@@ -352,11 +350,11 @@ fn write<T>(shard: &Shard, key: Key, socket: &mut Socket<T>) -> (Written, usize)
     let mut few = [IoSlice::new(&[]); 2];
     let (used, offered) = shard.outgoing(key, &mut few);
     if used < few.len() {
-        return (socket.write(&few[..used]), offered);
+        return (socket.write(&few[..used], shard.is_last(key, offered)), offered);
     }
     let mut many = [IoSlice::new(&[]); SLICES_MAX];
     let (used, offered) = shard.outgoing(key, &mut many);
-    (socket.write(&many[..used]), offered)
+    (socket.write(&many[..used], false), offered)
 }
 
 /// Moves mail into the lane until that is full; the rest stays in order.

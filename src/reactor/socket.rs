@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 
 use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
 
 use crate::base::id::Key;
 use crate::shard::port::Written;
@@ -19,6 +20,8 @@ pub(super) struct Socket<T> {
     pub(super) readable: bool,
     /// An edge told that the peer sends no more: a short read is not the last one, as no edge will follow.
     pub(super) ended: bool,
+    /// The poll tells when it takes bytes again. Most sockets are never full, so this is asked for at the first need.
+    pub(super) watched_for_room: bool,
     /// It is on the ready list.
     pub(super) queued: bool,
 }
@@ -37,8 +40,10 @@ pub(super) enum Got {
 }
 
 impl<T> Socket<T> {
+    /// A fresh socket, to be put on the ready list: its request has often come already, and to look is cheaper than to
+    /// be told.
     pub(super) fn new(key: Key, stream: TcpStream, kept: T) -> Socket<T> {
-        Socket { key, stream, _kept: kept, readable: false, ended: false, queued: false }
+        Socket { key, stream, _kept: kept, readable: true, ended: false, watched_for_room: false, queued: true }
     }
 
     /// One `recv`.
@@ -56,10 +61,11 @@ impl<T> Socket<T> {
         }
     }
 
-    /// One `send`, or one `writev` for several pieces.
-    pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> Written {
+    /// One `send`, or one `writev` for several pieces. `last`: only the end follows, and does so now.
+    pub(super) fn write(&mut self, slices: &[IoSlice<'_>], last: bool) -> Written {
         loop {
             let result = match slices {
+                [one] if last => send_last(&mut self.stream, one),
                 [one] => self.stream.write(one),
                 many => self.stream.write_vectored(many),
             };
@@ -74,8 +80,39 @@ impl<T> Socket<T> {
         }
     }
 
+    /// The poll tells from now on when it takes bytes again, at once if it does already.
+    ///
+    /// # Errors
+    /// If the kernel has no memory left for it.
+    pub(super) fn watch_for_room(&mut self, poll: &Registry) -> io::Result<()> {
+        if self.watched_for_room {
+            return Ok(());
+        }
+        self.watched_for_room = true;
+        poll.reregister(&mut self.stream, token(self.key), Interest::READABLE | Interest::WRITABLE)
+    }
+
     /// No more comes from us. An error means that the peer is gone, which the next read tells.
     pub(super) fn shutdown(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
+}
+
+/// A connection's key as its token: slot and generation, so that an event for a socket that is gone finds nothing.
+pub(super) fn token(key: Key) -> Token {
+    const { assert!(usize::BITS == u64::BITS, "a token has room for a key") };
+    #[expect(clippy::cast_possible_truncation, reason = "just asserted")]
+    Token(key.to_bits() as usize)
+}
+
+/// Writes what the end of the stream follows: with `MSG_MORE` the kernel waits for that, and sends both in one segment.
+#[cfg(target_os = "linux")]
+fn send_last(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    use rustix::net::SendFlags;
+    Ok(rustix::net::send(stream, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn send_last(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    stream.write(bytes)
 }

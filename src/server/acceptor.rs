@@ -229,8 +229,6 @@ impl Acceptor {
         match self.admission.admit(peer.ip()) {
             Err(why) => self.lingering.refuse(stream, why, now, self.poll.registry()),
             Ok(mut ticket) => {
-                // Fails only if the peer is gone already, which the shard will notice.
-                let _ = stream.set_nodelay(true);
                 ticket.assign(shard);
                 // There was room, and nobody else sends. If the shard has ended, dropping closes the socket.
                 let _ = self.doors[shard.index()].lane.try_send(Accepted { stream, peer, kept: ticket });

@@ -68,6 +68,14 @@ impl Shard {
         (used, slices[..used].iter().map(|slice| slice.len()).sum())
     }
 
+    /// Whether these `offered` bytes are the last that `key` gets: when they are written, [`Shard::poll_close`] ends our
+    /// side in the same turn.
+    #[must_use]
+    pub fn is_last(&self, key: Key, offered: usize) -> bool {
+        let Some(conn) = self.conns.get(key) else { return false };
+        matches!(conn.phase, Phase::Closing { .. }) && conn.outbox.bytes() == offered
+    }
+
     /// A write was tried; `offered` is what [`Shard::outgoing`] said.
     pub fn handle_written(&mut self, key: Key, written: Written, offered: usize) {
         let Some(conn) = self.conns.get_mut(key) else { return };

@@ -148,6 +148,11 @@ impl Outbox {
         self.items.is_empty()
     }
 
+    /// Bytes not yet written.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Bytes of own frames that wait: what the client asked for and does not read.
     pub(crate) fn own_bytes(&self) -> usize {
         self.own_bytes
