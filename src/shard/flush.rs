@@ -68,8 +68,8 @@ impl Shard {
         (used, slices[..used].iter().map(|slice| slice.len()).sum())
     }
 
-    /// Whether these `offered` bytes are the last that `key` gets: when they are written, [`Shard::poll_close`] ends our
-    /// side in the same turn.
+    /// Whether these `offered` bytes are the last that `key` gets: once they are written, [`Shard::poll_close`] ends
+    /// our side in the same turn.
     #[must_use]
     pub fn is_last(&self, key: Key, offered: usize) -> bool {
         let Some(conn) = self.conns.get(key) else { return false };
