@@ -92,6 +92,21 @@ impl Rig {
     pub(crate) fn feed(&mut self, key: Key, bytes: &mut [u8]) {
         debug_assert!(self.shard.takes_input(key), "a simulated client is never held");
         self.shard.handle_bytes(key, bytes);
+        if self.shard.poll_reply(key) {
+            self.write(key);
+        }
+    }
+
+    fn write(&mut self, key: Key) {
+        let mut few = [IoSlice::new(&[]); 2];
+        let (mut used, mut offered) = self.shard.outgoing(key, &mut few);
+        if used == few.len() {
+            (used, offered) = self.shard.outgoing(key, &mut [IoSlice::new(&[]); SLICES_MAX]);
+        }
+        self.tally.writes += 1;
+        self.tally.slices += used as u64;
+        self.tally.bytes += offered as u64;
+        self.shard.handle_written(key, Written::Bytes(offered), offered);
     }
 
     /// The turn ends.
@@ -100,15 +115,7 @@ impl Rig {
         self.shard.handle_timers();
         self.shard.work();
         while let Some(key) = self.shard.poll_flush() {
-            let mut few = [IoSlice::new(&[]); 2];
-            let (mut used, mut offered) = self.shard.outgoing(key, &mut few);
-            if used == few.len() {
-                (used, offered) = self.shard.outgoing(key, &mut [IoSlice::new(&[]); SLICES_MAX]);
-            }
-            self.tally.writes += 1;
-            self.tally.slices += used as u64;
-            self.tally.bytes += offered as u64;
-            self.shard.handle_written(key, Written::Bytes(offered), offered);
+            self.write(key);
         }
         while let Some((key, close)) = self.shard.poll_close() {
             if close == Close::Shutdown {

@@ -162,8 +162,8 @@ pub struct Setting {
     pub category: Category,
     /// What values there are.
     pub kind: Kind,
-    /// The one word, if any, that may stand in place of such a value, and what it sets.
-    pub word: Option<Word>,
+    /// Words that may stand in place of such a value, and what they set.
+    pub words: &'static [Word],
     /// What holds where nothing is said, as it would be typed.
     pub default: &'static str,
     /// A value that somebody may want, as it would be typed.
@@ -194,7 +194,7 @@ impl Setting {
             Kind::Rate(..) => "N/s",
             Kind::Name(..) => "NAME",
         };
-        Some(self.word.map_or(name.to_owned(), |(word, _)| format!("{name}|{word}")))
+        Some([name].into_iter().chain(names(self.words)).collect::<Vec<_>>().join("|"))
     }
 
     /// What may be given: kind, range and words.
@@ -217,7 +217,10 @@ impl Setting {
                 _ => names(words).concat(),
             },
         };
-        self.word.map_or(values.clone(), |(word, _)| format!("{values}, or {word}"))
+        match self.words {
+            [] => values,
+            words => format!("{values}, or {}", names(words).join(" or ")),
+        }
     }
 
     /// Reads `text` and sets it in `typed`.
@@ -229,9 +232,7 @@ impl Setting {
         if text.is_empty() {
             return Err(Wrong::Empty);
         }
-        if let Some((word, set)) = self.word
-            && word.eq_ignore_ascii_case(text)
-        {
+        if let Some((_, set)) = self.words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)) {
             set(typed);
             return Ok(());
         }

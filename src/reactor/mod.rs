@@ -5,6 +5,7 @@
 //! directions, when it is full for the first time. A read that fills less than the buffer has drained it (epoll,
 //! edge-triggered), so a message costs one `recv` and one `send`.
 
+mod alarm;
 mod socket;
 
 use std::collections::VecDeque;
@@ -20,6 +21,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::base::clock::{Mono, Now, Wall};
 use crate::base::id::{Key, ShardId};
 use crate::mailbox::{Mailbox, Wake};
+use crate::reactor::alarm::Alarm;
 use crate::reactor::socket::{Got, Socket, token};
 use crate::shard::flush::SLICES_MAX;
 use crate::shard::port::{Close, ToEdge, ToOwner, Written};
@@ -35,8 +37,10 @@ const EVENTS_MAX: usize = 1024;
 const MAIL_PER_TURN: usize = 4096;
 /// Sockets taken over from the acceptor in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
-/// The waker's token; no connection has it, as slots are fewer than 2^32.
+/// The waker's token; no connection has it: that would be the last slot of 2^32, in its last generation.
 const WAKE: Token = Token(usize::MAX);
+/// The alarm's, likewise.
+const ALARM: Token = Token(usize::MAX - 1);
 
 /// What the server tells a running reactor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +111,9 @@ pub struct Parts<T> {
 pub struct Reactor<T> {
     parts: Parts<T>,
     poll: Poll,
+    alarm: Alarm,
+    /// When the last turn began.
+    turned: Mono,
     /// By slot of the shard's slab.
     sockets: Vec<Option<Socket<T>>>,
     /// Sockets to be read, and those that a budget cut short.
@@ -123,8 +130,9 @@ impl<T> Reactor<T> {
     pub fn new(parts: Parts<T>) -> io::Result<Reactor<T>> {
         let poll = Poll::new()?;
         parts.wake.arm(mio::Waker::new(poll.registry(), WAKE)?);
+        let alarm = Alarm::new(poll.registry(), ALARM)?;
         let (sockets, ready, buffer) = (Vec::new(), VecDeque::new(), vec![0; READ_BYTES]);
-        Ok(Reactor { parts, poll, sockets, ready, buffer, draining: false })
+        Ok(Reactor { parts, poll, alarm, turned: Mono(0), sockets, ready, buffer, draining: false })
     }
 
     /// Runs until it was told to drain and all connections are gone.
@@ -135,7 +143,9 @@ impl<T> Reactor<T> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         loop {
             self.sleep(&mut events)?;
-            self.parts.shard.begin_turn(self.parts.clock.now());
+            let now = self.parts.clock.now();
+            self.turned = now.mono;
+            self.parts.shard.begin_turn(now);
             self.take_orders();
             self.take_sockets();
             self.take_mail();
@@ -158,8 +168,9 @@ impl<T> Reactor<T> {
             if self.ready.is_empty() { self.parts.shard.poll_timeout() } else { Some(Duration::ZERO) };
         let timeout = match timeout {
             Some(Duration::ZERO) => timeout,
-            _ if self.prepare_sleep() => timeout,
-            _ => Some(Duration::ZERO),
+            _ if !self.prepare_sleep() => Some(Duration::ZERO),
+            None => None,
+            Some(timeout) => self.alarm.set(self.turned + timeout, || self.parts.clock.now().mono),
         };
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -232,8 +243,13 @@ impl<T> Reactor<T> {
 
     fn take_events(&mut self, events: &Events) {
         for event in events {
-            if event.token() == WAKE {
-                continue;
+            match event.token() {
+                WAKE => continue,
+                ALARM => {
+                    self.alarm.rang();
+                    continue;
+                }
+                _ => {}
             }
             let key = Key::from_bits(event.token().0 as u64);
             if event.is_writable() {
@@ -286,6 +302,9 @@ impl<T> Reactor<T> {
                         self.ready.push_back(key);
                     }
                     self.parts.shard.handle_bytes(key, &mut self.buffer[..count]);
+                    if self.parts.shard.poll_reply(key) {
+                        self.write(key);
+                    }
                 }
                 Got::Nothing => socket.readable = false,
                 Got::End => {
@@ -302,15 +321,20 @@ impl<T> Reactor<T> {
 
     fn flush(&mut self) {
         while let Some(key) = self.parts.shard.poll_flush() {
-            let Some(socket) = find(&mut self.sockets, key) else { continue };
-            let (written, offered) = write(&self.parts.shard, key, socket);
-            let full = written == Written::Full || matches!(written, Written::Bytes(count) if count < offered);
-            if full && let Err(error) = socket.watch_for_room(self.poll.registry()) {
-                tracing::warn!(%error, "cannot watch a socket that is full");
-                self.parts.shard.handle_reset(key);
-            }
-            self.parts.shard.handle_written(key, written, offered);
+            self.write(key);
         }
+    }
+
+    /// One write of what waits for `key`.
+    fn write(&mut self, key: Key) {
+        let Some(socket) = find(&mut self.sockets, key) else { return };
+        let (written, offered) = write(&self.parts.shard, key, socket);
+        let full = written == Written::Full || matches!(written, Written::Bytes(count) if count < offered);
+        if full && let Err(error) = socket.watch_for_room(self.poll.registry()) {
+            tracing::warn!(%error, "cannot watch a socket that is full");
+            self.parts.shard.handle_reset(key);
+        }
+        self.parts.shard.handle_written(key, written, offered);
     }
 
     fn reap(&mut self) {

@@ -11,7 +11,7 @@ use crate::dialect::native::encode;
 use crate::hub::event::{Event, Outcome, Sender};
 use crate::hub::name::{Topic, TopicKind};
 use crate::shard::conn::{Dirty, reposition};
-use crate::shard::members::{Fanout, Job, VACANT};
+use crate::shard::members::{Fanout, Job, LocalTopic};
 use crate::shard::outbox::{Delivery, Pushed};
 use crate::shard::state::Shard;
 use crate::wire::ws::frame;
@@ -35,8 +35,9 @@ impl Shard {
             Outcome::Deliver { topic, event, sender } => {
                 let Some(index) = self.members.find(&topic) else { return };
                 let end = self.members.topic(index).list.len();
-                let fanout = self.prepare(&topic, &event, sender, end);
+                let mut fanout = self.prepare(&topic, &event, sender, end);
                 let local = self.members.topic_mut(index);
+                fanout.waits = self.window.waits(&mut local.pulse, self.now.mono);
                 if local.jobs.is_empty() {
                     self.active.push_back(index);
                 }
@@ -130,18 +131,18 @@ impl Shard {
     /// Pushes the topic's first job to the members from its cursor on. True when all have it.
     fn run_front(&mut self, index: u32) -> bool {
         let local = self.members.topic_mut(index);
-        let bulk = if local.list.len() > self.limits.pace.bulk_members { Dirty::Bulk } else { Dirty::Soon };
-        let Some(Job::Deliver(fanout)) = local.jobs.front_mut() else { return true };
-        while fanout.cursor < fanout.end {
-            if self.turn.pushes_left == 0 {
-                return false;
-            }
-            self.turn.pushes_left -= 1;
-            let slot = local.list[fanout.cursor];
-            fanout.cursor += 1;
-            if slot == VACANT {
-                continue;
-            }
+        let at_once =
+            if local.list.len() > self.limits.pace.bulk_members { Dirty::Bulk } else { Dirty::Soon };
+        let LocalTopic { list, jobs, .. } = local;
+        let Some(Job::Deliver(fanout)) = jobs.front_mut() else { return true };
+        // One that a budget cut short may outlive its window.
+        let waits = fanout.waits && self.window.due().is_some();
+        let slice = (fanout.end - fanout.cursor).min(self.turn.pushes_left as usize);
+        let (from, to) = (fanout.cursor, fanout.cursor + slice);
+        fanout.cursor = to;
+        self.turn.pushes_left -= index32(slice);
+        for &slot in &list[from..to] {
+            // Nobody is in a vacant slot.
             let Some(conn) = self.conns.by_slot_mut(slot) else { continue };
             if fanout.sender == Some(slot) {
                 let Some(copy) = &fanout.copy else { continue };
@@ -151,9 +152,10 @@ impl Shard {
                 self.turn.overrun.push(slot);
                 continue;
             }
-            self.turn.mark(conn, slot, bulk);
+            let waits = waits && conn.outbox.bytes() < self.limits.pace.window_bytes_max;
+            self.turn.mark(conn, slot, if waits { Dirty::Later } else { at_once });
         }
-        true
+        fanout.cursor == fanout.end
     }
 
     /// Pushes to every native client from the cursor on. True when all have it.
@@ -192,7 +194,7 @@ impl Shard {
                 (Some(origin.conn.slot), Some(Box::from(frame)))
             }
         };
-        Fanout { delivery, sender, copy, cursor: 0, end }
+        Fanout { delivery, sender, copy, waits: false, cursor: 0, end }
     }
 
     fn delivery(&mut self, topic: &Topic, event: &Event) -> Arc<Delivery> {

@@ -12,6 +12,9 @@ use crate::wire::ws::frame;
 
 /// Frames laid out for one write.
 pub const SLICES_MAX: usize = 64;
+/// Replies from this length on are written at once: the replies of one turn together would leave the processor's cache
+/// before their turn to be written comes.
+const REPLY_BYTES_LONG: usize = 4 << 10;
 
 impl Shard {
     /// There is something to flush for `key`.
@@ -40,6 +43,21 @@ impl Shard {
         }
     }
 
+    /// Whether `key`, just read from, is written to before others are read from, in the way of [`Shard::poll_flush`]: an
+    /// echo, to which nothing can be added this turn, and long replies, while they are still in the processor's cache.
+    pub fn poll_reply(&mut self, key: Key) -> bool {
+        let Some(conn) = self.conns.get_mut(key) else { return false };
+        let ready = conn.dirty == Dirty::Soon && !conn.outbox.blocked;
+        if !ready || !(conn.is_echo() || conn.outbox.own_bytes() >= REPLY_BYTES_LONG) {
+            return false;
+        }
+        if self.turn.soon.back() == Some(&key.slot) {
+            self.turn.soon.pop_back();
+        }
+        conn.dirty = Dirty::No;
+        !conn.outbox.is_empty()
+    }
+
     /// The next slot that may have something to flush: first those on the list for soon, then a slice of the bulk; each
     /// has its own budget, so that neither starves the other.
     fn next_dirty(&mut self) -> Option<u32> {
@@ -52,8 +70,8 @@ impl Shard {
         }
         while turn.bulk_left > 0 {
             let slot = turn.bulk.pop_front()?;
-            // One that is not bulk any more was promoted, and flushed.
-            if self.conns.by_slot(slot).is_some_and(|conn| conn.dirty == Dirty::Bulk) {
+            // One that is soon was promoted; one that is nothing any more was flushed.
+            if self.conns.by_slot(slot).is_some_and(|conn| matches!(conn.dirty, Dirty::Bulk | Dirty::Later)) {
                 turn.bulk_left -= 1;
                 return Some(slot);
             }

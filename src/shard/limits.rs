@@ -13,6 +13,17 @@ pub enum SlowConsumer {
     Disconnect,
 }
 
+/// How long deliveries may wait for those that follow, so that one write carries them all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coalesce {
+    /// Not at all.
+    Off,
+    /// Up to so long after its topic's last write.
+    Window(Duration),
+    /// Up to 2 ms, while the shard is busy and the topic has two events or more in that time.
+    Auto,
+}
+
 /// Messages that a connection may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -57,6 +68,8 @@ pub struct Limits {
     pub queue_messages_max: usize,
     /// What to do when the send queue is full.
     pub slow_consumer: SlowConsumer,
+    /// Which deliveries wait for the next.
+    pub coalesce: Coalesce,
     /// Whether `/echo` is served.
     pub echo: bool,
     /// How much at a time.
@@ -90,6 +103,11 @@ pub struct Pace {
     pub own_bytes_high: usize,
     /// Own frames waiting, in bytes, at which a held connection goes on.
     pub own_bytes_low: usize,
+    /// Pushes in a millisecond from which on a shard counts as busy: written one by one, 64 take a quarter of it.
+    pub busy_pushes_per_ms: u32,
+    /// Bytes waiting for a connection at which it is written to although the window is open: a longer write is no
+    /// cheaper for each byte.
+    pub window_bytes_max: usize,
 }
 
 impl Default for Pace {
@@ -106,6 +124,8 @@ impl Default for Pace {
             requests_low: 256,
             own_bytes_high: 64 << 10,
             own_bytes_low: 16 << 10,
+            busy_pushes_per_ms: 64,
+            window_bytes_max: 16 << 10,
         }
     }
 }
@@ -143,6 +163,7 @@ impl Default for Limits {
             queue_bytes_max: 1 << 20,
             queue_messages_max: 1024,
             slow_consumer: SlowConsumer::Disconnect,
+            coalesce: Coalesce::Auto,
             echo: true,
             pace: Pace::default(),
         }

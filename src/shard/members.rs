@@ -18,6 +18,7 @@ use crate::hub::command::Tag;
 use crate::hub::event::Reply;
 use crate::hub::name::Topic;
 use crate::shard::outbox::Delivery;
+use crate::shard::window::Pulse;
 
 /// In [`LocalTopic::list`]: the member left while a fan-out was under way. In [`Membership::position`]: not placed yet.
 pub(crate) const VACANT: u32 = u32::MAX;
@@ -32,6 +33,8 @@ pub(crate) struct LocalTopic {
     pub(crate) vacant: u32,
     /// Memberships that name this topic, placed or not. The entry goes when none is left.
     pub(crate) holders: u32,
+    /// When its members were last written to.
+    pub(crate) pulse: Pulse,
     /// The unfinished fan-out (first) and what has to wait behind it.
     pub(crate) jobs: VecDeque<Job>,
 }
@@ -64,6 +67,8 @@ pub(crate) struct Fanout {
     pub(crate) sender: Option<u32>,
     /// The sender's own frame; none = it gets nothing.
     pub(crate) copy: Option<Box<[u8]>>,
+    /// Whether it may wait for what follows.
+    pub(crate) waits: bool,
     /// Entries of the member list visited.
     pub(crate) cursor: usize,
     /// Entries that the list had when this fan-out began.
@@ -128,6 +133,7 @@ impl Members {
                     list: Vec::new(),
                     vacant: 0,
                     holders: 0,
+                    pulse: Pulse::default(),
                     jobs: VecDeque::new(),
                 }));
                 self.by_topic.insert(topic.clone(), fresh);

@@ -15,7 +15,7 @@
 //! 2. mail: [`Shard::handle_edge_mail`] while [`Shard::takes_edge_mail`], [`Shard::handle_request`] while
 //!    [`Shard::takes_requests`]
 //! 3. sockets: [`Shard::handle_writable`]; [`Shard::poll_resume`]; [`Shard::handle_bytes`] (while
-//!    [`Shard::takes_input`]), [`Shard::handle_eof`], [`Shard::handle_reset`]
+//!    [`Shard::takes_input`]) and then [`Shard::poll_reply`]; [`Shard::handle_eof`], [`Shard::handle_reset`]
 //! 4. [`Shard::handle_timers`]
 //! 5. [`Shard::work`]: owner work, then unfinished fan-outs
 //! 6. [`Shard::poll_flush`], [`Shard::outgoing`], [`Shard::handle_written`]
@@ -30,6 +30,7 @@ pub mod limits;
 pub mod port;
 pub mod placement;
 pub(crate) mod outbox;
+pub(crate) mod window;
 pub(crate) mod members;
 pub(crate) mod conn;
 pub(crate) mod turn;
@@ -59,7 +60,13 @@ impl Shard {
     pub fn begin_turn(&mut self, now: Now) {
         debug_assert!(now.mono >= self.now.mono, "monotonic time goes back");
         self.now = now;
-        self.turn.begin(&self.limits.pace);
+        let pace = &self.limits.pace;
+        // No turn has pushed before the first one: its budget is zero then.
+        let pushes = self.turn.pushes_given - self.turn.pushes_left;
+        if self.window.begin_turn(now.mono, pushes, pace) {
+            self.turn.bulk.append(&mut self.turn.later);
+        }
+        self.turn.begin(pace);
     }
 
     /// A socket was accepted. Its key stays good until [`Shard::poll_close`] says drop.
@@ -167,7 +174,6 @@ impl Shard {
             self.handle_request(request);
         }
         self.run_fanouts();
-        self.release_stalled();
     }
 
     /// Requests on their way to the owner at `peer`: to be taken from the front as far as its lane has room.
@@ -200,8 +206,14 @@ impl Shard {
             return Some(Duration::ZERO);
         }
         let timers = self.wheel.next_deadline().map(|tick| Mono(tick.saturating_mul(TICK_US)));
-        let due = [timers, self.owner.next_expiry()].into_iter().flatten().min()?;
+        let due = [timers, self.owner.next_expiry(), self.window.due()].into_iter().flatten().min()?;
         Some(due.since(self.now.mono))
+    }
+
+    /// When deliveries go out that wait for one another; [`Shard::poll_timeout`] knows it too.
+    #[must_use]
+    pub fn poll_window(&self) -> Option<Mono> {
+        self.window.due()
     }
 
     /// The server is going down: every client is told when to come back, each its own moment within `window`, and

@@ -21,6 +21,7 @@ use crate::shard::members::{Fanout, Members};
 use crate::shard::outbox::Spares;
 use crate::shard::port::ToEdge;
 use crate::shard::turn::Turn;
+use crate::shard::window::Window;
 
 /// Microseconds of one tick of the timer wheel.
 pub(crate) const TICK_US: u64 = 1000;
@@ -79,6 +80,7 @@ pub struct Shard {
     pub(super) owner: Owner,
     pub(super) lanes: Lanes,
     pub(super) turn: Turn,
+    pub(super) window: Window,
     /// Topics with unfinished fan-outs.
     pub(super) active: VecDeque<u32>,
     /// Unfinished fan-outs to every client.
@@ -111,6 +113,7 @@ impl Shard {
         let Setting { shards, keys, limits, node, gauges } = setting.clone();
         assert!(id.0 < shards && gauges.len() == usize::from(shards));
         limits.pace.check();
+        let window = Window::new(limits.coalesce, now.mono);
         let policies = Policies::new(Options {
             room_members_max: limits.members_per_room_max,
             user_connections_max: limits.connections_per_user_max,
@@ -132,6 +135,7 @@ impl Shard {
                 edges: (0..shards).map(|_| VecDeque::new()).collect(),
             },
             turn: Turn::new(shards),
+            window,
             active: VecDeque::new(),
             everyone: VecDeque::new(),
             jobs_waiting: 0,

@@ -13,6 +13,8 @@ pub(crate) struct Turn {
     pub(crate) soon: VecDeque<u32>,
     /// Slots to flush in slices.
     pub(crate) bulk: VecDeque<u32>,
+    /// Slots to flush when the window ends.
+    pub(crate) later: VecDeque<u32>,
     /// Connections whose last word may be written by now.
     pub(crate) closing: Vec<Key>,
     /// Connections that are over; freed when the driver asks.
@@ -23,6 +25,8 @@ pub(crate) struct Turn {
     pub(crate) stalled: Vec<Vec<Key>>,
     /// Slots whose send queue ran over.
     pub(crate) overrun: Vec<u32>,
+    /// Pushes that this turn may make in all.
+    pub(crate) pushes_given: u32,
     pub(crate) pushes_left: u32,
     pub(crate) flushes_left: u32,
     pub(crate) bulk_left: u32,
@@ -34,6 +38,7 @@ impl Turn {
     }
 
     pub(crate) fn begin(&mut self, pace: &Pace) {
+        self.pushes_given = pace.pushes_per_turn;
         self.pushes_left = pace.pushes_per_turn;
         self.flushes_left = pace.flushes_per_turn;
         self.bulk_left = pace.bulk_flushes_per_turn;
@@ -41,16 +46,15 @@ impl Turn {
 
     /// Puts a connection on a flush list, unless it is on an earlier one.
     pub(crate) fn mark(&mut self, conn: &mut Conn, slot: u32, dirty: Dirty) {
-        match (conn.dirty, dirty) {
-            (Dirty::Soon, _) | (_, Dirty::No) | (Dirty::Bulk, Dirty::Bulk) => {}
-            (_, Dirty::Soon) => {
-                conn.dirty = Dirty::Soon;
-                self.soon.push_back(slot);
-            }
-            (Dirty::No, Dirty::Bulk) => {
-                conn.dirty = Dirty::Bulk;
-                self.bulk.push_back(slot);
-            }
+        if dirty <= conn.dirty {
+            return;
+        }
+        conn.dirty = dirty;
+        match dirty {
+            Dirty::No => {}
+            Dirty::Later => self.later.push_back(slot),
+            Dirty::Bulk => self.bulk.push_back(slot),
+            Dirty::Soon => self.soon.push_back(slot),
         }
     }
 
@@ -61,8 +65,12 @@ impl Turn {
 
     /// Whether no list holds anything.
     pub(crate) fn is_idle(&self) -> bool {
-        let Turn { closing, stalled, overrun, .. } = self;
-        !self.unfinished() && closing.is_empty() && stalled.iter().all(Vec::is_empty) && overrun.is_empty()
+        let Turn { later, closing, stalled, overrun, .. } = self;
+        !self.unfinished()
+            && later.is_empty()
+            && closing.is_empty()
+            && stalled.iter().all(Vec::is_empty)
+            && overrun.is_empty()
     }
 
     pub(crate) fn stall(&mut self, owner: ShardId, key: Key) {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use roomcast::shard::limits::{Limits, Pace, Rate, SlowConsumer};
+use roomcast::shard::limits::{Coalesce, Limits, Pace, Rate, SlowConsumer};
 use serde_json::{Value, json};
 
 use crate::model::{Asked, Published, Truth, Viewer};
@@ -99,6 +99,8 @@ fn limits(dice: &mut Dice) -> Limits {
             requests_low: 0,
             own_bytes_high,
             own_bytes_low: own_bytes_high / 4,
+            busy_pushes_per_ms: *dice.pick(&[0, 1, 64]),
+            window_bytes_max: *dice.pick(&[0, 300, 16 << 10]),
         }
     };
     Limits {
@@ -119,6 +121,12 @@ fn limits(dice: &mut Dice) -> Limits {
             SlowConsumer::DropOldest,
             SlowConsumer::DropNewest,
             SlowConsumer::Disconnect,
+        ]),
+        coalesce: *dice.pick(&[
+            Coalesce::Auto,
+            Coalesce::Off,
+            Coalesce::Window(Duration::from_millis(1)),
+            Coalesce::Window(secs(1)),
         ]),
         pace,
         ..Limits::default()
@@ -489,7 +497,7 @@ impl Sim {
             }
             self.world.now_us += 1;
             if !moved {
-                if !self.world.has_mail() {
+                if !self.world.is_under_way() {
                     return;
                 }
                 self.jump();

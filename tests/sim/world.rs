@@ -120,6 +120,16 @@ pub(crate) struct World {
     pub(crate) now_us: u64,
 }
 
+/// One write of what waits for `key`.
+fn write(node: &mut Node, links: &mut [Link], key: Key, dice: &mut Dice) {
+    let link = node.find(key).expect("a shard writes to sockets that it was given").link;
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let (used, offered) = node.shard.outgoing(key, &mut slices);
+    assert!(offered > 0, "asked to write nothing");
+    let written = links[link].write(&slices[..used], dice);
+    node.shard.handle_written(key, written, offered);
+}
+
 impl World {
     pub(crate) fn new(shards: u16, limits: &Limits, dice: &mut Dice) -> World {
         let setting = Setting {
@@ -208,9 +218,10 @@ impl World {
         sleeps.chain(coming).filter(|until| *until < u64::MAX).min()
     }
 
-    /// Whether mail is under way.
-    pub(crate) fn has_mail(&self) -> bool {
-        self.requests.iter().flatten().any(|lane| !lane.mail.is_empty())
+    /// Whether something is under way that only time brings: mail, or deliveries that wait for their window's end.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.nodes.iter().any(|node| node.shard.poll_window().is_some())
+            || self.requests.iter().flatten().any(|lane| !lane.mail.is_empty())
             || self.edges.iter().flatten().any(|lane| !lane.mail.is_empty())
     }
 
@@ -243,7 +254,7 @@ impl World {
         let mut seen = self.take_sockets(n);
         seen += self.take_mail(n, dice);
         seen += self.take_edges(n);
-        seen += self.read_ready(n);
+        seen += self.read_ready(n, dice);
         self.nodes[n].shard.handle_timers();
         self.nodes[n].shard.work();
         seen += self.flush(n, dice);
@@ -325,7 +336,7 @@ impl World {
         seen
     }
 
-    fn read_ready(&mut self, n: usize) -> usize {
+    fn read_ready(&mut self, n: usize, dice: &mut Dice) -> usize {
         let World { nodes, links, .. } = self;
         let node = &mut nodes[n];
         let mut seen = 0;
@@ -349,6 +360,9 @@ impl World {
                         node.ready.push_back(key);
                     }
                     node.shard.handle_bytes(key, &mut node.buffer[..count]);
+                    if node.shard.poll_reply(key) {
+                        write(node, links, key, dice);
+                    }
                 }
                 Got::Nothing => socket.readable = false,
                 Got::End => {
@@ -366,17 +380,10 @@ impl World {
 
     fn flush(&mut self, n: usize, dice: &mut Dice) -> usize {
         let World { nodes, links, .. } = self;
-        let Node { shard, sockets, .. } = &mut nodes[n];
         let mut seen = 0;
-        while let Some(key) = shard.poll_flush() {
+        while let Some(key) = nodes[n].shard.poll_flush() {
             seen += 1;
-            let socket = sockets[key.slot as usize].as_ref().filter(|socket| socket.key == key);
-            let link = socket.expect("a shard writes to sockets that it was given").link;
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let (used, offered) = shard.outgoing(key, &mut slices);
-            assert!(offered > 0, "asked to write nothing");
-            let written = links[link].write(&slices[..used], dice);
-            shard.handle_written(key, written, offered);
+            write(&mut nodes[n], links, key, dice);
         }
         seen
     }

@@ -103,11 +103,13 @@ impl Hold {
     }
 }
 
-/// Which flush list a connection is on, and so how soon its turn comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which flush list a connection is on, and so how soon its turn comes; the later, the sooner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Dirty {
     /// Nothing to flush.
     No,
+    /// Flushed when the window ends.
+    Later,
     /// A large fan-out reached it: flushed in slices.
     Bulk,
     /// Flushed before any bulk.
@@ -142,6 +144,11 @@ impl Conn {
             Phase::Socket(socket) => Some(socket),
             _ => None,
         }
+    }
+
+    /// Whether this is an open WebSocket that only gives back what comes.
+    pub(crate) fn is_echo(&self) -> bool {
+        matches!(&self.phase, Phase::Socket(Socket { role: Role::Echo, .. }))
     }
 
     /// The native client, if it is one and was not closed.
