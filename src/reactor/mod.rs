@@ -6,6 +6,7 @@
 //! edge-triggered), so a message costs one `recv` and one `send`.
 
 mod alarm;
+pub mod lodger;
 mod socket;
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use crate::base::clock::{Mono, Now, Wall};
 use crate::base::id::{Key, ShardId};
 use crate::mailbox::{Mailbox, Wake};
 use crate::reactor::alarm::Alarm;
+use crate::reactor::lodger::{Lodger, Next};
 use crate::reactor::socket::{Got, Socket, token};
 use crate::shard::flush::SLICES_MAX;
 use crate::shard::port::{Close, ToEdge, ToOwner, Written};
@@ -41,6 +43,8 @@ const ACCEPTS_PER_TURN: usize = 64;
 const WAKE: Token = Token(usize::MAX);
 /// The alarm's, likewise.
 const ALARM: Token = Token(usize::MAX - 1);
+/// The lodger's token, likewise.
+const LODGER: Token = Token(usize::MAX - 2);
 
 /// What the server tells a running reactor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +111,8 @@ pub struct Parts<T> {
     pub control: Receiver<Control>,
 }
 
-/// See the module's page. `T` is kept with each socket and dropped with it.
-pub struct Reactor<T> {
+/// See the module's page. `T` is kept with each socket and dropped with it; `L` runs beside the shard, if anything does.
+pub struct Reactor<T, L> {
     parts: Parts<T>,
     poll: Poll,
     alarm: Alarm,
@@ -120,19 +124,28 @@ pub struct Reactor<T> {
     ready: VecDeque<Key>,
     buffer: Vec<u8>,
     draining: bool,
+    lodger: Option<L>,
+    /// When the lodger is to be asked, though it may not ring; none = only then.
+    lodger_due: Option<Mono>,
 }
 
-impl<T> Reactor<T> {
+impl<T, L: Lodger> Reactor<T, L> {
     /// A reactor that has not begun.
     ///
     /// # Errors
     /// If the kernel gives no poll or no waker.
-    pub fn new(parts: Parts<T>) -> io::Result<Reactor<T>> {
+    pub fn new(parts: Parts<T>, lodger: Option<L>) -> io::Result<Reactor<T, L>> {
         let poll = Poll::new()?;
         parts.wake.arm(mio::Waker::new(poll.registry(), WAKE)?);
         let alarm = Alarm::new(poll.registry(), ALARM)?;
         let (sockets, ready, buffer) = (Vec::new(), VecDeque::new(), vec![0; READ_BYTES]);
-        Ok(Reactor { parts, poll, alarm, turned: Mono(0), sockets, ready, buffer, draining: false })
+        if let Some(lodger) = &lodger {
+            lodger.move_in(poll.registry(), LODGER)?;
+        }
+        let (turned, draining) = (Mono(0), false);
+        // What happened before it moved in does not ring.
+        let lodger_due = lodger.as_ref().map(|_| turned);
+        Ok(Reactor { parts, poll, alarm, turned, sockets, ready, buffer, draining, lodger, lodger_due })
     }
 
     /// Runs until it was told to drain and all connections are gone.
@@ -150,6 +163,7 @@ impl<T> Reactor<T> {
             self.take_sockets();
             self.take_mail();
             self.take_events(&events);
+            self.ask_lodger()?;
             self.read_ready();
             self.parts.shard.handle_timers();
             self.parts.shard.work();
@@ -164,8 +178,12 @@ impl<T> Reactor<T> {
     }
 
     fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
-        let timeout =
-            if self.ready.is_empty() { self.parts.shard.poll_timeout() } else { Some(Duration::ZERO) };
+        let lodger = self.lodger_due.map(|due| due.since(self.turned));
+        let timeout = if self.ready.is_empty() {
+            [self.parts.shard.poll_timeout(), lodger].into_iter().flatten().min()
+        } else {
+            Some(Duration::ZERO)
+        };
         let timeout = match timeout {
             Some(Duration::ZERO) => timeout,
             _ if !self.prepare_sleep() => Some(Duration::ZERO),
@@ -223,6 +241,21 @@ impl<T> Reactor<T> {
         // Those that are left are looked at before the next sleep.
     }
 
+    /// Lets the lodger do what is due, and takes over at once what it accepted.
+    fn ask_lodger(&mut self) -> io::Result<()> {
+        let Some(lodger) =
+            self.lodger.as_mut().filter(|_| self.lodger_due.is_some_and(|due| due <= self.turned))
+        else {
+            return Ok(());
+        };
+        match lodger.step()? {
+            Next::Within(time) => self.lodger_due = time.map(|time| self.turned + time),
+            Next::Over => (self.lodger, self.lodger_due) = (None, None),
+        }
+        self.take_sockets();
+        Ok(())
+    }
+
     fn take_mail(&mut self) {
         let Parts { shard, requests, edges, .. } = &mut self.parts;
         for _ in 0..MAIL_PER_TURN {
@@ -247,6 +280,10 @@ impl<T> Reactor<T> {
                 WAKE => continue,
                 ALARM => {
                     self.alarm.rang();
+                    continue;
+                }
+                LODGER => {
+                    self.lodger_due = Some(self.turned);
                     continue;
                 }
                 _ => {}

@@ -43,7 +43,15 @@ impl<T> Socket<T> {
     /// A fresh socket, to be put on the ready list: its request has often come already, and to look is cheaper than to
     /// be told.
     pub(super) fn new(key: Key, stream: TcpStream, kept: T) -> Socket<T> {
-        Socket { key, stream, _kept: kept, readable: true, ended: false, watched_for_room: false, queued: true }
+        Socket {
+            key,
+            stream,
+            _kept: kept,
+            readable: true,
+            ended: false,
+            watched_for_room: false,
+            queued: true,
+        }
     }
 
     /// One `recv`.
