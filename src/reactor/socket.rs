@@ -1,13 +1,24 @@
 //! One TCP socket of a reactor: reads and writes, and what their errors mean.
+//!
+//! Calls the kernel by `rustix`, not by `std`: libc makes every `send` and `recv` of a process with threads a point at
+//! which a thread can be cancelled, which costs two atomic operations each. SIGPIPE is ignored, as std sees to.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use rustix::io::{Errno, writev};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::base::id::Key;
 use crate::shard::port::Written;
+
+/// For what the end of the stream follows: the kernel waits for that, and sends both in one segment (`MSG_MORE`).
+#[cfg(target_os = "linux")]
+const BEFORE_THE_END: SendFlags = SendFlags::MORE;
+#[cfg(not(target_os = "linux"))]
+const BEFORE_THE_END: SendFlags = SendFlags::empty();
 
 /// A socket and what the reactor knows of it.
 pub(super) struct Socket<T> {
@@ -57,14 +68,12 @@ impl<T> Socket<T> {
     /// One `recv`.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Got {
         loop {
-            return match self.stream.read(buffer) {
-                Ok(0) => Got::End,
-                Ok(count) => Got::Bytes { count, drained: count < buffer.len() && !self.ended },
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => Got::Nothing,
-                    io::ErrorKind::Interrupted => continue,
-                    _ => Got::Broken,
-                },
+            return match recv(&self.stream, &mut *buffer, RecvFlags::empty()) {
+                Ok((0, _)) => Got::End,
+                Ok((count, _)) => Got::Bytes { count, drained: count < buffer.len() && !self.ended },
+                Err(Errno::AGAIN) => Got::Nothing,
+                Err(Errno::INTR) => continue,
+                Err(_) => Got::Broken,
             };
         }
     }
@@ -73,17 +82,14 @@ impl<T> Socket<T> {
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>], last: bool) -> Written {
         loop {
             let result = match slices {
-                [one] if last => send_last(&mut self.stream, one),
-                [one] => self.stream.write(one),
-                many => self.stream.write_vectored(many),
+                [one] => send(&self.stream, one, if last { BEFORE_THE_END } else { SendFlags::empty() }),
+                many => writev(&self.stream, many),
             };
             return match result {
                 Ok(count) => Written::Bytes(count),
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => Written::Full,
-                    io::ErrorKind::Interrupted => continue,
-                    _ => Written::Broken,
-                },
+                Err(Errno::AGAIN) => Written::Full,
+                Err(Errno::INTR) => continue,
+                Err(_) => Written::Broken,
             };
         }
     }
@@ -111,16 +117,4 @@ pub(super) fn token(key: Key) -> Token {
     const { assert!(usize::BITS == u64::BITS, "a token has room for a key") };
     #[expect(clippy::cast_possible_truncation, reason = "just asserted")]
     Token(key.to_bits() as usize)
-}
-
-/// Writes what the end of the stream follows: with `MSG_MORE` the kernel waits for that, and sends both in one segment.
-#[cfg(target_os = "linux")]
-fn send_last(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    use rustix::net::SendFlags;
-    Ok(rustix::net::send(stream, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn send_last(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    stream.write(bytes)
 }
