@@ -111,7 +111,8 @@ pub struct Parts<T> {
     pub control: Receiver<Control>,
 }
 
-/// See the module's page. `T` is kept with each socket and dropped with it; `L` runs beside the shard, if anything does.
+/// See the module's page. `T` is kept with each socket and dropped with it; `L` runs beside the shard, if anything
+/// does.
 pub struct Reactor<T, L> {
     parts: Parts<T>,
     poll: Poll,
