@@ -1,10 +1,12 @@
 //! The mio loop around one shard: poll, read under budget, feed, end the turn, write, sleep.
 //!
 //! Beside the acceptor the only place that reads a clock and does socket calls while the server runs. Knows sockets
-//! and mail, but neither protocol nor topics. A socket is registered once, for both directions; a read that fills less
-//! than the buffer has drained the socket (epoll, edge-triggered), so a message costs one `recv` and one `send`.
+//! and mail, but neither protocol nor topics. A socket is registered once to be read, and a second time, for both
+//! directions, when it is full for the first time. A read that fills less than the buffer has drained it (epoll,
+//! edge-triggered), so a message costs one `recv` and one `send`.
 
 mod alarm;
+pub mod lodger;
 mod socket;
 
 use std::collections::VecDeque;
@@ -21,7 +23,8 @@ use crate::base::clock::{Mono, Now, Wall};
 use crate::base::id::{Key, ShardId};
 use crate::mailbox::{Mailbox, Wake};
 use crate::reactor::alarm::Alarm;
-use crate::reactor::socket::{Got, Socket};
+use crate::reactor::lodger::{Lodger, Next};
+use crate::reactor::socket::{Got, Socket, token};
 use crate::shard::flush::SLICES_MAX;
 use crate::shard::port::{Close, ToEdge, ToOwner, Written};
 use crate::shard::state::Shard;
@@ -40,6 +43,8 @@ const ACCEPTS_PER_TURN: usize = 64;
 const WAKE: Token = Token(usize::MAX);
 /// The alarm's, likewise.
 const ALARM: Token = Token(usize::MAX - 1);
+/// The lodger's token, likewise.
+const LODGER: Token = Token(usize::MAX - 2);
 
 /// What the server tells a running reactor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,8 +111,9 @@ pub struct Parts<T> {
     pub control: Receiver<Control>,
 }
 
-/// See the module's page. `T` is kept with each socket and dropped with it.
-pub struct Reactor<T> {
+/// See the module's page. `T` is kept with each socket and dropped with it; `L` runs beside the shard, if anything
+/// does.
+pub struct Reactor<T, L> {
     parts: Parts<T>,
     poll: Poll,
     alarm: Alarm,
@@ -119,19 +125,28 @@ pub struct Reactor<T> {
     ready: VecDeque<Key>,
     buffer: Vec<u8>,
     draining: bool,
+    lodger: Option<L>,
+    /// When the lodger is to be asked, though it may not ring; none = only then.
+    lodger_due: Option<Mono>,
 }
 
-impl<T> Reactor<T> {
+impl<T, L: Lodger> Reactor<T, L> {
     /// A reactor that has not begun.
     ///
     /// # Errors
     /// If the kernel gives no poll or no waker.
-    pub fn new(parts: Parts<T>) -> io::Result<Reactor<T>> {
+    pub fn new(parts: Parts<T>, lodger: Option<L>) -> io::Result<Reactor<T, L>> {
         let poll = Poll::new()?;
         parts.wake.arm(mio::Waker::new(poll.registry(), WAKE)?);
         let alarm = Alarm::new(poll.registry(), ALARM)?;
         let (sockets, ready, buffer) = (Vec::new(), VecDeque::new(), vec![0; READ_BYTES]);
-        Ok(Reactor { parts, poll, alarm, turned: Mono(0), sockets, ready, buffer, draining: false })
+        if let Some(lodger) = &lodger {
+            lodger.move_in(poll.registry(), LODGER)?;
+        }
+        let (turned, draining) = (Mono(0), false);
+        // What happened before it moved in does not ring.
+        let lodger_due = lodger.as_ref().map(|_| turned);
+        Ok(Reactor { parts, poll, alarm, turned, sockets, ready, buffer, draining, lodger, lodger_due })
     }
 
     /// Runs until it was told to drain and all connections are gone.
@@ -149,6 +164,7 @@ impl<T> Reactor<T> {
             self.take_sockets();
             self.take_mail();
             self.take_events(&events);
+            self.ask_lodger()?;
             self.read_ready();
             self.parts.shard.handle_timers();
             self.parts.shard.work();
@@ -163,8 +179,12 @@ impl<T> Reactor<T> {
     }
 
     fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
-        let timeout =
-            if self.ready.is_empty() { self.parts.shard.poll_timeout() } else { Some(Duration::ZERO) };
+        let lodger = self.lodger_due.map(|due| due.since(self.turned));
+        let timeout = if self.ready.is_empty() {
+            [self.parts.shard.poll_timeout(), lodger].into_iter().flatten().min()
+        } else {
+            Some(Duration::ZERO)
+        };
         let timeout = match timeout {
             Some(Duration::ZERO) => timeout,
             _ if !self.prepare_sleep() => Some(Duration::ZERO),
@@ -206,9 +226,7 @@ impl<T> Reactor<T> {
                 continue; // too late: dropping the socket is the answer
             }
             let key = self.parts.shard.handle_open();
-            let token = token(key);
-            let both = Interest::READABLE | Interest::WRITABLE;
-            if let Err(error) = self.poll.registry().register(&mut stream, token, both) {
+            if let Err(error) = self.poll.registry().register(&mut stream, token(key), Interest::READABLE) {
                 tracing::warn!(%error, "cannot watch an accepted socket");
                 self.parts.shard.handle_reset(key);
                 continue;
@@ -218,9 +236,25 @@ impl<T> Reactor<T> {
                 self.sockets.resize_with(slot + 1, || None);
             }
             self.sockets[slot] = Some(Socket::new(key.generation, stream, kept));
+            self.ready.push_back(key);
             tracing::debug!(%peer, shard = %self.parts.id, slot, "connection opened");
         }
         // Those that are left are looked at before the next sleep.
+    }
+
+    /// Lets the lodger do what is due, and takes over at once what it accepted.
+    fn ask_lodger(&mut self) -> io::Result<()> {
+        let Some(lodger) =
+            self.lodger.as_mut().filter(|_| self.lodger_due.is_some_and(|due| due <= self.turned))
+        else {
+            return Ok(());
+        };
+        match lodger.step()? {
+            Next::Within(time) => self.lodger_due = time.map(|time| self.turned + time),
+            Next::Over => (self.lodger, self.lodger_due) = (None, None),
+        }
+        self.take_sockets();
+        Ok(())
     }
 
     fn take_mail(&mut self) {
@@ -247,6 +281,10 @@ impl<T> Reactor<T> {
                 WAKE => continue,
                 ALARM => {
                     self.alarm.rang();
+                    continue;
+                }
+                LODGER => {
+                    self.lodger_due = Some(self.turned);
                     continue;
                 }
                 _ => {}
@@ -329,6 +367,11 @@ impl<T> Reactor<T> {
     fn write(&mut self, key: Key) {
         let Some(socket) = find(&mut self.sockets, key) else { return };
         let (written, offered) = write(&self.parts.shard, key, socket);
+        let full = written == Written::Full || matches!(written, Written::Bytes(count) if count < offered);
+        if full && let Err(error) = socket.watch_for_room(key, self.poll.registry()) {
+            tracing::warn!(%error, "cannot watch a socket that is full");
+            self.parts.shard.handle_reset(key);
+        }
         self.parts.shard.handle_written(key, written, offered);
     }
 
@@ -358,13 +401,6 @@ impl<T> Reactor<T> {
     }
 }
 
-/// A connection's key as its token: slot and generation, so that an event for a socket that is gone finds nothing.
-fn token(key: Key) -> Token {
-    const { assert!(usize::BITS == u64::BITS, "a token has room for a key") };
-    #[expect(clippy::cast_possible_truncation, reason = "just asserted")]
-    Token(key.to_bits() as usize)
-}
-
 /// The socket of a connection; a stale key finds nothing.
 fn find<T>(sockets: &mut [Option<Socket<T>>], key: Key) -> Option<&mut Socket<T>> {
     sockets.get_mut(key.slot as usize)?.as_mut().filter(|socket| socket.generation == key.generation)
@@ -376,11 +412,11 @@ fn write<T>(shard: &Shard, key: Key, socket: &mut Socket<T>) -> (Written, usize)
     let mut few = [IoSlice::new(&[]); 2];
     let (used, offered) = shard.outgoing(key, &mut few);
     if used < few.len() {
-        return (socket.write(&few[..used]), offered);
+        return (socket.write(&few[..used], shard.is_last(key, offered)), offered);
     }
     let mut many = [IoSlice::new(&[]); SLICES_MAX];
     let (used, offered) = shard.outgoing(key, &mut many);
-    (socket.write(&many[..used]), offered)
+    (socket.write(&many[..used], false), offered)
 }
 
 /// Moves mail into the lane until that is full; the rest stays in order.

@@ -3,14 +3,22 @@
 //! Calls the kernel by `rustix`, not by `std`: libc makes every `send` and `recv` of a process with threads a point at
 //! which a thread can be cancelled, which costs two atomic operations each. SIGPIPE is ignored, as std sees to.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 
 use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
 use rustix::io::{Errno, writev};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use crate::base::id::Key;
 use crate::shard::port::Written;
+
+/// For what the end of the stream follows: the kernel waits for that, and sends both in one segment (`MSG_MORE`).
+#[cfg(target_os = "linux")]
+const BEFORE_THE_END: SendFlags = SendFlags::MORE;
+#[cfg(not(target_os = "linux"))]
+const BEFORE_THE_END: SendFlags = SendFlags::empty();
 
 /// A socket and what the reactor knows of it.
 pub(super) struct Socket<T> {
@@ -23,6 +31,8 @@ pub(super) struct Socket<T> {
     pub(super) readable: bool,
     /// An edge told that the peer sends no more: a short read is not the last one, as no edge will follow.
     pub(super) ended: bool,
+    /// The poll tells when it takes bytes again. Most sockets are never full, so this is asked for at the first need.
+    pub(super) watched_for_room: bool,
     /// It is on the ready list.
     pub(super) queued: bool,
 }
@@ -41,8 +51,18 @@ pub(super) enum Got {
 }
 
 impl<T> Socket<T> {
+    /// A fresh socket, to be put on the ready list: its request has often come already, and to look is cheaper than to
+    /// be told.
     pub(super) fn new(generation: u32, stream: TcpStream, kept: T) -> Socket<T> {
-        Socket { generation, stream, _kept: kept, readable: false, ended: false, queued: false }
+        Socket {
+            generation,
+            stream,
+            _kept: kept,
+            readable: true,
+            ended: false,
+            watched_for_room: false,
+            queued: true,
+        }
     }
 
     /// One `recv`.
@@ -58,11 +78,11 @@ impl<T> Socket<T> {
         }
     }
 
-    /// One `send`, or one `writev` for several pieces.
-    pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> Written {
+    /// One `send`, or one `writev` for several pieces. `last`: only the end follows, and does so now.
+    pub(super) fn write(&mut self, slices: &[IoSlice<'_>], last: bool) -> Written {
         loop {
             let result = match slices {
-                [one] => send(&self.stream, one, SendFlags::empty()),
+                [one] => send(&self.stream, one, if last { BEFORE_THE_END } else { SendFlags::empty() }),
                 many => writev(&self.stream, many),
             };
             return match result {
@@ -74,8 +94,27 @@ impl<T> Socket<T> {
         }
     }
 
+    /// The poll tells from now on when it takes bytes again, at once if it does already.
+    ///
+    /// # Errors
+    /// If the kernel has no memory left for it.
+    pub(super) fn watch_for_room(&mut self, key: Key, poll: &Registry) -> io::Result<()> {
+        if self.watched_for_room {
+            return Ok(());
+        }
+        self.watched_for_room = true;
+        poll.reregister(&mut self.stream, token(key), Interest::READABLE | Interest::WRITABLE)
+    }
+
     /// No more comes from us. An error means that the peer is gone, which the next read tells.
     pub(super) fn shutdown(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
+}
+
+/// A connection's key as its token: slot and generation, so that an event for a socket that is gone finds nothing.
+pub(super) fn token(key: Key) -> Token {
+    const { assert!(usize::BITS == u64::BITS, "a token has room for a key") };
+    #[expect(clippy::cast_possible_truncation, reason = "just asserted")]
+    Token(key.to_bits() as usize)
 }

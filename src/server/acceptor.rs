@@ -1,5 +1,6 @@
-//! The thread that accepts: admits or refuses, and hands each socket to the shard with the fewest connections.
+//! Accepts: admits or refuses, and hands each socket to the shard with the fewest connections.
 //!
+//! Has a thread of its own, or lodges with the only shard, where two threads would only get in each other's way.
 //! Reads and writes nothing on a socket that it hands on; knows no HTTP beyond the answer to the refused. It
 //! never spins: where accepting fails for want of file descriptors or memory, or no shard takes more, it
 //! pauses, and the kernel's backlog holds who waits. mio reports edges, so a listener whose backlog was left
@@ -7,18 +8,23 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token, Waker};
+#[cfg(unix)]
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
 use crate::base::clock::Mono;
 use crate::base::id::ShardId;
 use crate::mailbox::Wake;
 use crate::reactor::Accepted;
+use crate::reactor::lodger::{Lodger, Next};
 use crate::server::admission::{Admission, Ticket};
 use crate::server::linger::Lingering;
 use crate::server::listener::Listener;
@@ -69,6 +75,7 @@ impl Stop {
 #[derive(Debug)]
 pub struct Acceptor {
     poll: Poll,
+    events: Events,
     listeners: Vec<Backlog>,
     doors: Vec<Door>,
     /// By door: something was sent in this turn.
@@ -126,6 +133,7 @@ impl Acceptor {
         }
         Ok(Acceptor {
             poll,
+            events: Events::with_capacity(EVENTS_MAX),
             listeners: backlogs,
             touched: vec![false; doors.len()],
             doors,
@@ -149,26 +157,34 @@ impl Acceptor {
     /// # Errors
     /// If the poll itself fails, which leaves nothing to go on with.
     pub fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(EVENTS_MAX);
-        loop {
-            let sleep = self.sleep(self.now());
-            match self.poll.poll(&mut events, sleep) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                polled => polled?,
-            }
-            if self.stop.wanted.load(Ordering::Acquire) {
-                return Ok(());
-            }
-            for event in &events {
-                match self.listeners.get_mut(event.token().0) {
-                    Some(backlog) => backlog.waiting = true,
-                    None => self.lingering.readable(event.token(), self.poll.registry()),
-                }
-            }
-            let now = self.now();
-            self.turn(now);
-            self.lingering.expire(now, self.poll.registry());
+        let mut next = Next::Within(Some(Duration::ZERO));
+        while let Next::Within(sleep) = next {
+            next = self.step_within(sleep)?;
         }
+        Ok(())
+    }
+
+    /// Waits at most `sleep` for something to do, and does it. Returns how long nothing is to be done then.
+    fn step_within(&mut self, sleep: Option<Duration>) -> io::Result<Next> {
+        match self.poll.poll(&mut self.events, sleep) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        if self.stop.wanted.load(Ordering::Acquire) {
+            return Ok(Next::Over);
+        }
+        for event in &self.events {
+            match self.listeners.get_mut(event.token().0) {
+                Some(backlog) => backlog.waiting = true,
+                None => self.lingering.readable(event.token(), self.poll.registry()),
+            }
+        }
+        let now = self.now();
+        self.turn(now);
+        self.lingering.expire(now, self.poll.registry());
+        // More may be ready than was taken, of which a poll that watches this one is not told again.
+        let more = self.events.iter().count() >= EVENTS_MAX;
+        Ok(Next::Within(if more { Some(Duration::ZERO) } else { self.sleep(now) }))
     }
 
     /// How long nothing is to be done without an event; none = forever.
@@ -229,8 +245,6 @@ impl Acceptor {
         match self.admission.admit(peer.ip()) {
             Err(why) => self.lingering.refuse(stream, why, now, self.poll.registry()),
             Ok(mut ticket) => {
-                // Fails only if the peer is gone already, which the shard will notice.
-                let _ = stream.set_nodelay(true);
                 ticket.assign(shard);
                 // There was room, and nobody else sends. If the shard has ended, dropping closes the socket.
                 let _ = self.doors[shard.index()].lane.try_send(Accepted { stream, peer, kept: ticket });
@@ -256,6 +270,22 @@ impl Acceptor {
 
     fn now(&self) -> Mono {
         Mono(0) + self.started.elapsed()
+    }
+}
+
+impl Lodger for Acceptor {
+    #[cfg(unix)]
+    fn move_in(&self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.register(&mut SourceFd(&self.poll.as_raw_fd()), token, Interest::READABLE)
+    }
+
+    #[cfg(not(unix))]
+    fn move_in(&self, _: &Registry, _: Token) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn step(&mut self) -> io::Result<Next> {
+        self.step_within(Some(Duration::ZERO))
     }
 }
 

@@ -117,6 +117,8 @@ fn bind_one(address: SocketAddr, v6_only: bool) -> io::Result<Listener> {
         }
     }
     socket.set_nonblocking(true)?;
+    // Small messages must not wait for each other. Accepted sockets inherit it, on the BSDs and macOS as well.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     let socket = mio::net::TcpListener::from_std(socket.into());

@@ -3,7 +3,7 @@
 //! Everything that touches the operating system beside the shards' own loops is here: listeners, signals,
 //! threads, clocks at their source. Nothing below imports it.
 //!
-//! Start: listeners (so that a taken port ends the start), shards, acceptor, signals. Stop: no new connections,
+//! Start: listeners (so that a taken port ends the start), acceptor, shards, signals. Stop: no new connections,
 //! every client is told when to come back and closed, the shards end when they are empty, or at the deadline.
 
 pub mod descriptors;
@@ -93,8 +93,16 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     let keys = Keys::new(seed().map_err(system("get random numbers"))?);
     let wakes: Vec<Arc<Wake>> = (0..plan.shards).map(|_| Arc::default()).collect();
     let (failed, failures) = unbounded();
-    let shards = start_shards(plan, keys, &wakes, &failed)?;
-    let stop = start_acceptor(plan, keys, listeners, &shards, &wakes, failed)?;
+    let (shards, ends): (Vec<Running>, Vec<Ends>) = (0..plan.shards).map(|_| lanes()).unzip();
+    let acceptor = acceptor(plan, keys, listeners, &shards, &wakes).map_err(system("make a poll"))?;
+    let stop = acceptor.stopper();
+    let lodger = if plan.shards == 1 && cfg!(unix) {
+        Some(acceptor)
+    } else {
+        spawn("acceptor".to_owned(), failed.clone(), move || acceptor.run())?;
+        None
+    };
+    start_shards(plan, keys, &wakes, ends, lodger, &failed)?;
     for address in &addresses {
         tracing::info!(%address, "listening");
     }
@@ -112,6 +120,18 @@ struct Running {
     control: Sender<Control>,
 }
 
+/// The other ends of its lanes.
+struct Ends {
+    intake: Receiver<Accepted<Ticket>>,
+    control: Receiver<Control>,
+}
+
+fn lanes() -> (Running, Ends) {
+    let (sender, intake) = bounded(INTAKE_CAPACITY);
+    let (orders, control) = unbounded();
+    (Running { intake: sender, control: orders }, Ends { intake, control })
+}
+
 /// Which thread has ended, and how.
 struct Exit {
     thread: String,
@@ -124,12 +144,15 @@ fn seed() -> io::Result<[u8; 16]> {
     Ok(seed)
 }
 
+/// Starts the shards; the first one lodges the acceptor, if that has no thread of its own.
 fn start_shards(
     plan: &Plan,
     keys: Keys,
     wakes: &[Arc<Wake>],
+    ends: Vec<Ends>,
+    mut lodger: Option<Acceptor>,
     exits: &Sender<Exit>,
-) -> Result<Vec<Running>, StartError> {
+) -> Result<(), StartError> {
     let clock = Clock::start();
     let setting = Setting {
         shards: plan.shards,
@@ -140,10 +163,8 @@ fn start_shards(
     };
     let requests: Vec<Mailbox<ToOwner>> = mesh(wakes, LANE_CAPACITY);
     let edges: Vec<Mailbox<ToEdge>> = mesh(wakes, LANE_CAPACITY);
-    let mut running = Vec::new();
-    for ((id, requests), edges) in (0..plan.shards).map(ShardId).zip(requests).zip(edges) {
-        let (intake, taken) = bounded(INTAKE_CAPACITY);
-        let (control, orders) = unbounded();
+    let mail = requests.into_iter().zip(edges);
+    for ((id, Ends { intake, control }), (requests, edges)) in (0..).map(ShardId).zip(ends).zip(mail) {
         let shard = Shard::new(id, &setting, keys.hash(&("jitter", id)), clock.now());
         let parts = Parts {
             shard,
@@ -153,25 +174,23 @@ fn start_shards(
             wake: Arc::clone(&wakes[id.index()]),
             requests,
             edges,
-            intake: taken,
-            control: orders,
+            intake,
+            control,
         };
-        let reactor =
-            Reactor::new(parts).map_err(|cause| StartError::System { what: "make a poll", cause })?;
+        let reactor = Reactor::new(parts, lodger.take())
+            .map_err(|cause| StartError::System { what: "make a poll", cause })?;
         spawn(format!("shard-{id}"), exits.clone(), move || reactor.run())?;
-        running.push(Running { intake, control });
     }
-    Ok(running)
+    Ok(())
 }
 
-fn start_acceptor(
+fn acceptor(
     plan: &Plan,
     keys: Keys,
     listeners: Vec<Listener>,
     shards: &[Running],
     wakes: &[Arc<Wake>],
-    exits: Sender<Exit>,
-) -> Result<Stop, StartError> {
+) -> io::Result<Acceptor> {
     let caps = Caps {
         connections_max: u32::try_from(plan.max_connections).unwrap_or(u32::MAX),
         per_address_max: plan.max_connections_per_address,
@@ -179,11 +198,7 @@ fn start_acceptor(
     let doors = shards.iter().zip(wakes);
     let doors =
         doors.map(|(shard, wake)| Door { lane: shard.intake.clone(), wake: Arc::clone(wake) }).collect();
-    let acceptor = Acceptor::new(listeners, doors, Admission::new(caps, plan.shards, keys))
-        .map_err(|cause| StartError::System { what: "make a poll", cause })?;
-    let stop = acceptor.stopper();
-    spawn("acceptor".to_owned(), exits, move || acceptor.run())?;
-    Ok(stop)
+    Acceptor::new(listeners, doors, Admission::new(caps, plan.shards, keys))
 }
 
 /// Starts a thread that tells when and how it ended, also by a panic.

@@ -5,7 +5,8 @@ use std::io::IoSlice;
 use crate::base::id::Key;
 use crate::dialect::native::encode;
 use crate::shard::conn::socket::LINGER;
-use crate::shard::conn::{Dirty, Hold, Phase};
+use crate::shard::conn::{Conn, Dirty, Hold, Phase};
+use crate::shard::outbox::Spares;
 use crate::shard::port::{Close, Written};
 use crate::shard::state::Shard;
 use crate::wire::ws::frame;
@@ -35,10 +36,7 @@ impl Shard {
             if conn.outbox.is_blocked() || conn.outbox.is_empty() {
                 continue;
             }
-            let scratch = &mut self.scratch;
-            conn.outbox.announce(SLICES_MAX, &mut self.spares, |gap, out| {
-                out.extend_from_slice(frame::text(scratch, |out| encode::dropped(out, &gap.topic, gap.lost)));
-            });
+            announce(conn, &mut self.scratch, &mut self.spares);
             return Some(key);
         }
     }
@@ -56,6 +54,7 @@ impl Shard {
             self.turn.soon.pop_back();
         }
         conn.dirty = Dirty::No;
+        announce(conn, &mut self.scratch, &mut self.spares);
         !conn.outbox.is_empty()
     }
 
@@ -85,6 +84,14 @@ impl Shard {
         let Some(conn) = self.conns.get(key) else { return (0, 0) };
         let used = conn.outbox.slices(slices);
         (used, slices[..used].iter().map(|slice| slice.len()).sum())
+    }
+
+    /// Whether these `offered` bytes are the last that `key` gets: once they are written, [`Shard::poll_close`] ends
+    /// our side in the same turn.
+    #[must_use]
+    pub fn is_last(&self, key: Key, offered: usize) -> bool {
+        let Some(conn) = self.conns.get(key) else { return false };
+        matches!(conn.phase, Phase::Closing { .. }) && conn.outbox.bytes() == offered
     }
 
     /// A write was tried; `offered` is what [`Shard::outgoing`] said.
@@ -196,4 +203,11 @@ impl Shard {
         }
         Some(key)
     }
+}
+
+/// Turns the gaps that the next write reaches into frames.
+fn announce(conn: &mut Conn, scratch: &mut Vec<u8>, spares: &mut Spares) {
+    conn.outbox.announce(SLICES_MAX, spares, |gap, out| {
+        out.extend_from_slice(frame::text(scratch, |out| encode::dropped(out, &gap.topic, gap.lost)));
+    });
 }

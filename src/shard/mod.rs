@@ -106,7 +106,8 @@ impl Shard {
         }
     }
 
-    fn mark_ended(&mut self, key: Key) {
+    /// The peer sends nothing more: no need to linger when our last word is written.
+    pub(crate) fn mark_ended(&mut self, key: Key) {
         if let Some(Conn { phase: Phase::Closing { ended, .. }, .. }) = self.conns.get_mut(key) {
             *ended = true;
         }

@@ -51,17 +51,23 @@ impl Rig {
         }
         self.shard.handle_timers();
         self.shard.work();
+        let mut last = Vec::new();
         while let Some(key) = self.shard.poll_flush() {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let (used, offered) = self.shard.outgoing(key, &mut slices);
             let taken = offered.min(self.room);
+            if taken == offered && self.shard.is_last(key, offered) {
+                last.push(key);
+            }
             let bytes = slices[..used].iter().flat_map(|slice| slice.iter().copied()).take(taken).collect();
             self.written.push((key, bytes));
             self.shard.handle_written(key, Written::Bytes(taken), offered);
         }
         while let Some(close) = self.shard.poll_close() {
+            last.retain(|key| *key != close.0);
             self.closed.push(close);
         }
+        assert_eq!(last, [], "what was called the last is followed by the end");
         self.shard.end_turn();
         self.shard.check();
     }
@@ -129,12 +135,25 @@ fn an_owner_answers_other_shards_more_than_once_a_turn() {
 fn who_does_not_end_is_dropped_at_the_deadline() {
     let mut rig = Rig::new(1, Limits::default());
     let key = rig.open("/ws");
-    rig.turn(&[(key, &close_frame())]);
-    assert_eq!(rig.closed, [(key, Close::Shutdown)]);
+    rig.turn(&[(key, &close_frame().repeat(2))]);
+    assert_eq!(rig.closed, [(key, Close::Shutdown)], "who goes on after its close frame may not be done");
     rig.now = rig.now + LINGER + Duration::from_millis(1);
     rig.turn(&[]);
     assert_eq!(rig.closed, [(key, Close::Shutdown), (key, Close::Drop)]);
     assert_eq!(rig.shard.poll_timeout(), None);
+}
+
+#[test]
+fn who_has_closed_is_not_lingered_for() {
+    let mut rig = Rig::new(1, Limits::default());
+    let key = rig.open("/echo");
+    rig.room = 1;
+    rig.turn(&[(key, &close_frame())]);
+    assert_eq!(rig.closed, [], "the answer is not written yet");
+    rig.room = usize::MAX;
+    rig.shard.handle_writable(key);
+    rig.turn(&[]);
+    assert_eq!(rig.closed, [(key, Close::Drop)]);
 }
 
 /// A publication of `bytes` bytes in `topic`.

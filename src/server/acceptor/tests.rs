@@ -78,6 +78,27 @@ fn sockets_arrive_ready_for_use_from_every_listener() {
     running.thread.join().unwrap().unwrap();
 }
 
+#[cfg(unix)]
+#[test]
+fn a_lodger_rings_when_there_is_something_to_do() {
+    let (mut acceptor, running) = prepare(NO_CAPS, 1, 10, 1);
+    let mut host = Poll::new().unwrap();
+    acceptor.move_in(host.registry(), Token(7)).unwrap();
+    assert_eq!(acceptor.step().unwrap(), Next::Within(None), "nobody waits");
+    let mut events = Events::with_capacity(4);
+    for _ in 0..2 {
+        let _client = Client::connect(acceptor.listeners[0].listener.address).unwrap();
+        host.poll(&mut events, Some(PATIENCE)).unwrap();
+        assert!(events.iter().any(|event| event.token() == Token(7)));
+        assert_eq!(acceptor.step().unwrap(), Next::Within(None));
+        assert!(running.shards[0].try_recv().is_ok());
+    }
+    acceptor.stopper().stop().unwrap();
+    host.poll(&mut events, Some(PATIENCE)).unwrap();
+    assert!(!events.is_empty());
+    assert_eq!(acceptor.step().unwrap(), Next::Over);
+}
+
 #[test]
 fn each_goes_to_the_shard_with_the_fewest() {
     let running = start(NO_CAPS, 3, 10, 1);

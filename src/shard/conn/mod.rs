@@ -58,7 +58,7 @@ pub(crate) enum Phase {
         until: Mono,
         /// The peer was told that no more comes.
         shut: bool,
-        /// The peer itself ended: no need to linger.
+        /// The peer itself ended, or has said that it sends nothing more: no need to linger.
         ended: bool,
     },
     /// Gone but for being freed at the end of the turn: nothing is due any more.

@@ -35,7 +35,7 @@ impl Shard {
                         Step::Binary(bytes) => self.on_message(key, Opcode::Binary, bytes),
                         Step::Ping(payload) => self.on_ping(key, payload),
                         Step::Pong(_) => {}
-                        Step::Close(close) => self.on_close(key, close.code),
+                        Step::Close(close) => self.on_close(key, close.code, used == input.len()),
                     }
                 }
             }
@@ -75,13 +75,19 @@ impl Shard {
     }
 
     /// The peer's close frame: answered with the same code, unless it answers ours.
-    fn on_close(&mut self, key: Key, code: Option<CloseCode>) {
+    ///
+    /// RFC 6455 §5.5.1 lets a peer send nothing after it. So there is nothing to linger for, unless the peer did not
+    /// keep to that (`is_end` is false): then what it sent too much must not turn our end into a reset.
+    fn on_close(&mut self, key: Key, code: Option<CloseCode>, is_end: bool) {
         let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return };
         if !socket.is_closing() {
             let (payload, length) = code.map_or(([0; CONTROL_BYTES_MAX], 0), |code| close::write(code, ""));
             self.send_control(key, Opcode::Close, &payload[..length]);
         }
         self.end(key);
+        if is_end {
+            self.mark_ended(key);
+        }
     }
 
     /// Queues a control frame; `payload` is at most 125 bytes.
