@@ -74,6 +74,12 @@ impl Shape {
         (place < self.publishers).then(|| self.room_of(member) * self.publishers + place)
     }
 
+    /// How many publishers a thread has.
+    #[must_use]
+    pub fn senders_on(&self, thread: usize) -> usize {
+        (0..self.senders()).filter(|sender| self.member_of(*sender) % self.threads == thread).count()
+    }
+
     /// The member that a publisher is.
     #[must_use]
     pub fn member_of(&self, sender: usize) -> usize {
@@ -113,6 +119,7 @@ mod tests {
             assert_eq!(shape.sender_of(shape.member_of(sender)), Some(sender));
             assert!(!shape.is_restless(shape.member_of(sender)));
         }
+        assert_eq!([0, 1, 2, 3].map(|thread| shape.senders_on(thread)), [1, 2, 2, 1]);
         assert_eq!(shape.sender_of(4), None);
         assert_eq!(shape.room_of(5), 1);
         let restless: Vec<usize> = (0..15).filter(|member| shape.is_restless(*member)).collect();
