@@ -186,9 +186,9 @@ impl Comparison {
         );
         let latency = line("the latency", "is left out", |run| run.latency_doubt.as_ref());
         let notes: Vec<&String> = runs().filter_map(|run| run.notes.first()).collect();
-        let said = notes.first().map(|first| {
-            format!("mind that {} of {} runs say: {first}", notes.len(), runs().count())
-        });
+        let said = notes
+            .first()
+            .map(|first| format!("mind that {} of {} runs say: {first}", notes.len(), runs().count()));
         [note, rate, latency, said].into_iter().flatten().collect()
     }
 
@@ -460,7 +460,10 @@ mod tests {
         assert_eq!(tainted.ratio(1, cpu), Some(Spread { min: 3.0, median: 3.0, max: 3.0 }), "one is a bound");
         assert_eq!(tainted.spread(0, cpu).map(|spread| spread.max), Some(100.0), "which stands all the same");
         let left_out = tainted.left_out().join("\n");
-        assert!(left_out.contains("the rate of 1 of 5 runs is left out, and the processor time"), "{left_out}");
+        assert!(
+            left_out.contains("the rate of 1 of 5 runs is left out, and the processor time"),
+            "{left_out}"
+        );
         assert!(left_out.contains("mind that 5 of 5 runs say: neither was full"), "{left_out}");
         let text = table(&comparison);
         assert!(text.contains("2.500 (2.00–3.00)") && text.contains("FAILED   b: gone"), "{text}");

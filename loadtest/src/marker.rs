@@ -182,7 +182,8 @@ mod tests {
         {
             let whole = [before.as_bytes(), &payload(size, long)].concat();
             let template = Template::new(frame::TEXT, &whole, before.len(), long, key);
-            for (number, time) in [(0, 0), (7, 9), (u32::MAX, TIME_MASK), (0xdead_beef, 0x0123_4567_89ab_cdef)]
+            for (number, time) in
+                [(0, 0), (7, 9), (u32::MAX, TIME_MASK), (0xdead_beef, 0x0123_4567_89ab_cdef)]
             {
                 let mark = Mark { sender: 0x12_34ab, number, time: if long { time } else { 0 } };
                 let mut out = vec![1, 2, 3];

@@ -133,12 +133,7 @@ impl Stage {
 
 /// The pace of one of `threads`, which has `own` of `all` senders and so that share of the rate.
 #[expect(clippy::cast_precision_loss, reason = "at most 256 threads, and 2^24 senders")]
-fn pace(
-    flow: &Flow,
-    (thread, threads): (usize, usize),
-    (own, all): (usize, usize),
-    seed: u64,
-) -> Pace {
+fn pace(flow: &Flow, (thread, threads): (usize, usize), (own, all): (usize, usize), seed: u64) -> Pace {
     let Some(rate) = flow.rate else { return Pace::InFlight(flow.in_flight) };
     let phase = (thread as f64 + 0.5) / threads as f64;
     let share = own as f64 / all.max(1) as f64;
@@ -295,8 +290,7 @@ pub fn storm(options: &Storm) -> Result<Ran, Problem> {
     let Storm { common, shape, rate, at_once } = options;
     let flow = Flow { in_flight: 1, rate: Some(*rate), arrivals: Arrivals::Even };
     let upset = Upset::Storm { at_once: at_once.unwrap_or(usize::MAX) };
-    let lengths =
-        Lengths { until_settled: true, may_be_silent: true, ..lengths(common, 0, Some(*rate)) };
+    let lengths = Lengths { until_settled: true, may_be_silent: true, ..lengths(common, 0, Some(*rate)) };
     rooms("storm", common, &flow, shape, (upset, 1.0), lengths)
 }
 

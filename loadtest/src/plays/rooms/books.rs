@@ -129,11 +129,11 @@ impl Books {
         }
         if !self.offset_name.is_empty() {
             let offset = last_offset(&payload[after..], &self.offset_name);
-            // A server that stops to number breaks the row as well.
+            // A server that stops to number breaks the row as well, which then goes on as if it had not.
             if offset.is_none() || page.offset.is_some_and(|last| last.checked_add(1) != offset) {
                 self.faults.offset_breaks += 1;
             }
-            page.offset = offset.or(page.offset);
+            page.offset = offset.or(page.offset.and_then(|last| last.checked_add(1)));
         }
         self.enter(at, mark)
     }
@@ -492,8 +492,7 @@ mod tests {
     #[test]
     fn what_a_slow_member_lost_without_a_word_is_a_hole() {
         let lost = |offset_name: &str| {
-            let mut books =
-                Books::new(&shape(2), &[(0, Claim::Announced)], offset_name, &marker::filler(8));
+            let mut books = Books::new(&shape(2), &[(0, Claim::Announced)], offset_name, &marker::filler(8));
             books.joined(0, b"{\"type\":\"room_joined\",\"offset\":0}");
             books.take(0, &message(0, 0, 1));
             books.dropped(0, b"{\"type\":\"dropped\",\"from\":2,\"to\":2}");
