@@ -46,6 +46,8 @@ pub struct Judgement {
     pub rate: Option<String>,
     /// Why the latencies are not the server's.
     pub latency: Option<String>,
+    /// Why the last of them are not, the 99.9th percentile and the longest.
+    pub tail: Option<String>,
     /// What is true all the same, and easily misread.
     pub note: Option<String>,
 }
@@ -97,7 +99,7 @@ fn open_loop(outcome: &Outcome, rate: Option<f64>, judgement: &mut Judgement) {
         }
         let tail = outcome.latency.as_ref().map_or(f64::MAX, |latency| latency.p999_us);
         if slip.p999_us > SLIP_P999_SHARE_MAX * tail {
-            judgement.latency = Some(format!(
+            judgement.tail = Some(format!(
                 "messages were sent up to {:.0} µs late at the 99.9th percentile, more than a tenth of the latency \
                  there ({tail:.0} µs)",
                 slip.p999_us
@@ -260,7 +262,7 @@ mod tests {
         let tail = |slip, latency| {
             let of = |p999_us| Some(Latency { p999_us, ..Latency::default() });
             let outcome = Outcome { latency: of(latency), slip: of(slip), ..Outcome::empty() };
-            judge(&outcome, Some(1000.0)).latency
+            judge(&outcome, Some(1000.0)).tail
         };
         assert_eq!(tail(99.0, 1000.0), None);
         assert!(tail(101.0, 1000.0).unwrap().contains("101 µs late"));

@@ -210,6 +210,7 @@ fn outcome(record: Record, frame: &Frame<'_>) -> Ran {
         doubts: Vec::new(),
         rate_doubt: None,
         latency_doubt: None,
+        tail_doubt: None,
         notes: Vec::new(),
         connections: connections.max(if frame.is_fleeting { frame.connections as u64 } else { 0 }),
         measured_s: clock::seconds(wall),
@@ -227,6 +228,7 @@ fn outcome(record: Record, frame: &Frame<'_>) -> Ran {
     let judgement = audit::judge(&outcome, frame.rate);
     outcome.doubts = judgement.doubts;
     (outcome.rate_doubt, outcome.latency_doubt) = (judgement.rate, judgement.latency);
+    outcome.tail_doubt = judgement.tail;
     outcome.notes.extend(judgement.note);
     outcome.verdict = match (outcome.failures.is_empty(), outcome.doubts.is_empty()) {
         (false, _) => Verdict::Failed,
