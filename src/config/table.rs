@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::config::rule;
 use crate::config::setting::{Category, Kind, LogFormat, LogLevel, Setting};
 use crate::shard::limits::{Coalesce, SlowConsumer};
 
@@ -146,6 +147,22 @@ pub static SETTINGS: &[Setting] = &[
         example: "500",
         help: "Most connections in one room.",
         details: "One more is answered with the error `room_full`.",
+    },
+    Setting {
+        name: "topic",
+        category: Category::Limits,
+        kind: Kind::Several("RULE", rule::ACCEPTS, |t, v| {
+            t.limits.topics.push(rule::rule(v)?);
+            Ok(())
+        }),
+        words: &[("none", |t| t.limits.topics.clear())],
+        default: "none",
+        example: "room:chat:*,history=500,ttl=24h",
+        help: "What holds for topics by name; may be given several times, and the first that matches counts.",
+        details: "`history` is the number of publications remembered (100), `ttl` their age (1h), `bytes` what they \
+            may cost in memory (4MiB), `presence` whether members are told who comes and goes (on for rooms, off for \
+            channels), `members` the most connections. In the glob `*` stands for anything. What a rule does not \
+            mention stays as it is for all.",
     },
     Setting {
         name: "max-name",

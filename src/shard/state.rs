@@ -114,9 +114,10 @@ impl Shard {
         assert!(id.0 < shards && gauges.len() == usize::from(shards));
         limits.pace.check();
         let window = Window::new(limits.coalesce, now.mono);
-        let policies = Policies::new(Options {
+        let policies = Policies::new(&Options {
             room_members_max: limits.members_per_room_max,
             user_connections_max: limits.connections_per_user_max,
+            rules: limits.topics.clone(),
         });
         Shard {
             id,

@@ -248,7 +248,7 @@ impl Model {
             }
             Step::Gone if member => self.part(me, topic, &mut log),
             Step::Gone => {}
-            _ if !member => mine(Seen::Refused(Refusal::NotInRoom)),
+            _ if !member => mine(Seen::Refused(Refusal::NotMember(TopicKind::Room))),
             Step::Leave => {
                 mine(Seen::Left);
                 self.part(me, topic, &mut log);
@@ -392,10 +392,10 @@ fn ask(step: &Step, me: Origin, epoch: Option<&Arc<str>>, payload: &[u8]) -> Opt
         Step::Leave => Ask::Leave,
         Step::Gone => Ask::Gone,
         Step::Publish { echo, .. } => {
-            Ask::Publish { payload: payload(), user: Some(user(&user_of(me))), echo: *echo }
+            Ask::Publish { payload: payload(), by: By::Anyone(user(&user_of(me))), echo: *echo }
         }
         Step::Broadcast { .. } => {
-            Ask::Publish { payload: payload(), user: Some(user(&user_of(me))), echo: true }
+            Ask::Publish { payload: payload(), by: By::Anyone(user(&user_of(me))), echo: true }
         }
         Step::Typing { .. } => Ask::Typing { is_typing: true },
         Step::History { limit, before } => Ask::History { limit: *limit, before: *before },
@@ -406,7 +406,11 @@ fn ask(step: &Step, me: Origin, epoch: Option<&Arc<str>>, payload: &[u8]) -> Opt
 
 /// One run; gives back everything that was seen, to be compared with another run.
 fn run(steps: &[(u16, u32, usize, Step)]) -> String {
-    let options = Options { room_members_max: Some(ROOMS_MAX_MEMBERS), user_connections_max: Some(2) };
+    let options = Options {
+        room_members_max: Some(ROOMS_MAX_MEMBERS),
+        user_connections_max: Some(2),
+        ..Options::default()
+    };
     let mut owner = Owner::new(ShardId(1), SHARDS, keys(), policies(options, usize::MAX));
     let mut edges = Edges {
         topics: topics(),
