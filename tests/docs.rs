@@ -16,6 +16,7 @@ use roomcast::dialect::native::{alias, decode};
 use roomcast::dialect::refusal;
 use roomcast::dialect::route::{self, Endpoint};
 use roomcast::hub::event::{LISTED_USERS_MAX, Refusal};
+use roomcast::hub::name::TopicKind;
 use roomcast::hub::policy::{ROOM_HISTORY_AGE, ROOM_HISTORY_MESSAGES};
 use roomcast::wire::http::target::Target;
 use serde_json::Value;
@@ -170,9 +171,12 @@ fn errors_are_those_of_the_table() {
         Refusal::InvalidJson,
         Refusal::UnknownType("X".into()),
         Refusal::InvalidField { field: "limit", expected: "an integer, not negative" },
-        Refusal::RoomRequired,
+        Refusal::NameRequired(TopicKind::Room),
         Refusal::MessageRequired,
-        Refusal::NotInRoom,
+        Refusal::NotMember(TopicKind::Room),
+        Refusal::NotMember(TopicKind::Channel),
+        Refusal::NotMember(TopicKind::Document),
+        Refusal::Forbidden,
         Refusal::RoomFull,
         Refusal::TooManyRooms { max: 128 },
         Refusal::RateLimited { retry_after_ms: 1 },

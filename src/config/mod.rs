@@ -5,6 +5,7 @@
 //! Nothing here opens a socket, starts a thread or logs; host names of `--listen` are looked up, though.
 
 pub mod value;
+pub mod rule;
 pub mod setting;
 pub mod table;
 pub mod flags;

@@ -151,7 +151,12 @@ pub enum Kind {
     Name(usize, fn(&mut Typed, String)),
     /// One of these words.
     Choice(&'static [Word]),
+    /// Several values of a form of their own: its name and description, and what each sets.
+    Several(&'static str, &'static str, fn(&mut Typed, &str) -> Result<(), Wrong>),
 }
+
+/// Divides several values in one text; flags given several times are joined by it.
+pub const SEVERAL: char = ';';
 
 /// One setting.
 #[derive(Debug)]
@@ -193,6 +198,7 @@ impl Setting {
             Kind::Time(..) => "DURATION",
             Kind::Rate(..) => "N/s",
             Kind::Name(..) => "NAME",
+            Kind::Several(name, ..) => name,
         };
         Some([name].into_iter().chain(names(self.words)).collect::<Vec<_>>().join("|"))
     }
@@ -216,6 +222,7 @@ impl Setting {
                 Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
                 _ => names(words).concat(),
             },
+            Kind::Several(_, accepts, _) => format!("{accepts}; or several with semicolons between"),
         };
         match self.words {
             [] => values,
@@ -255,6 +262,11 @@ impl Setting {
                 let (_, set) =
                     words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).ok_or(Wrong::NotWord)?;
                 set(typed);
+            }
+            Kind::Several(_, _, set) => {
+                for part in text.split(SEVERAL).map(str::trim).filter(|part| !part.is_empty()) {
+                    set(typed, part)?;
+                }
             }
         }
         Ok(())

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::config::rule;
 use crate::config::setting::{Category, Kind, LogFormat, LogLevel, Setting};
 use crate::shard::limits::{Coalesce, SlowConsumer};
 
@@ -148,6 +149,22 @@ pub static SETTINGS: &[Setting] = &[
         details: "One more is answered with the error `room_full`.",
     },
     Setting {
+        name: "topic",
+        category: Category::Limits,
+        kind: Kind::Several("RULE", rule::ACCEPTS, |t, v| {
+            t.limits.topics.push(rule::rule(v)?);
+            Ok(())
+        }),
+        words: &[("none", |t| t.limits.topics.clear())],
+        default: "none",
+        example: "room:chat:*,history=500,ttl=24h",
+        help: "What holds for topics by name; may be given several times, and the first that matches counts.",
+        details: "`history` is the number of publications remembered (100), `ttl` their age (1h), `bytes` what they \
+            may cost in memory (4MiB), `presence` whether members are told who comes and goes (on for rooms, off for \
+            channels), `members` the most connections. In the glob `*` stands for anything. What a rule does not \
+            mention stays as it is for all.",
+    },
+    Setting {
         name: "max-name",
         category: Category::Limits,
         kind: Kind::Bytes(1, NAME_BYTES_MAX, |t, v| t.limits.name_bytes_max = v),
@@ -253,7 +270,7 @@ pub static SETTINGS: &[Setting] = &[
         details: "The queue must hold at least one longest message, or that could never be delivered: where \
             the value is less than `--max-message` and its envelope, that much may wait instead. To \
             bound memory, lower both. The worst case for each connection is this, one answer of at most the \
-            history of a room (4 MiB), and a message that is half received.",
+            history of a room (4 MiB), a message that is half received, and 256 KiB of input that waits for an answer.",
     },
     Setting {
         name: "send-queue-messages",
@@ -276,8 +293,8 @@ pub static SETTINGS: &[Setting] = &[
         default: "auto",
         example: "5ms",
         help: "Longest time that messages of a busy room wait to go out together, one write per member.",
-        details: "A room that was silent for so long waits for nothing, and replies never wait. `auto` opens a window \
-            of 2 ms, and only while the shard is busy (64 deliveries in a millisecond) and the room has two messages \
+        details: "A room that was silent for so long waits for nothing, and replies never wait, the \
+            sender's copy with its `id` among them. `auto` opens a window of 2 ms, and only while the shard is busy (64 deliveries in a millisecond) and the room has two messages \
             or more in that time. A longer window costs each delivery less: docs/performance.md has figures. \
             What one turn of a shard has brought goes out in one write in any case.",
     },

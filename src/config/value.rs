@@ -67,6 +67,12 @@ pub enum Wrong {
     Name(NameError),
     /// Bytes that are not UTF-8.
     NotUtf8,
+    /// Not a kind of topic, a colon and a glob.
+    NoKind(String),
+    /// Not one of the words that take a value here.
+    NoKey(String),
+    /// A part of the text, and what is wrong with it.
+    Part(String, Box<Wrong>),
 }
 
 impl fmt::Display for Wrong {
@@ -89,6 +95,9 @@ impl fmt::Display for Wrong {
             Wrong::Name(NameError::TooLong { max }) => write!(f, "the name has more than {max} bytes"),
             Wrong::Name(NameError::Control) => f.write_str("the name contains a control character"),
             Wrong::NotUtf8 => f.write_str("this is not UTF-8"),
+            Wrong::NoKind(part) => write!(f, "{} does not begin with a kind of topic", quoted(part)),
+            Wrong::NoKey(part) => write!(f, "{} is nothing that can be set here", quoted(part)),
+            Wrong::Part(part, wrong) => write!(f, "{}: {wrong}", quoted(part)),
         }
     }
 }

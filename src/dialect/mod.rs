@@ -5,6 +5,7 @@
 //! `wire`, `hub` and `access`.
 
 pub mod route;
+pub mod field;
 pub mod refusal;
 pub mod timestamp;
 pub mod native;

@@ -4,17 +4,21 @@
 
 use std::borrow::Cow;
 
+use crate::dialect::field;
 use crate::hub::event::Refusal;
-use crate::hub::name::NameError;
+use crate::hub::name::{NameError, TopicKind};
 
 /// Every code that an `error` can carry, as `docs/protocol.md` lists them.
-pub const CODES: [&str; 10] = [
+pub const CODES: [&str; 13] = [
     "invalid_json",
     "unknown_type",
     "invalid_field",
     "room_required",
     "message_required",
     "not_in_room",
+    "not_subscribed",
+    "not_in_document",
+    "forbidden",
     "room_full",
     "too_many_rooms",
     "rate_limited",
@@ -41,14 +45,23 @@ pub fn words(refusal: &Refusal) -> Words {
         Refusal::InvalidField { field, expected } => {
             ("invalid_field", format!("{field} must be {expected}").into())
         }
-        Refusal::BadName { field: "room", error: NameError::Empty } | Refusal::RoomRequired => {
-            ("room_required", "Room name is required".into())
+        Refusal::BadName { field: "room", error: NameError::Empty }
+        | Refusal::NameRequired(TopicKind::Room) => ("room_required", "Room name is required".into()),
+        Refusal::NameRequired(kind) => {
+            ("invalid_field", format!("{} must be a string, not empty", field::of(*kind)).into())
         }
         Refusal::BadName { field, error } => {
             ("invalid_field", format!("{field} must {}", rule(*error)).into())
         }
         Refusal::MessageRequired => ("message_required", "Room and message are required".into()),
-        Refusal::NotInRoom => ("not_in_room", "You are not in this room".into()),
+        Refusal::NotMember(TopicKind::Room) => ("not_in_room", "You are not in this room".into()),
+        Refusal::NotMember(TopicKind::Document) => {
+            ("not_in_document", "You have not joined this document".into())
+        }
+        Refusal::NotMember(kind) => {
+            ("not_subscribed", format!("You are not subscribed to this {}", kind.word()).into())
+        }
+        Refusal::Forbidden => ("forbidden", "You may not do this".into()),
         Refusal::RoomFull => ("room_full", "This room is full".into()),
         Refusal::TooManyRooms { max } => {
             ("too_many_rooms", format!("A connection can be in {max} rooms at most").into())
@@ -87,7 +100,12 @@ mod tests {
                 "invalid_field",
                 "limit must be an integer",
             ),
-            (Refusal::RoomRequired, "room_required", "Room name is required"),
+            (Refusal::NameRequired(TopicKind::Room), "room_required", "Room name is required"),
+            (
+                Refusal::NameRequired(TopicKind::Channel),
+                "invalid_field",
+                "channel must be a string, not empty",
+            ),
             (Refusal::MessageRequired, "message_required", "Room and message are required"),
             (bad("room", NameError::Empty), "room_required", "Room name is required"),
             (bad("user_id", NameError::Empty), "invalid_field", "user_id must not be empty"),
@@ -97,7 +115,14 @@ mod tests {
                 "room must have at most 255 bytes",
             ),
             (bad("room", NameError::Control), "invalid_field", "room must have no control characters"),
-            (Refusal::NotInRoom, "not_in_room", "You are not in this room"),
+            (Refusal::NotMember(TopicKind::Room), "not_in_room", "You are not in this room"),
+            (
+                Refusal::NotMember(TopicKind::Channel),
+                "not_subscribed",
+                "You are not subscribed to this channel",
+            ),
+            (Refusal::NotMember(TopicKind::Document), "not_in_document", "You have not joined this document"),
+            (Refusal::Forbidden, "forbidden", "You may not do this"),
             (Refusal::RoomFull, "room_full", "This room is full"),
             (Refusal::TooManyRooms { max: 9 }, "too_many_rooms", "A connection can be in 9 rooms at most"),
             (Refusal::RateLimited { retry_after_ms: 1 }, "rate_limited", "Too many messages, slow down"),

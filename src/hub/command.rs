@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::base::id::Origin;
 use crate::base::shared::Shared;
-use crate::hub::name::{Topic, User};
+use crate::hub::name::{Topic, TopicKind, User};
 
 /// The client's own mark of a request, given back with the reply as the bytes that came (for the native
 /// protocol: the JSON of `id`, a string or an integer).
@@ -28,24 +28,30 @@ pub struct Position<'a> {
 /// What a client asks, borrowing from the message it came in. Names are not yet checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// Become a member of a room.
+    /// Become a member of a topic.
     Join {
-        /// The room's name.
-        room: Cow<'a, str>,
+        /// Room, channel, …
+        kind: TopicKind,
+        /// The topic's name.
+        name: Cow<'a, str>,
         /// Send everything after this position first.
         since: Option<Position<'a>>,
         /// Or send the last so many publications first.
         history: Option<u32>,
     },
-    /// Stop being a member of a room.
+    /// Stop being a member of a topic.
     Leave {
-        /// The room's name.
-        room: Cow<'a, str>,
+        /// Room, channel, …
+        kind: TopicKind,
+        /// The topic's name.
+        name: Cow<'a, str>,
     },
-    /// Publish to a room.
+    /// Publish to a topic.
     Publish {
-        /// The room's name.
-        room: Cow<'a, str>,
+        /// Room or channel.
+        kind: TopicKind,
+        /// The topic's name.
+        name: Cow<'a, str>,
         /// Any value of the dialect's own, as the bytes that came.
         payload: &'a [u8],
         /// Whether the sender gets the publication too.
@@ -101,6 +107,17 @@ pub struct Request {
     pub ask: Ask,
 }
 
+/// Who publishes, and by what right.
+#[derive(Clone, Debug)]
+pub enum By {
+    /// A member, as the user that it joined as.
+    Member,
+    /// A client, where the policy lets anyone publish.
+    Anyone(Arc<User>),
+    /// The application behind this server, which may publish everywhere, in this user's name.
+    Server(Arc<User>),
+}
+
 /// What can be asked of a topic.
 #[derive(Debug)]
 pub enum Ask {
@@ -117,13 +134,13 @@ pub enum Ask {
     Leave,
     /// End the membership; nobody is there to hear the answer.
     Gone,
-    /// Order, number, remember and fan out. Members only, where the policy says so.
+    /// Order, number, remember and fan out.
     Publish {
         /// Opaque.
         payload: Shared,
-        /// Who publishes, where the publisher need not be a member.
-        user: Option<Arc<User>>,
-        /// Whether the publisher gets it too.
+        /// Who publishes.
+        by: By,
+        /// Whether the publisher gets it too, if it is a member.
         echo: bool,
     },
     /// Fan out to the others, unnumbered.

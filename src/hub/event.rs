@@ -7,7 +7,7 @@ use crate::base::clock::Wall;
 use crate::base::id::Origin;
 use crate::base::shared::Shared;
 use crate::hub::command::Tag;
-use crate::hub::name::{NameError, Topic, User};
+use crate::hub::name::{NameError, Topic, TopicKind, User};
 
 /// Most users that a snapshot lists by name; the counts are always exact.
 pub const LISTED_USERS_MAX: usize = 100;
@@ -137,8 +137,8 @@ pub enum Refusal {
         /// What it has to be.
         expected: &'static str,
     },
-    /// No room was named.
-    RoomRequired,
+    /// No topic was named where one of this kind has to be.
+    NameRequired(TopicKind),
     /// Room or message is missing or empty.
     MessageRequired,
     /// The name breaks a rule.
@@ -148,8 +148,10 @@ pub enum Refusal {
         /// Which rule.
         error: NameError,
     },
-    /// The sender is no member.
-    NotInRoom,
+    /// The sender is no member of the topic, which is of this kind.
+    NotMember(TopicKind),
+    /// The policy lets nobody do this but the server.
+    Forbidden,
     /// The room has its most members.
     RoomFull,
     /// The connection is in as many rooms as it may be.

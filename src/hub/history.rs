@@ -169,7 +169,7 @@ mod tests {
     use super::*;
     use crate::base::clock::Wall;
     use crate::base::shared::Shared;
-    use crate::hub::name::User;
+    use crate::hub::name::{TopicKind, User};
     use crate::hub::policy::{self, Options, Policies};
 
     const FIVE: usize = 5;
@@ -179,7 +179,7 @@ mod tests {
             history_messages_max: FIVE,
             history_age: Duration::from_micros(100),
             history_bytes_max: 10 * PUBLICATION_BYTES,
-            ..Policies::new(Options::default()).room
+            ..Policies::new(&Options::default()).of_kind_mut(TopicKind::Room).clone()
         }
     }
 

@@ -44,10 +44,41 @@ pub fn check(text: &str, max: usize) -> Result<(), NameError> {
 pub enum TopicKind {
     /// A chat room: members see each other and write to each other.
     Room,
+    /// A channel: subscribers get what anybody publishes, and know nothing of each other.
+    Channel,
+    /// A feed: subscribers get the newest value of what the server itself publishes.
+    Feed,
+    /// A text that its members edit together.
+    Document,
     /// All connections of one user; named after the user.
     Inbox,
     /// Every connection of the process; has one member list, the process itself.
     Everyone,
+}
+
+impl TopicKind {
+    /// All kinds, in the order of their words in help and docs.
+    pub const ALL: [TopicKind; 6] = [
+        TopicKind::Room,
+        TopicKind::Channel,
+        TopicKind::Feed,
+        TopicKind::Document,
+        TopicKind::Inbox,
+        TopicKind::Everyone,
+    ];
+
+    /// The kind's word: before the colon where a topic is written as one string (`room:lobby`).
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            TopicKind::Room => "room",
+            TopicKind::Channel => "channel",
+            TopicKind::Feed => "feed",
+            TopicKind::Document => "document",
+            TopicKind::Inbox => "user",
+            TopicKind::Everyone => "everyone",
+        }
+    }
 }
 
 /// A topic's identity: kind and name, hashed once, cloned by reference count.

@@ -23,10 +23,10 @@ use crate::base::clock::{Mono, Now};
 use crate::base::hash::{Keys, Map};
 use crate::base::id::{Origin, ShardId, index32};
 use crate::base::shared::Shared;
-use crate::hub::command::{Ask, Request, Tag};
+use crate::hub::command::{Ask, By, Request, Tag};
 use crate::hub::event::{Event, Outcome, Refusal, Reply, Sender};
 use crate::hub::name::{Topic, TopicKind, User};
-use crate::hub::policy::{Policies, Publishers, Reach};
+use crate::hub::policy::{Policies, Publishers, Reach, RowId};
 use crate::hub::table::shrink_if_sparse;
 use crate::hub::topic::{Arrival, Full, Record, Wanted, fresh};
 
@@ -141,7 +141,7 @@ impl Owner {
                     self.part(slot, asker.origin, now);
                 }
             }
-            Ask::Publish { payload, user, echo } => self.publish(asker, payload, user, echo, now),
+            Ask::Publish { payload, by, echo } => self.publish(asker, payload, by, echo, now),
             Ask::Typing { is_typing } => self.typing(asker, is_typing),
             Ask::History { limit, before } => self.history(asker, limit, before, now),
             Ask::Users => self.users(asker),
@@ -203,7 +203,7 @@ impl Owner {
             None => self.create(&asker.topic),
         };
         let held = &mut self.records[slot as usize];
-        let policy = self.policies.of(asker.topic.kind());
+        let policy = self.policies.row(held.record.row());
         let arrival = match held.record.join(asker.origin, &user, policy, self.keys) {
             Ok(arrival) => arrival,
             Err(Full) => {
@@ -229,7 +229,7 @@ impl Owner {
 
     fn leave(&mut self, asker: Asker, now: Now) {
         let Some(slot) = self.slot_of_member(&asker) else {
-            return self.reply(asker, Reply::Refused(Refusal::NotInRoom));
+            return self.refuse(asker, Refusal::NotMember);
         };
         let origin = asker.origin;
         self.reply(asker, Reply::Left);
@@ -243,40 +243,45 @@ impl Owner {
             debug_assert!(false, "asked for members only");
             return;
         };
-        let (kind, members_count) = (record.topic().kind(), record.members_count());
+        let (kind, row, members_count) = (record.topic().kind(), record.row(), record.members_count());
         self.count_members(kind, members_count + 1, members_count);
-        if departure.last && self.policies.of(kind).presence {
+        if departure.last && self.policies.row(row).presence {
             let event = Event::UserLeft { user: departure.user, members_count };
             self.tell(slot, &event, Sender { origin, copy: None });
         }
         self.settle(slot, now);
     }
 
-    fn publish(&mut self, asker: Asker, payload: Shared, user: Option<Arc<User>>, echo: bool, now: Now) {
-        let policy = self.policies.of(asker.topic.kind());
-        let slot = self.slots.get(&asker.topic).copied();
-        let user = match (policy.publish, slot) {
-            (Publishers::Anyone, _) => user,
-            (Publishers::Members, Some(slot)) => {
-                self.records[slot as usize].record.member(asker.origin).cloned()
-            }
-            (Publishers::Members, None) => None,
+    fn publish(&mut self, asker: Asker, payload: Shared, by: By, echo: bool, now: Now) {
+        let mut slot = self.slots.get(&asker.topic).copied();
+        let row = match slot {
+            Some(slot) => self.records[slot as usize].record.row(),
+            None => self.policies.find(asker.topic.kind(), asker.topic.name()),
         };
-        let Some(user) = user else {
-            return self.reply(asker, Reply::Refused(Refusal::NotInRoom));
+        let user = match self.publisher(&asker, slot, row, by) {
+            Ok(user) => user,
+            Err(refusal) => return self.reply(asker, Reply::Refused(refusal)),
         };
-        // Who need not be a member may not be reachable as one: strangers always get an answer, never a copy.
-        let (echo, reach) = (echo && policy.publish == Publishers::Members, policy.reach);
+        let numbered = self.policies.row(row).numbered;
+        if slot.is_none() && numbered {
+            slot = Some(self.create(&asker.topic));
+        }
+        let policy = self.policies.row(row);
+        let (reach, publication_answers) = (policy.reach, policy.publish == Publishers::Members);
+        let mut member = false;
         let publication = match slot {
             Some(slot) => {
-                let publication = self.records[slot as usize].record.publish(user, payload, now, policy);
+                let record = &mut self.records[slot as usize].record;
+                member = record.is_member(asker.origin);
+                let publication = record.publish(user, payload, now, policy);
                 self.weigh(slot);
                 publication
             }
             None => fresh(0, user, payload, now),
         };
         let Asker { topic, origin, mut tag } = asker;
-        let copy = echo.then(|| tag.take());
+        // Whoever is no member is not reachable as one, and gets an answer instead of a copy.
+        let copy = (echo && member).then(|| if publication_answers { tag.take() } else { None });
         if tag.is_some() {
             let reply = Reply::Accepted { offset: publication.offset };
             self.reply(Asker { topic: topic.clone(), origin, tag }, reply);
@@ -284,11 +289,23 @@ impl Owner {
         let (event, sender) = (Event::Published(publication), Sender { origin, copy });
         match (reach, slot) {
             (Reach::AllShards, _) => self.tell_all_shards(&topic, &event, &sender),
-            (Reach::Members, Some(slot)) => self.tell(slot, &event, sender),
+            (Reach::Members, Some(slot)) => {
+                self.tell(slot, &event, sender);
+                self.settle(slot, now);
+                self.fit_histories(slot);
+            }
             (Reach::Members, None) => {}
         }
-        if let Some(slot) = slot {
-            self.fit_histories(slot);
+    }
+
+    /// The user in whose name the asker publishes.
+    fn publisher(&self, asker: &Asker, slot: Option<u32>, row: RowId, by: By) -> Result<Arc<User>, Refusal> {
+        match (self.policies.row(row).publish, by) {
+            (_, By::Server(user)) | (Publishers::Anyone, By::Anyone(user)) => Ok(user),
+            (Publishers::Members, By::Member) => slot
+                .and_then(|slot| self.records[slot as usize].record.member(asker.origin).cloned())
+                .ok_or(Refusal::NotMember(asker.topic.kind())),
+            _ => Err(Refusal::Forbidden),
         }
     }
 
@@ -297,7 +314,7 @@ impl Owner {
         let member =
             slot.and_then(|slot| Some((slot, self.records[slot as usize].record.member(asker.origin)?)));
         let Some((slot, user)) = member else {
-            return self.reply(asker, Reply::Refused(Refusal::NotInRoom));
+            return self.refuse(asker, Refusal::NotMember);
         };
         let (origin, event) = (asker.origin, Event::Typing { user: Arc::clone(user), is_typing });
         if asker.tag.is_some() {
@@ -308,10 +325,10 @@ impl Owner {
 
     fn history(&mut self, asker: Asker, limit: u32, before: Option<u64>, now: Now) {
         let Some(slot) = self.slot_of_member(&asker) else {
-            return self.reply(asker, Reply::Refused(Refusal::NotInRoom));
+            return self.refuse(asker, Refusal::NotMember);
         };
         let record = &mut self.records[slot as usize].record;
-        let messages = record.newest(limit, before, now.mono, self.policies.of(asker.topic.kind()));
+        let messages = record.newest(limit, before, now.mono, self.policies.row(record.row()));
         let reply = Reply::History { messages, offset: record.head(), epoch: Arc::clone(record.epoch()) };
         self.weigh(slot);
         self.reply(asker, reply);
@@ -319,7 +336,7 @@ impl Owner {
 
     fn users(&mut self, asker: Asker) {
         let Some(slot) = self.slot_of_member(&asker) else {
-            return self.reply(asker, Reply::Refused(Refusal::NotInRoom));
+            return self.refuse(asker, Refusal::NotMember);
         };
         let record = &self.records[slot as usize].record;
         let (members_count, user_count) = (record.members_count(), record.user_count());
@@ -331,6 +348,12 @@ impl Owner {
     fn slot_of_member(&self, asker: &Asker) -> Option<u32> {
         let slot = *self.slots.get(&asker.topic)?;
         self.records[slot as usize].record.is_member(asker.origin).then_some(slot)
+    }
+
+    /// Refuses for a reason that names the kind of topic.
+    fn refuse(&mut self, asker: Asker, refusal: impl FnOnce(TopicKind) -> Refusal) {
+        let refusal = refusal(asker.topic.kind());
+        self.reply(asker, Reply::Refused(refusal));
     }
 
     fn reply(&mut self, asker: Asker, reply: Reply) {
@@ -369,13 +392,14 @@ impl Owner {
 
     /// A record for a topic that is not held.
     fn create(&mut self, topic: &Topic) -> u32 {
-        let epoch = if self.policies.of(topic.kind()).numbered {
+        let row = self.policies.find(topic.kind(), topic.name());
+        let epoch = if self.policies.row(row).numbered {
             self.epochs += 1;
             epoch(self.keys, self.shard, self.epochs)
         } else {
             Arc::clone(&self.no_epoch)
         };
-        let record = Box::new(Record::new(topic.clone(), epoch));
+        let record = Box::new(Record::new(topic.clone(), epoch, row));
         let slot = self.records.insert(Held { record, history_bytes: 0, idle_until: None });
         let slot = index32(slot);
         self.slots.insert(topic.clone(), slot);
@@ -383,14 +407,17 @@ impl Owner {
         slot
     }
 
-    /// Decides what becomes of a topic that may have lost its last member: kept while it remembers
+    /// Decides what becomes of a topic that may have no member, or a newer history: kept while it remembers
     /// something, forgotten at once otherwise.
     fn settle(&mut self, slot: u32, now: Now) {
         let held = &mut self.records[slot as usize];
-        if held.record.members_count() > 0 || held.idle_until.is_some() {
+        if held.record.members_count() > 0 {
             return;
         }
-        let policy = self.policies.of(held.record.topic().kind());
+        if let Some(until) = held.idle_until.take() {
+            self.idle.remove(&(until, slot));
+        }
+        let policy = self.policies.row(held.record.row());
         held.idle_until = held.record.expiry(now.mono, policy);
         match held.idle_until {
             Some(until) => {
@@ -447,7 +474,8 @@ impl Owner {
     /// The slot with the largest history of `slot` and the next few under the hand.
     fn largest_nearby(&mut self, slot: u32) -> u32 {
         let slots = u32::try_from(self.records.capacity()).unwrap_or(u32::MAX).max(1);
-        let mut largest = (self.records[slot as usize].history_bytes, slot);
+        // A topic that could not even keep its newest publication is gone by now.
+        let mut largest = (self.records.get(slot as usize).map_or(0, |held| held.history_bytes), slot);
         for _ in 0..SAMPLE {
             self.hand = (self.hand + 1) % slots;
             if let Some(held) = self.records.get(self.hand as usize) {
@@ -480,7 +508,8 @@ impl Owner {
         for (slot, held) in &self.records {
             let record = &held.record;
             let kind = record.topic().kind();
-            record.check(self.policies.of(kind));
+            assert_eq!(record.row(), self.policies.find(kind, record.topic().name()));
+            record.check(self.policies.row(record.row()));
             let slot = index32(slot);
             assert_eq!(self.slots.get(record.topic()), Some(&slot));
             let members = record.members_count();

@@ -1,33 +1,43 @@
-//! How kinds of topics differ: one row of limits and rights per [`TopicKind`].
+//! How topics differ: a row of limits and rights for each [`TopicKind`], and one for each of the operator's rules.
 //!
-//! Holds no code that acts; `hub::topic` and `hub::owner` read these rows and ask for the kind nowhere else.
+//! Holds no code that acts; `hub::topic` and `hub::owner` read these rows. A topic's row is looked for once, when its
+//! record is made.
 
 use std::time::Duration;
 
 use crate::hub::name::TopicKind;
+use crate::hub::pattern::NamePattern;
 
-/// Publications that a room remembers: what a client misses while it reconnects, not an archive.
+/// Publications that a room or channel remembers: what a client misses while it reconnects, not an archive.
 pub const ROOM_HISTORY_MESSAGES: usize = 100;
 
-/// How long a room remembers a publication.
+/// How long a room or channel remembers a publication.
 pub const ROOM_HISTORY_AGE: Duration = Duration::from_secs(60 * 60);
 
-/// What one room's history may cost (as `hub::history` counts it): one publication of the default
+/// What remembers for ever forgets after a hundred years.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// What one topic's history may cost (as `hub::history` counts it): one publication of the default
 /// largest message (1 MiB, counted twice) always fits, a hundred of them never do.
 pub const ROOM_HISTORY_BYTES: usize = 4 << 20;
 
 /// What all histories of one owner may cost together: sixteen rooms at their own bound.
 pub const OWNER_HISTORY_BYTES: usize = 64 << 20;
 
+/// More rules than anybody writes; a [`RowId`] can name them all.
+const RULES_MAX: usize = 65_000;
+
 const _: () = assert!(ROOM_HISTORY_BYTES <= OWNER_HISTORY_BYTES);
 
 /// Who may publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Publishers {
-    /// Members, under the user they joined as.
+    /// Members, under the user they joined as. The publication that comes back is their answer.
     Members,
     /// Anybody, under the user that comes with the publication.
     Anyone,
+    /// Nobody but the server and who commands it.
+    Server,
 }
 
 /// Where events go.
@@ -39,7 +49,7 @@ pub enum Reach {
     AllShards,
 }
 
-/// What holds for all topics of one kind.
+/// What holds for a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Whether publications are counted 1, 2, 3, …; otherwise their offset is 0.
@@ -75,78 +85,156 @@ impl Policy {
         }
     }
 
+    /// A row that counts and remembers.
+    const fn lasting(publish: Publishers, messages: usize, age: Duration) -> Policy {
+        Policy {
+            numbered: true,
+            history_messages_max: messages,
+            history_age: age,
+            history_bytes_max: ROOM_HISTORY_BYTES,
+            ..Policy::fleeting(publish, Reach::Members, None)
+        }
+    }
+
+    /// The row of `kind` where no rule says otherwise.
+    fn of(kind: TopicKind, options: &Options) -> Policy {
+        let remembered = |publish| Policy::lasting(publish, ROOM_HISTORY_MESSAGES, ROOM_HISTORY_AGE);
+        match kind {
+            TopicKind::Room => Policy {
+                presence: true,
+                members_max: options.room_members_max,
+                ..remembered(Publishers::Members)
+            },
+            TopicKind::Channel => remembered(Publishers::Anyone),
+            TopicKind::Feed => Policy::lasting(Publishers::Server, 1, FOR_EVER),
+            TopicKind::Document => {
+                Policy { presence: true, ..Policy::fleeting(Publishers::Members, Reach::Members, None) }
+            }
+            TopicKind::Inbox => {
+                Policy::fleeting(Publishers::Anyone, Reach::Members, options.user_connections_max)
+            }
+            TopicKind::Everyone => Policy::fleeting(Publishers::Anyone, Reach::AllShards, Some(0)),
+        }
+    }
+
     /// Relations that the code relies on.
     ///
     /// # Panics
     /// When a row breaks one: that is a mistake in this file.
     fn check(&self) {
         assert!(self.numbered || self.history_messages_max == 0, "recovery counts by offsets");
-        // A topic without members may be forgotten at any time; numbering it for strangers would restart at random.
-        assert!(!self.numbered || self.publish == Publishers::Members, "only members' topics are numbered");
         assert!(self.reach == Reach::Members || self.members_max == Some(0), "one way of reaching, not two");
+        assert!(
+            self.reach == Reach::Members || !self.numbered,
+            "what nobody joins has no numbering to hand out"
+        );
+    }
+}
+
+/// What an operator says of the topics of one kind whose names match. What is none stays as the kind has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Rooms or channels.
+    pub kind: TopicKind,
+    /// Which of them.
+    pub names: NamePattern,
+    /// Most publications remembered; 0 = no history.
+    pub history: Option<usize>,
+    /// Age at which a publication is forgotten.
+    pub ttl: Option<Duration>,
+    /// Most that the history of one topic may cost, in bytes.
+    pub bytes: Option<usize>,
+    /// Whether members are told who comes and goes.
+    pub presence: Option<bool>,
+    /// Most connections.
+    pub members: Option<u32>,
+}
+
+impl Rule {
+    /// A rule that changes nothing yet.
+    #[must_use]
+    pub fn new(kind: TopicKind, names: NamePattern) -> Rule {
+        Rule { kind, names, history: None, ttl: None, bytes: None, presence: None, members: None }
+    }
+
+    fn apply(&self, policy: Policy) -> Policy {
+        Policy {
+            history_messages_max: self.history.unwrap_or(policy.history_messages_max),
+            history_age: self.ttl.unwrap_or(policy.history_age),
+            history_bytes_max: self.bytes.unwrap_or(policy.history_bytes_max),
+            presence: self.presence.unwrap_or(policy.presence),
+            members_max: self.members.or(policy.members_max),
+            ..policy
+        }
     }
 }
 
 /// What an operator can set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Connections in one room; none = unlimited.
     pub room_members_max: Option<u32>,
     /// Open connections of one user; none = unlimited.
     pub user_connections_max: Option<u32>,
+    /// The first that matches a topic holds for it.
+    pub rules: Vec<Rule>,
 }
+
+/// Which row: those of the kinds come first, then those of the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowId(u16);
 
 /// All rows, and what is bounded over all topics of an owner.
 #[derive(Clone, Debug)]
 pub struct Policies {
-    /// Chat rooms.
-    pub room: Policy,
-    /// All connections of one user.
-    pub inbox: Policy,
-    /// Every connection of the process.
-    pub everyone: Policy,
+    rows: Vec<Policy>,
+    rules: Vec<(TopicKind, NamePattern)>,
     /// Most that all histories of one owner may cost together, in bytes.
     pub history_bytes_total_max: usize,
 }
 
 impl Policies {
-    /// The rows under `options`.
+    /// The rows under `options`, of which the first 65,000 rules count.
     #[must_use]
-    pub fn new(options: Options) -> Policies {
+    pub fn new(options: &Options) -> Policies {
+        let rules = options.rules.iter().take(RULES_MAX);
+        let of_kinds = TopicKind::ALL.iter().map(|kind| Policy::of(*kind, options));
+        let of_rules = rules.clone().map(|rule| rule.apply(Policy::of(rule.kind, options)));
         let policies = Policies {
-            room: Policy {
-                numbered: true,
-                history_messages_max: ROOM_HISTORY_MESSAGES,
-                history_age: ROOM_HISTORY_AGE,
-                history_bytes_max: ROOM_HISTORY_BYTES,
-                presence: true,
-                publish: Publishers::Members,
-                reach: Reach::Members,
-                members_max: options.room_members_max,
-            },
-            inbox: Policy::fleeting(Publishers::Anyone, Reach::Members, options.user_connections_max),
-            everyone: Policy::fleeting(Publishers::Anyone, Reach::AllShards, Some(0)),
+            rows: of_kinds.chain(of_rules).collect(),
+            rules: rules.map(|rule| (rule.kind, rule.names.clone())).collect(),
             history_bytes_total_max: OWNER_HISTORY_BYTES,
         };
         policies.check();
         policies
     }
 
-    /// The row of `kind`.
+    /// Finds the row of a topic: that of the first rule that matches, or else of its kind.
     #[must_use]
-    pub fn of(&self, kind: TopicKind) -> &Policy {
-        match kind {
-            TopicKind::Room => &self.room,
-            TopicKind::Inbox => &self.inbox,
-            TopicKind::Everyone => &self.everyone,
-        }
+    pub fn find(&self, kind: TopicKind, name: &str) -> RowId {
+        let matches = |(of, names): &(TopicKind, NamePattern)| *of == kind && names.matches(name);
+        let row = match self.rules.iter().position(matches) {
+            Some(rule) => TopicKind::ALL.len() + rule,
+            None => kind as usize,
+        };
+        RowId(u16::try_from(row).unwrap_or(kind as u16))
+    }
+
+    /// What holds for a topic of this row.
+    #[must_use]
+    pub fn row(&self, RowId(row): RowId) -> &Policy {
+        &self.rows[usize::from(row)]
+    }
+
+    /// The row of `kind` where no rule says otherwise, to be changed.
+    pub fn of_kind_mut(&mut self, kind: TopicKind) -> &mut Policy {
+        &mut self.rows[kind as usize]
     }
 
     /// Asserts the relations within each row.
     pub(super) fn check(&self) {
-        for policy in [&self.room, &self.inbox, &self.everyone] {
-            policy.check();
-        }
+        assert!(TopicKind::ALL.iter().enumerate().all(|(row, kind)| *kind as usize == row), "rows by kind");
+        self.rows.iter().for_each(Policy::check);
     }
 }
 
@@ -154,21 +242,47 @@ impl Policies {
 mod tests {
     use super::*;
 
+    fn row<'a>(policies: &'a Policies, kind: TopicKind, name: &str) -> &'a Policy {
+        policies.row(policies.find(kind, name))
+    }
+
     #[test]
     fn options_reach_their_rows() {
-        let policies = Policies::new(Options { room_members_max: Some(7), user_connections_max: Some(3) });
-        assert_eq!(policies.of(TopicKind::Room).members_max, Some(7));
-        assert_eq!(policies.of(TopicKind::Inbox).members_max, Some(3));
-        assert_eq!(policies.of(TopicKind::Everyone).members_max, Some(0));
-        assert!(policies.of(TopicKind::Room).numbered);
-        assert!(!policies.of(TopicKind::Inbox).presence);
+        let options =
+            Options { room_members_max: Some(7), user_connections_max: Some(3), ..Options::default() };
+        let policies = Policies::new(&options);
+        assert_eq!(row(&policies, TopicKind::Room, "a").members_max, Some(7));
+        assert_eq!(row(&policies, TopicKind::Inbox, "a").members_max, Some(3));
+        assert_eq!(row(&policies, TopicKind::Everyone, "a").members_max, Some(0));
+        assert!(row(&policies, TopicKind::Room, "a").numbered);
+        assert!(!row(&policies, TopicKind::Inbox, "a").presence);
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_holds() {
+        let rule = |kind, glob: &str| Rule::new(kind, NamePattern::new(glob));
+        let policies = Policies::new(&Options {
+            room_members_max: Some(7),
+            rules: vec![
+                Rule { history: Some(500), presence: Some(false), ..rule(TopicKind::Room, "chat:*") },
+                Rule { history: Some(1), members: Some(2), ..rule(TopicKind::Room, "*") },
+                Rule { ttl: Some(Duration::from_secs(9)), ..rule(TopicKind::Channel, "news") },
+            ],
+            ..Options::default()
+        });
+        let chat = row(&policies, TopicKind::Room, "chat:1");
+        assert_eq!((chat.history_messages_max, chat.presence, chat.members_max), (500, false, Some(7)));
+        let other = row(&policies, TopicKind::Room, "other");
+        assert_eq!((other.history_messages_max, other.presence, other.members_max), (1, true, Some(2)));
+        assert_eq!(row(&policies, TopicKind::Channel, "news").history_age, Duration::from_secs(9));
+        assert_eq!(row(&policies, TopicKind::Channel, "chat:1").history_age, ROOM_HISTORY_AGE);
     }
 
     #[test]
     #[should_panic(expected = "recovery counts by offsets")]
     fn history_without_numbers_is_a_mistake() {
-        let mut policies = Policies::new(Options::default());
-        policies.room.numbered = false;
+        let mut policies = Policies::new(&Options::default());
+        policies.of_kind_mut(TopicKind::Room).numbered = false;
         policies.check();
     }
 }

@@ -12,7 +12,7 @@ use crate::base::shared::Shared;
 use crate::hub::event::{LISTED_USERS_MAX, Publication, Snapshot};
 use crate::hub::history::{Gap, History};
 use crate::hub::name::{Topic, User};
-use crate::hub::policy::Policy;
+use crate::hub::policy::{Policy, RowId};
 use crate::hub::presence::{Place, Presence};
 use crate::hub::table::Table;
 
@@ -22,6 +22,8 @@ pub struct Record {
     topic: Topic,
     /// Names the numbering; another record of the same topic has another one.
     epoch: Arc<str>,
+    /// What holds for it.
+    row: RowId,
     /// Offset of the newest publication; 0 before the first.
     head: u64,
     members: Table<Origin, Place>,
@@ -68,12 +70,13 @@ pub enum Wanted<'a> {
 }
 
 impl Record {
-    /// A topic without members whose numbering begins, named by `epoch`.
+    /// A topic without members whose numbering begins, named by `epoch`; `row` is the policy that holds for it.
     #[must_use]
-    pub fn new(topic: Topic, epoch: Arc<str>) -> Record {
+    pub fn new(topic: Topic, epoch: Arc<str>, row: RowId) -> Record {
         Record {
             topic,
             epoch,
+            row,
             head: 0,
             members: Table::default(),
             shards: Vec::new(),
@@ -225,6 +228,12 @@ impl Record {
         &self.topic
     }
 
+    /// Which policy holds for it.
+    #[must_use]
+    pub fn row(&self) -> RowId {
+        self.row
+    }
+
     /// The numbering's name.
     #[must_use]
     pub fn epoch(&self) -> &Arc<str> {
@@ -329,8 +338,10 @@ mod tests {
 
     fn room() -> (Record, Policy, Keys) {
         let keys = Keys::new(KEYS);
-        let policies = Policies::new(Options { room_members_max: Some(3), user_connections_max: None });
-        (Record::new(Topic::new(TopicKind::Room, "r", keys), "e1".into()), policies.room, keys)
+        let policies = Policies::new(&Options { room_members_max: Some(3), ..Options::default() });
+        let row = policies.find(TopicKind::Room, "r");
+        let record = Record::new(Topic::new(TopicKind::Room, "r", keys), "e1".into(), row);
+        (record, policies.row(row).clone(), keys)
     }
 
     fn at(micros: u64) -> Now {

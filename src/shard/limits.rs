@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::hub::policy::Rule;
+
 /// What happens to a connection that does not read as fast as it is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlowConsumer {
@@ -46,6 +48,8 @@ pub struct Limits {
     pub rooms_per_connection_max: u32,
     /// Connections in one room; none = unlimited.
     pub members_per_room_max: Option<u32>,
+    /// What holds for rooms and channels by name; the first that matches counts.
+    pub topics: Vec<Rule>,
     /// Open connections of one user; none = unlimited.
     pub connections_per_user_max: Option<u32>,
     /// From accept to the end of the request head.
@@ -152,6 +156,7 @@ impl Default for Limits {
             name_bytes_max: 255,
             rooms_per_connection_max: 128,
             members_per_room_max: None,
+            topics: Vec::new(),
             connections_per_user_max: None,
             handshake_timeout: Duration::from_secs(10),
             ping_interval: Some(Duration::from_secs(25)),

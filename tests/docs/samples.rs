@@ -52,7 +52,7 @@ fn replies() -> Vec<Reply> {
         Reply::History { messages, offset: 1, epoch: "e".into() },
         Reply::Users { members_count: 1, user_count: 1, users: users.clone() },
         Reply::Stats(Box::new(Stats { rooms: vec![(topic(TopicKind::Room), 1)], ..Stats::default() })),
-        Reply::Refused(Refusal::NotInRoom),
+        Reply::Refused(Refusal::NotMember(TopicKind::Room)),
         Reply::Refused(Refusal::RateLimited { retry_after_ms: 1 }),
     ]
 }
@@ -86,6 +86,11 @@ pub(crate) fn all() -> Vec<serde_json::Value> {
     for event in events() {
         add(&|out| encode::event(out, &room, &event, None));
     }
+    let channel = topic(TopicKind::Channel);
+    for reply in replies().iter().filter(|reply| matches!(reply, Reply::Joined(_) | Reply::Left)) {
+        add(&|out| encode::reply(out, &channel, TAG, reply, NOW));
+    }
+    add(&|out| encode::event(out, &channel, &Event::Published(publication(None)), None));
     let everybody = Event::Published(publication(None));
     add(&|out| encode::event(out, &topic(TopicKind::Everyone), &everybody, None));
     let interval = Some(Duration::from_secs(25));
@@ -97,7 +102,7 @@ pub(crate) fn all() -> Vec<serde_json::Value> {
     add(&|out| encode::heartbeat(out, NOW));
     add(&|out| encode::server_shutdown(out, Duration::from_secs(1)));
     for (kind, offsets, events) in
-        [(TopicKind::Room, Some((1, 2)), 0), (TopicKind::Room, None, 1), (TopicKind::Everyone, None, 1)]
+        [(TopicKind::Room, Some((1, 2)), 0), (TopicKind::Channel, None, 1), (TopicKind::Everyone, None, 1)]
     {
         add(&|out| encode::dropped(out, &topic(kind), Dropped { offsets, events }));
     }

@@ -9,9 +9,11 @@
 
 use std::borrow::Cow;
 
+use crate::dialect::field;
 use crate::dialect::native::alias;
 use crate::hub::command::{Command, Position, TAG_BYTES_MAX};
 use crate::hub::event::Refusal;
+use crate::hub::name::TopicKind;
 use crate::wire::json::{self, Kind, Name, Value};
 
 /// Publications that `get_history` yields where no `limit` is given.
@@ -44,22 +46,38 @@ pub struct Type {
 }
 
 /// Every message type that is understood, the frequent ones first.
-pub const TYPES: [Type; 10] = [
+pub const TYPES: [Type; 13] = [
     Type { word: "chat_message", read: chat_message },
     Type { word: "typing_indicator", read: typing_indicator },
     Type { word: "ping", read: ping },
     Type { word: "pong", read: |_| Ok(Command::Pong) },
-    Type { word: "join_room", read: join_room },
-    Type { word: "leave_room", read: |fields| Ok(Command::Leave { room: fields.room()? }) },
+    Type { word: "join_room", read: |fields| fields.join(TopicKind::Room) },
+    Type { word: "leave_room", read: |fields| fields.leave(TopicKind::Room) },
+    Type { word: "publish", read: publish },
+    Type { word: "subscribe", read: |fields| fields.join(TopicKind::Channel) },
+    Type { word: "unsubscribe", read: |fields| fields.leave(TopicKind::Channel) },
     Type { word: "get_history", read: get_history },
-    Type { word: "get_users", read: |fields| Ok(Command::Users { room: fields.room()? }) },
+    Type { word: "get_users", read: |fields| Ok(Command::Users { room: fields.name(TopicKind::Room)? }) },
     Type { word: "broadcast", read: |fields| Ok(Command::Broadcast { payload: fields.payload()? }) },
     Type { word: "get_stats", read: |_| Ok(Command::Stats) },
 ];
 
 /// Every field that some message type has, the frequent ones first.
-pub const FIELDS: [&str; 11] =
-    ["type", "room", "message", "id", "is_typing", "echo", "ts", "since", "history", "limit", "before"];
+pub const FIELDS: [&str; 13] = [
+    "type",
+    "room",
+    "message",
+    "id",
+    "channel",
+    "data",
+    "is_typing",
+    "echo",
+    "ts",
+    "since",
+    "history",
+    "limit",
+    "before",
+];
 
 const ID: usize = 3;
 
@@ -141,11 +159,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The room, which has to be named.
-    fn room(&self) -> Result<Cow<'a, str>, Refusal> {
-        let value = self.get("room").ok_or(Refusal::RoomRequired)?;
-        let room = value.text().ok_or(Refusal::InvalidField { field: "room", expected: "a string" })?;
-        if room.is_empty() { Err(Refusal::RoomRequired) } else { Ok(room) }
+    /// The topic of this kind, which has to be named.
+    fn name(&self, kind: TopicKind) -> Result<Cow<'a, str>, Refusal> {
+        let field = field::of(kind);
+        let value = self.get(field).ok_or(Refusal::NameRequired(kind))?;
+        let name = value.text().ok_or(Refusal::InvalidField { field, expected: "a string" })?;
+        if name.is_empty() { Err(Refusal::NameRequired(kind)) } else { Ok(name) }
     }
 
     /// The message: any value but the empty string.
@@ -154,6 +173,19 @@ impl<'a> Fields<'a> {
             Some(value) if value.raw() != "\"\"" => Ok(value.raw().as_bytes()),
             _ => Err(Refusal::MessageRequired),
         }
+    }
+
+    fn join(&self, kind: TopicKind) -> Result<Command<'a>, Refusal> {
+        Ok(Command::Join {
+            kind,
+            name: self.name(kind)?,
+            since: self.since()?,
+            history: self.count("history")?,
+        })
+    }
+
+    fn leave(&self, kind: TopicKind) -> Result<Command<'a>, Refusal> {
+        Ok(Command::Leave { kind, name: self.name(kind)? })
     }
 
     fn boolean_or_true(&self, field: &'static str) -> Result<bool, Refusal> {
@@ -205,24 +237,33 @@ fn unknown(named: &str) -> Refusal {
 }
 
 fn chat_message<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {
-    let room = fields.room().map_err(|refusal| match refusal {
-        Refusal::RoomRequired => Refusal::MessageRequired,
+    let kind = TopicKind::Room;
+    let name = fields.name(kind).map_err(|refusal| match refusal {
+        Refusal::NameRequired(_) => Refusal::MessageRequired,
         other => other,
     })?;
-    Ok(Command::Publish { room, payload: fields.payload()?, echo: fields.boolean_or_true("echo")? })
+    Ok(Command::Publish { kind, name, payload: fields.payload()?, echo: fields.boolean_or_true("echo")? })
+}
+
+fn publish<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {
+    let kind = TopicKind::Channel;
+    let name = fields.name(kind)?;
+    let data =
+        fields.get("data").ok_or(Refusal::InvalidField { field: "data", expected: "any value but null" })?;
+    let payload = data.raw().as_bytes();
+    Ok(Command::Publish { kind, name, payload, echo: fields.boolean_or_true("echo")? })
 }
 
 fn typing_indicator<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {
-    Ok(Command::Typing { room: fields.room()?, is_typing: fields.boolean_or_true("is_typing")? })
-}
-
-fn join_room<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {
-    Ok(Command::Join { room: fields.room()?, since: fields.since()?, history: fields.count("history")? })
+    Ok(Command::Typing {
+        room: fields.name(TopicKind::Room)?,
+        is_typing: fields.boolean_or_true("is_typing")?,
+    })
 }
 
 fn get_history<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {
     let limit = fields.count("limit")?.unwrap_or(HISTORY_DEFAULT);
-    Ok(Command::History { room: fields.room()?, limit, before: fields.integer("before")? })
+    Ok(Command::History { room: fields.name(TopicKind::Room)?, limit, before: fields.integer("before")? })
 }
 
 /// `ts` can be any scalar, as short as a tag since it is given back.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Wall;
-use crate::dialect::{refusal, timestamp};
+use crate::dialect::{field, refusal, timestamp};
 use crate::hub::event::{Event, Publication, Refusal, Reply, Snapshot, Stats};
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::wire::json;
@@ -57,11 +57,17 @@ pub fn welcome(out: &mut Vec<u8>, welcome: &Welcome<'_>) {
 pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply, now: Wall) {
     let room = topic.name();
     match reply {
-        Reply::Joined(snapshot) => room_joined(out, room, tag, snapshot),
+        Reply::Joined(snapshot) => match topic.kind() {
+            TopicKind::Channel => subscribed(out, topic, tag, snapshot),
+            _ => room_joined(out, topic, tag, snapshot),
+        },
         Reply::Left => {
-            open(out, "room_left");
+            open(out, if topic.kind() == TopicKind::Channel { "unsubscribed" } else { "room_left" });
             id(out, tag);
-            text(out, ",\"room\":", room);
+            named(out, topic);
+            if topic.kind() == TopicKind::Channel {
+                text(out, ",\"status\":", "unsubscribed");
+            }
             out.push(b'}');
         }
         Reply::Accepted { offset } => ack(out, tag, *offset),
@@ -71,7 +77,7 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
             text(out, ",\"room\":", room);
             number(out, ",\"offset\":", *offset);
             text(out, ",\"epoch\":", epoch);
-            publications(out, room, messages);
+            publications(out, topic, messages);
             out.push(b'}');
         }
         Reply::Users { members_count, user_count, users: listed } => {
@@ -88,22 +94,36 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
     }
 }
 
-fn room_joined(out: &mut Vec<u8>, room: &str, tag: Option<&[u8]>, snapshot: &Snapshot) {
+fn room_joined(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, snapshot: &Snapshot) {
     open(out, "room_joined");
     id(out, tag);
-    text(out, ",\"room\":", room);
+    named(out, topic);
     number(out, ",\"members_count\":", u64::from(snapshot.members_count));
     number(out, ",\"user_count\":", u64::from(snapshot.user_count));
     users(out, &snapshot.users);
+    recovered(out, topic, snapshot);
+    out.push(b'}');
+}
+
+fn subscribed(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, snapshot: &Snapshot) {
+    open(out, "subscribed");
+    id(out, tag);
+    named(out, topic);
+    text(out, ",\"status\":", "subscribed");
+    recovered(out, topic, snapshot);
+    out.push(b'}');
+}
+
+/// Where the numbering stands, and what was asked of the history.
+fn recovered(out: &mut Vec<u8>, topic: &Topic, snapshot: &Snapshot) {
     number(out, ",\"offset\":", snapshot.offset);
     text(out, ",\"epoch\":", &snapshot.epoch);
     if let Some(recovered) = snapshot.recovered {
         boolean(out, ",\"recovered\":", recovered);
     }
     if let Some(messages) = &snapshot.messages {
-        publications(out, room, messages);
+        publications(out, topic, messages);
     }
-    out.push(b'}');
 }
 
 /// `server_stats`, gathered from all shards.
@@ -184,15 +204,10 @@ pub struct Dropped {
 
 /// `dropped`: what a slow consumer lost.
 pub fn dropped(out: &mut Vec<u8>, topic: &Topic, dropped: Dropped) {
-    let (kind, is_room) = match topic.kind() {
-        TopicKind::Room => ("room", true),
-        TopicKind::Inbox => ("user", false),
-        TopicKind::Everyone => ("everyone", false),
-    };
     open(out, "dropped");
-    text(out, ",\"topic\":", &format!("{kind}:{}", topic.name()));
-    if is_room {
-        text(out, ",\"room\":", topic.name());
+    text(out, ",\"topic\":", &format!("{}:{}", topic.kind().word(), topic.name()));
+    if !matches!(topic.kind(), TopicKind::Inbox | TopicKind::Everyone) {
+        named(out, topic);
     }
     if let Some((from, to)) = dropped.offsets {
         debug_assert!(0 < from && from <= to, "offsets begin at 1 and grow");
@@ -207,18 +222,15 @@ pub fn dropped(out: &mut Vec<u8>, topic: &Topic, dropped: Dropped) {
 
 /// What happened in `topic`, as its members get it. `tag` is for the sender's own copy of a publication.
 pub fn event(out: &mut Vec<u8>, topic: &Topic, event: &Event, tag: Option<&[u8]>) {
-    let room = topic.name();
     match event {
-        Event::Published(publication) => match topic.kind() {
-            TopicKind::Everyone => broadcast(out, publication),
-            // Nothing publishes to inboxes yet.
-            TopicKind::Room | TopicKind::Inbox => chat_message(out, room, publication, tag),
-        },
-        Event::UserJoined { user, members_count } => presence(out, "user_joined", room, user, *members_count),
-        Event::UserLeft { user, members_count } => presence(out, "user_left", room, user, *members_count),
+        Event::Published(publication) => published(out, topic, publication, tag),
+        Event::UserJoined { user, members_count } => {
+            presence(out, "user_joined", topic, user, *members_count)
+        }
+        Event::UserLeft { user, members_count } => presence(out, "user_left", topic, user, *members_count),
         Event::Typing { user, is_typing } => {
             open(out, "typing_indicator");
-            text(out, ",\"room\":", room);
+            named(out, topic);
             shown(out, ",\"user_id\":", user);
             boolean(out, ",\"is_typing\":", *is_typing);
             out.push(b'}');
@@ -226,9 +238,21 @@ pub fn event(out: &mut Vec<u8>, topic: &Topic, event: &Event, tag: Option<&[u8]>
     }
 }
 
-fn presence(out: &mut Vec<u8>, kind: &str, room: &str, user: &User, members_count: u32) {
+/// A publication, as the members of its topic get it.
+fn published(out: &mut Vec<u8>, topic: &Topic, publication: &Publication, tag: Option<&[u8]>) {
+    match topic.kind() {
+        TopicKind::Everyone => broadcast(out, publication),
+        TopicKind::Channel => message(out, topic.name(), publication),
+        // Nothing publishes to the others yet.
+        TopicKind::Room | TopicKind::Inbox | TopicKind::Feed | TopicKind::Document => {
+            chat_message(out, topic.name(), publication, tag);
+        }
+    }
+}
+
+fn presence(out: &mut Vec<u8>, kind: &str, topic: &Topic, user: &User, members_count: u32) {
     open(out, kind);
-    text(out, ",\"room\":", room);
+    named(out, topic);
     shown(out, ",\"user_id\":", user);
     number(out, ",\"members_count\":", u64::from(members_count));
     out.push(b'}');
@@ -245,6 +269,20 @@ pub fn chat_message(out: &mut Vec<u8>, room: &str, publication: &Publication, ta
     text(out, ",\"room\":", room);
     shown(out, ",\"user_id\":", user);
     out.extend_from_slice(b",\"message\":");
+    out.extend_from_slice(payload);
+    time(out, *taken);
+    number(out, ",\"offset\":", *offset);
+    out.push(b'}');
+}
+
+/// `message`: a channel's publication.
+pub fn message(out: &mut Vec<u8>, channel: &str, publication: &Publication) {
+    let Publication { offset, time: taken, user, payload, .. } = publication;
+    out.reserve(FRAMEWORK_BYTES + channel.len() + user.id.len() + payload.len());
+    open(out, "message");
+    text(out, ",\"channel\":", channel);
+    text(out, ",\"user_id\":", &user.id);
+    out.extend_from_slice(b",\"data\":");
     out.extend_from_slice(payload);
     time(out, *taken);
     number(out, ",\"offset\":", *offset);
@@ -285,6 +323,14 @@ fn boolean(out: &mut Vec<u8>, before: &str, value: bool) {
     out.extend_from_slice(if value { b"true" } else { b"false" });
 }
 
+/// The topic, in the field of its kind.
+fn named(out: &mut Vec<u8>, topic: &Topic) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(field::of(topic.kind()).as_bytes());
+    out.extend_from_slice(b"\":");
+    json::write_string(out, topic.name());
+}
+
 fn id(out: &mut Vec<u8>, tag: Option<&[u8]>) {
     if let Some(tag) = tag {
         out.extend_from_slice(b",\"id\":");
@@ -316,9 +362,9 @@ fn users(out: &mut Vec<u8>, users: &[Arc<User>]) {
 }
 
 /// History, each message as its members once got it.
-fn publications(out: &mut Vec<u8>, room: &str, messages: &[Arc<Publication>]) {
+fn publications(out: &mut Vec<u8>, topic: &Topic, messages: &[Arc<Publication>]) {
     out.extend_from_slice(b",\"messages\":[");
-    list(out, messages, |out, publication| chat_message(out, room, publication, None));
+    list(out, messages, |out, publication| published(out, topic, publication, None));
     out.push(b']');
 }
 

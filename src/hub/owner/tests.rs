@@ -23,10 +23,12 @@ pub(super) fn keys() -> Keys {
 
 /// Small bounds, so that short runs reach them.
 pub(super) fn policies(options: Options, history_bytes_total_max: usize) -> Policies {
-    let mut policies = Policies { history_bytes_total_max, ..Policies::new(options) };
-    policies.room.history_messages_max = 4;
-    policies.room.history_age = AGE;
-    policies.room.history_bytes_max = 6 * PUBLICATION_BYTES;
+    let mut policies = Policies::new(&options);
+    policies.history_bytes_total_max = history_bytes_total_max;
+    let room = policies.of_kind_mut(TopicKind::Room);
+    room.history_messages_max = 4;
+    room.history_age = AGE;
+    room.history_bytes_max = 6 * PUBLICATION_BYTES;
     policies
 }
 
@@ -96,7 +98,7 @@ impl Desk {
 }
 
 fn publish(payload: &[u8], echo: bool) -> Ask {
-    Ask::Publish { payload: Shared::copy_of(payload), user: None, echo }
+    Ask::Publish { payload: Shared::copy_of(payload), by: By::Member, echo }
 }
 
 fn snapshot(outcomes: Vec<(u16, Outcome)>) -> Snapshot {
@@ -145,7 +147,7 @@ fn a_join_is_answered_before_the_others_hear_of_it_shard_by_shard() {
     assert_eq!(words(&desk.join("r", origin(1, 1), "bob")), ["1:joined 4"], "again is no error");
     let left = desk.ask(&room("r"), origin(2, 2), Ask::Leave);
     assert_eq!(words(&left), ["2:left", "0:-cat 3", "1:-cat 3", "2:-cat 3 no copy"]);
-    assert_eq!(words(&desk.ask(&room("r"), origin(2, 2), Ask::Leave)), ["2:NotInRoom"]);
+    assert_eq!(words(&desk.ask(&room("r"), origin(2, 2), Ask::Leave)), ["2:NotMember(Room)"]);
     assert!(desk.ask(&room("r"), origin(2, 2), Ask::Gone).is_empty());
     assert!(desk.ask(&room("r"), origin(1, 1), Ask::Gone).is_empty(), "bob has one more");
     assert_eq!(words(&desk.ask(&room("r"), origin(0, 1), Ask::Gone)), ["2:-bob 1"]);
@@ -155,7 +157,7 @@ fn a_join_is_answered_before_the_others_hear_of_it_shard_by_shard() {
 fn a_publication_reaches_each_shard_once_and_answers_as_asked() {
     let mut desk = Desk::new(Options::default());
     let (ann, topic) = (origin(0, 1), room("r"));
-    assert_eq!(words(&desk.publish("r", ann, 1)), ["0:NotInRoom"]);
+    assert_eq!(words(&desk.publish("r", ann, 1)), ["0:NotMember(Room)"]);
     assert_eq!(desk.owner.counts(), Counts::default(), "a stranger's publication creates nothing");
     desk.join("r", ann, "ann");
     assert_eq!(words(&desk.publish("r", ann, 1)), ["0:published 1 copy"]);
@@ -180,14 +182,15 @@ fn everyone_is_every_shard_and_nobodys_member() {
     let mut desk = Desk::new(Options::default());
     let everyone = Topic::new(TopicKind::Everyone, "*", keys());
     let mut cast = |tag, from: Option<Arc<User>>, echo| {
-        let ask = Ask::Publish { payload: Shared::copy_of(b"all"), user: from, echo };
+        let by = from.map_or(By::Member, By::Anyone);
+        let ask = Ask::Publish { payload: Shared::copy_of(b"all"), by, echo };
         words(&desk.ask_tagged(&everyone, origin(1, 1), tag, ask))
     };
     let told = ["0:published 0", "1:published 0 no copy", "2:published 0"];
     assert_eq!(cast(None, Some(user("ann")), true), told);
     assert_eq!(cast(tag("1"), Some(user("ann")), false)[0], "1:accepted 0");
     assert_eq!(cast(tag("1"), Some(user("ann")), true)[1..], told);
-    assert_eq!(cast(None, None, false), ["1:NotInRoom"], "nobody publishes as nobody");
+    assert_eq!(cast(None, None, false), ["1:Forbidden"], "nobody publishes as nobody");
     let join = Ask::Join { user: user("ann"), since: None, history: 0 };
     assert_eq!(words(&desk.ask(&everyone, origin(1, 1), join)), ["1:RoomFull"]);
     assert_eq!(desk.owner.counts(), Counts::default());
@@ -195,7 +198,8 @@ fn everyone_is_every_shard_and_nobodys_member() {
 
 #[test]
 fn limits_refuse_one_more_and_leave_no_trace() {
-    let mut desk = Desk::new(Options { room_members_max: Some(1), user_connections_max: Some(2) });
+    let mut desk =
+        Desk::new(Options { room_members_max: Some(1), user_connections_max: Some(2), ..Options::default() });
     desk.join("r", origin(0, 1), "ann");
     assert_eq!(words(&desk.join("r", origin(0, 2), "bob")), ["0:RoomFull"]);
     assert_eq!(words(&desk.join("r", origin(0, 1), "ann")), ["0:joined 1"], "again");
@@ -207,12 +211,12 @@ fn limits_refuse_one_more_and_leave_no_trace() {
     let since = Some((0, "".into()));
     let again = desk.ask(&inbox, origin(0, 1), Ask::Join { user: user("ann"), since, history: 0 });
     assert_eq!(snapshot(again).recovered, Some(false), "without numbers nothing can be proved");
-    let direct = Ask::Publish { payload: Shared::copy_of(b"psst"), user: Some(user("bob")), echo: true };
+    let direct = Ask::Publish { payload: Shared::copy_of(b"psst"), by: By::Anyone(user("bob")), echo: true };
     let direct = desk.ask_tagged(&inbox, origin(2, 1), tag("1"), direct);
     assert_eq!(words(&direct), ["2:accepted 0", "0:published 0"], "no copy to a stranger");
     assert_eq!((desk.owner.counts().topics_with_members, desk.owner.counts().rooms_with_members), (2, 1));
     assert_eq!(desk.owner.largest(9).len(), 1, "rooms only");
-    let mut nobody = Desk::new(Options { room_members_max: Some(0), user_connections_max: None });
+    let mut nobody = Desk::new(Options { room_members_max: Some(0), ..Options::default() });
     assert_eq!(words(&nobody.join("r", origin(0, 2), "bob")), ["0:RoomFull"]);
     assert_eq!(nobody.owner.counts(), Counts::default());
 }
@@ -233,7 +237,7 @@ fn a_deserted_room_waits_for_its_people_as_long_as_it_remembers() {
     desk.leave("r", ann);
     assert_eq!((desk.owner.counts().topics, desk.owner.counts().topics_with_members), (1, 0));
     assert_eq!(desk.owner.largest(9), []);
-    assert_eq!(words(&desk.publish("r", ann, 1)), ["0:NotInRoom"]);
+    assert_eq!(words(&desk.publish("r", ann, 1)), ["0:NotMember(Room)"]);
     desk.now_ms = 99;
     desk.owner.expire(at_ms(99).mono);
     let back = desk.recover("r", ann, 1, &second.epoch);

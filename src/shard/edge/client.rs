@@ -8,9 +8,9 @@ use crate::base::clock::Mono;
 use crate::base::id::Key;
 use crate::base::shared::Shared;
 use crate::dialect::native::{decode, encode};
-use crate::hub::command::{Ask, Command, Tag};
+use crate::hub::command::{Ask, By, Command, Tag};
 use crate::hub::event::Refusal;
-use crate::hub::name::User;
+use crate::hub::name::{TopicKind, User};
 use crate::shard::conn::client::{Client, Waiting};
 use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Dirty, Hold, Phase};
@@ -108,10 +108,11 @@ impl Shard {
             );
         });
         for room in rooms {
-            if self.known_room(key, &room).is_some() {
+            let (kind, name) = (TopicKind::Room, &*room);
+            if self.known_topic(key, (kind, name)).is_some() {
                 continue; // named twice
             }
-            let join = Command::Join { room: (&*room).into(), since: None, history: None };
+            let join = Command::Join { kind, name: name.into(), since: None, history: None };
             self.on_command(key, None, join);
         }
     }
@@ -152,26 +153,36 @@ impl Shard {
     fn on_command(&mut self, key: Key, tag: Tag, command: Command<'_>) {
         let mark = tag.clone();
         let done = match command {
-            Command::Join { room, since, history } => {
+            Command::Join { kind, name, since, history } => {
                 let since = since.map(|position| (position.offset, position.epoch.into()));
-                self.join(key, tag, &room, since, history.unwrap_or(0))
+                self.join(key, tag, (kind, &name), since, history.unwrap_or(0))
             }
-            Command::Leave { room } => self.ask_room(key, tag, &room, Ask::Leave),
-            Command::Publish { room, payload, echo } => {
-                let ask = Ask::Publish { payload: Shared::copy_of(payload), user: None, echo };
-                self.ask_room(key, tag, &room, ask)
+            Command::Leave { kind, name } => self.ask_member(key, tag, (kind, &name), Ask::Leave),
+            Command::Publish { kind, name, payload, echo } => {
+                let payload = Shared::copy_of(payload);
+                match kind {
+                    TopicKind::Room => self.ask_member(
+                        key,
+                        tag,
+                        (kind, &name),
+                        Ask::Publish { payload, by: By::Member, echo },
+                    ),
+                    _ => self.publish_as_anyone(key, tag, (kind, &name), payload, echo),
+                }
             }
-            Command::Typing { room, is_typing } => self.ask_room(key, tag, &room, Ask::Typing { is_typing }),
+            Command::Typing { room, is_typing } => {
+                self.ask_member(key, tag, (TopicKind::Room, &room), Ask::Typing { is_typing })
+            }
             Command::History { room, limit, before } => self
-                .ask_room(key, tag, &room, Ask::History { limit, before })
+                .ask_member(key, tag, (TopicKind::Room, &room), Ask::History { limit, before })
                 .map(|()| self.await_answer(key)),
-            Command::Users { room } => {
-                self.ask_room(key, tag, &room, Ask::Users).map(|()| self.await_answer(key))
-            }
+            Command::Users { room } => self
+                .ask_member(key, tag, (TopicKind::Room, &room), Ask::Users)
+                .map(|()| self.await_answer(key)),
             Command::Broadcast { payload } => {
                 if let Some(user) = self.user_of(key) {
-                    let ask =
-                        Ask::Publish { payload: Shared::copy_of(payload), user: Some(user), echo: false };
+                    let payload = Shared::copy_of(payload);
+                    let ask = Ask::Publish { payload, by: By::Anyone(user), echo: false };
                     self.ask(key, self.everyone_topic.clone(), tag, ask);
                 }
                 Ok(())

@@ -6,8 +6,10 @@
 use std::sync::Arc;
 
 use crate::base::id::{Key, Origin};
+use crate::base::shared::Shared;
+use crate::dialect::field;
 use crate::dialect::native::encode;
-use crate::hub::command::{Ask, Request, Tag};
+use crate::hub::command::{Ask, By, Request, Tag};
 use crate::hub::event::{Refusal, Reply};
 use crate::hub::name::{self, Topic, TopicKind, User};
 use crate::shard::conn::{Conn, Hold, reposition};
@@ -15,6 +17,9 @@ use crate::shard::members::{self, VACANT};
 use crate::shard::placement;
 use crate::shard::state::Shard;
 use crate::wire::ws::close::CloseCode;
+
+/// A topic's kind and name, as a client gives them.
+pub(crate) type Named<'a> = (TopicKind, &'a str);
 
 impl Shard {
     /// The owner of the user's inbox counts the user's connections: exact across shards.
@@ -31,13 +36,11 @@ impl Shard {
         &mut self,
         key: Key,
         tag: Tag,
-        room: &str,
+        named: Named<'_>,
         since: Option<(u64, Box<str>)>,
         history: u32,
     ) -> Result<(), Refusal> {
-        name::check(room, self.limits.name_bytes_max)
-            .map_err(|error| Refusal::BadName { field: "room", error })?;
-        let topic = Topic::new(TopicKind::Room, room, self.keys);
+        let topic = self.topic(named)?;
         let Some(user) = self.user_of(key) else { return Ok(()) };
         let max = self.limits.rooms_per_connection_max;
         let Some(conn) = self.conns.get_mut(key) else { return Ok(()) };
@@ -76,23 +79,54 @@ impl Shard {
         conn.memberships[at].joins_pending += 1;
     }
 
-    /// Asks the owner of a room that the connection is in, or asked to be in.
-    pub(crate) fn ask_room(&mut self, key: Key, tag: Tag, room: &str, ask: Ask) -> Result<(), Refusal> {
-        let topic = self.known_room(key, room).ok_or(Refusal::NotInRoom)?.clone();
+    /// The topic of this name, which has to be one.
+    fn topic(&self, (kind, name): Named<'_>) -> Result<Topic, Refusal> {
+        name::check(name, self.limits.name_bytes_max)
+            .map_err(|error| Refusal::BadName { field: field::of(kind), error })?;
+        Ok(Topic::new(kind, name, self.keys))
+    }
+
+    /// Asks the owner of a topic that the connection is in, or asked to be in.
+    pub(crate) fn ask_member(
+        &mut self,
+        key: Key,
+        tag: Tag,
+        named: Named<'_>,
+        ask: Ask,
+    ) -> Result<(), Refusal> {
+        let topic = self.known_topic(key, named).ok_or(Refusal::NotMember(named.0))?.clone();
         self.ask(key, topic, tag, ask);
         Ok(())
     }
 
-    /// The room of this name, if the connection is in it or asked to be.
-    pub(crate) fn known_room(&self, key: Key, room: &str) -> Option<&Topic> {
-        let hash = Topic::hash_of(TopicKind::Room, room, self.keys);
+    /// Publishes to a topic that one need not be in.
+    pub(crate) fn publish_as_anyone(
+        &mut self,
+        key: Key,
+        tag: Tag,
+        named: Named<'_>,
+        payload: Shared,
+        echo: bool,
+    ) -> Result<(), Refusal> {
+        let topic = match self.known_topic(key, named) {
+            Some(topic) => topic.clone(),
+            None => self.topic(named)?,
+        };
+        if let Some(user) = self.user_of(key) {
+            self.ask(key, topic, tag, Ask::Publish { payload, by: By::Anyone(user), echo });
+        }
+        Ok(())
+    }
+
+    /// The topic of this name, if the connection is in it or asked to be.
+    pub(crate) fn known_topic(&self, key: Key, (kind, name): Named<'_>) -> Option<&Topic> {
+        let hash = Topic::hash_of(kind, name, self.keys);
         let memberships = &self.conns.get(key)?.memberships;
         let high = members::high(hash);
-        let mut alike =
-            memberships.iter().filter(|known| known.hash_high == high && known.kind == TopicKind::Room);
+        let mut alike = memberships.iter().filter(|known| known.hash_high == high && known.kind == kind);
         alike.find_map(|membership| {
             let topic = &self.members.topic(membership.topic).topic;
-            (topic.name() == room).then_some(topic)
+            (topic.name() == name).then_some(topic)
         })
     }
 

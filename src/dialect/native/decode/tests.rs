@@ -20,18 +20,18 @@ fn invalid(field: &'static str) -> impl Fn(&Refusal) -> bool {
 }
 
 fn join(room: &str) -> Command<'_> {
-    Command::Join { room: room.into(), since: None, history: None }
+    Command::Join { kind: TopicKind::Room, name: room.into(), since: None, history: None }
 }
 
 fn publish<'a>(room: &'a str, payload: &'a str) -> Command<'a> {
-    Command::Publish { room: room.into(), payload: payload.as_bytes(), echo: true }
+    Command::Publish { kind: TopicKind::Room, name: room.into(), payload: payload.as_bytes(), echo: true }
 }
 
 #[test]
 fn each_type_becomes_its_command() {
     let room = || Cow::Borrowed("r");
     let since = |offset| Some(Position { offset, epoch: "e".into() });
-    let join = |since, history| Command::Join { room: room(), since, history };
+    let join = |since, history| Command::Join { kind: TopicKind::Room, name: room(), since, history };
     let history = |limit, before| Command::History { room: room(), limit, before };
     let typing = |is_typing| Command::Typing { room: room(), is_typing };
     for (text, command) in [
@@ -41,12 +41,12 @@ fn each_type_becomes_its_command() {
         (r#"{"type":"join_room","room":"r","history":50}"#, join(None, Some(50))),
         (r#"{"type":"join_room","room":"r","history":0,"since":null}"#, join(None, Some(0))),
         (r#"{"type":"join_room","room":"r","history":99999999999}"#, join(None, Some(HISTORY_MAX))),
-        (r#"{"type":"leave_room","room":"r"}"#, Command::Leave { room: room() }),
+        (r#"{"type":"leave_room","room":"r"}"#, Command::Leave { kind: TopicKind::Room, name: room() }),
         (r#"{"type":"chat_message","room":"r","message":"hi"}"#, publish("r", "\"hi\"")),
         (r#"{"type":"chat_message","room":"r","message":"hi","echo":true}"#, publish("r", "\"hi\"")),
         (
             r#"{"type":"chat_message","room":"r","message":"hi","echo":false}"#,
-            Command::Publish { room: room(), payload: b"\"hi\"", echo: false },
+            Command::Publish { kind: TopicKind::Room, name: room(), payload: b"\"hi\"", echo: false },
         ),
         (r#"{"type":"typing_indicator","room":"r"}"#, typing(true)),
         (r#"{"type":"typing_indicator","room":"r","is_typing":true}"#, typing(true)),
@@ -117,13 +117,19 @@ fn the_canonical_word_wins_over_aliases_and_the_last_over_the_first() {
     ] {
         check(text, None, Ok(wins.clone()));
     }
-    assert_eq!(refused(r#"{"type":"join_room","room":"","room_id":"x"}"#), Refusal::RoomRequired);
-    assert_eq!(refused(r#"{"type":"join_room","room":null,"room_id":"x"}"#), Refusal::RoomRequired);
+    assert_eq!(
+        refused(r#"{"type":"join_room","room":"","room_id":"x"}"#),
+        Refusal::NameRequired(TopicKind::Room)
+    );
+    assert_eq!(
+        refused(r#"{"type":"join_room","room":null,"room_id":"x"}"#),
+        Refusal::NameRequired(TopicKind::Room)
+    );
 }
 
 #[test]
 fn ordinary_messages_are_borrowed() {
-    let Ok(Command::Publish { room, .. }) =
+    let Ok(Command::Publish { name: room, .. }) =
         decode(r#"{"type":"chat_message","room":"日本","message":"\n"}"#).asked
     else {
         panic!("a publish")
@@ -203,7 +209,11 @@ fn wrong_kinds_of_type_are_unknown_types() {
 #[test]
 fn wrong_kinds_of_room_are_refused_everywhere() {
     for kind in ["join_room", "leave_room", "typing_indicator", "get_history", "get_users", "chat_message"] {
-        let missing = if kind == "chat_message" { Refusal::MessageRequired } else { Refusal::RoomRequired };
+        let missing = if kind == "chat_message" {
+            Refusal::MessageRequired
+        } else {
+            Refusal::NameRequired(TopicKind::Room)
+        };
         assert_eq!(refused(&format!(r#"{{"type":"{kind}","message":1}}"#)), missing, "{kind}");
         for value in WRONG {
             let refusal = refused(&format!(r#"{{"type":"{kind}","room":{value},"message":"m"}}"#));

@@ -85,7 +85,7 @@ fn replies_about_rooms() {
     };
     let mut joined = json!({"type": "room_joined", "room": "r\"1", "members_count": 3, "user_count": 2,
         "users": listed.clone(), "offset": 9, "epoch": "e1"});
-    check(joined.clone(), |out| room_joined(out, room.name(), None, &snapshot));
+    check(joined.clone(), |out| room_joined(out, &room, None, &snapshot));
     snapshot.recovered = Some(false);
     snapshot.messages = Some(vec![publication(8, "[8]"), publication(9, "[9]")]);
     joined["recovered"] = json!(false);
@@ -111,7 +111,7 @@ fn replies_about_rooms() {
                 "users": listed}),
         ),
         (
-            Reply::Refused(Refusal::NotInRoom),
+            Reply::Refused(Refusal::NotMember(TopicKind::Room)),
             json!({"type": "error", "id": "t\"1", "code": "not_in_room", "message": "You are not in this room",
                 "timestamp": NOW_TEXT}),
         ),
