@@ -21,6 +21,17 @@ pub const ENTRIES_MAX: usize = 16 << 10;
 /// Bytes of payload in them, likewise.
 pub const BYTES_MAX: usize = 16 << 20;
 
+/// What becomes of histories when the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// They are gone.
+    Off,
+    /// They are on disk soon after clients heard of them.
+    Async,
+    /// They are on disk before anybody hears of them.
+    Sync,
+}
+
 /// Something that happened to a topic.
 #[derive(Clone, Debug)]
 pub enum Entry {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition};
+use redb::{Database, ReadableTable, Table, TableDefinition};
 
 use crate::base::hash::{Keys, Map};
 use crate::hub::journal::{Entry, Restored};
@@ -49,11 +49,15 @@ impl fmt::Display for DiskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = self.file.display();
         match &self.cause {
-            Cause::Folder(error) => write!(f, "cannot make the folder of {file}: {error}; name another --data-dir"),
+            Cause::Folder(error) => {
+                write!(f, "cannot make the folder of {file}: {error}; name another --data-dir")
+            }
             Cause::Redb(error) if matches!(**error, redb::Error::DatabaseAlreadyOpen) => {
                 write!(f, "{file} is in use by another process; stop that, or name another --data-dir")
             }
-            Cause::Redb(error) => write!(f, "{file}: {error}; see to the disk, or move the file away to begin anew"),
+            Cause::Redb(error) => {
+                write!(f, "{file}: {error}; see to the disk, or move the file away to begin anew")
+            }
             Cause::Layout(found) => write!(
                 f,
                 "{file} has layout {found} and this release knows {LAYOUT_NUMBER}; use the release that wrote it, \
@@ -114,7 +118,11 @@ impl Disk {
     }
 
     /// Reads everything, and marks the file as in use.
-    fn restore(&mut self, keys: Keys, mut fresh_epoch: impl FnMut() -> Arc<str>) -> Result<Vec<Restored>, Cause> {
+    fn restore(
+        &mut self,
+        keys: Keys,
+        mut fresh_epoch: impl FnMut() -> Arc<str>,
+    ) -> Result<Vec<Restored>, Cause> {
         let transaction = self.database.begin_write()?;
         let mut all = Vec::new();
         {

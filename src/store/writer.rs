@@ -5,10 +5,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, after, never, select, unbounded};
 
 use crate::base::id::ShardId;
 use crate::hub::journal::Entry;
@@ -86,11 +85,8 @@ impl Writer {
     /// The disk is full or broken.
     pub fn run(mut self) -> Result<(), DiskError> {
         while let Ok(first) = self.inbox.recv() {
-            if !self.gather.is_zero() {
-                thread::sleep(self.gather); // others join: a commit costs the same for one and for many
-            }
-            let others = self.inbox.try_iter().take(BATCHES_PER_COMMIT);
-            let batches: Vec<Batch> = std::iter::once(first).chain(others).collect();
+            let mut batches = vec![first];
+            self.gather(&mut batches);
             self.disk.commit(batches.iter().flat_map(|batch| &batch.entries))?;
             for batch in &batches {
                 self.shards[batch.shard.index()].0.fetch_add(1, Ordering::Release);
@@ -100,5 +96,24 @@ impl Writer {
             }
         }
         self.disk.close()
+    }
+
+    /// Takes what others have sent, or send soon: a commit costs hardly more for many than for one.
+    fn gather(&self, batches: &mut Vec<Batch>) {
+        let over = if self.gather.is_zero() { never() } else { after(self.gather) };
+        while batches.len() < BATCHES_PER_COMMIT {
+            let next = match self.inbox.try_recv() {
+                Ok(batch) => Ok(batch),
+                Err(_) if self.gather.is_zero() => return,
+                Err(_) => select! {
+                    recv(self.inbox) -> batch => batch,
+                    recv(over) -> _ => return,
+                },
+            };
+            match next {
+                Ok(batch) => batches.push(batch),
+                Err(_) => return, // the shards have ended
+            }
+        }
     }
 }
