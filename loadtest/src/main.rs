@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Idle(options) => finish(run::idle(&options), &options.common),
         Command::Connect(options) => finish(run::connect(&options), &options.common),
         Command::Storm(options) => finish(run::storm(&options), &options.common),
+        Command::Cuts(options) => finish(run::cuts(&options), &options.common),
         Command::Churn(options) => finish(run::churn(&options), &options.fanout.common),
         Command::Slow(options) => finish(run::slow(&options), &options.fanout.common),
         Command::Compare(options) => compared(&options),

@@ -35,6 +35,8 @@ pub enum Command {
     Connect(Connect),
     /// All members drop and come back at once: how long until the last has what it missed.
     Storm(Storm),
+    /// Members are cut off at random, come back and want all that they missed.
+    Cuts(Cuts),
     /// Members leave and come back all the time while messages fly.
     Churn(Churn),
     /// Some members stop reading; the others must not notice.
@@ -216,6 +218,23 @@ pub struct Storm {
     /// Most reconnections under way at the same time, for each thread; default: all.
     #[arg(long)]
     pub at_once: Option<usize>,
+}
+
+/// See [`Command::Cuts`].
+#[derive(Clone, Debug, Args)]
+pub struct Cuts {
+    /// What all scenarios take.
+    #[command(flatten)]
+    pub common: Common,
+    /// Rooms and who is in them; publishers are not cut off.
+    #[command(flatten)]
+    pub shape: RoomShape,
+    /// Messages per second of all publishers together. What a room misses has to fit the server's history.
+    #[arg(short, long, default_value = "100", value_parser = rate)]
+    pub rate: f64,
+    /// About how long each connection lasts: from half of it to one and a half.
+    #[arg(long, default_value = "2s", value_parser = duration)]
+    pub every: Duration,
 }
 
 /// See [`Command::Churn`].

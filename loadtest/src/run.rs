@@ -11,7 +11,7 @@ use crate::control::Control;
 use crate::frame;
 use crate::limits;
 use crate::net::{Dial, Net, Play};
-use crate::options::{Churn, Common, Connect, Echo, Fanout, Flow, Idle, RoomShape, Slow, Storm};
+use crate::options::{Churn, Common, Connect, Cuts, Echo, Fanout, Flow, Idle, RoomShape, Slow, Storm};
 use crate::outcome::{self, Generator, Latency, Outcome, Server, Verdict};
 use crate::peers::Peer;
 use crate::plays::echo::Pace;
@@ -296,6 +296,17 @@ pub fn storm(options: &Storm) -> Result<Ran, Problem> {
     rooms("storm", common, &flow, shape, (upset, 1.0), lengths)
 }
 
+/// Cuts members off at random, all the time.
+///
+/// # Errors
+/// There is no outcome.
+pub fn cuts(options: &Cuts) -> Result<Ran, Problem> {
+    let Cuts { common, shape, rate, every } = options;
+    let flow = Flow { in_flight: 1, rate: Some(*rate), arrivals: Arrivals::Even };
+    let upset = Upset::Cuts { every: clock::nanos(*every) };
+    rooms("cuts", common, &flow, shape, (upset, 1.0), lengths(common, 0, Some(*rate)))
+}
+
 /// Lets members leave and come back all the time.
 ///
 /// # Errors
@@ -360,6 +371,7 @@ fn rooms(
         Upset::None => String::new(),
         Upset::Slow => format!(", {restless} of each room read nothing"),
         Upset::Churn { .. } => format!(", {restless} of each room come and go"),
+        Upset::Cuts { .. } => format!(", {restless} of each room cut off again and again"),
         Upset::Storm { .. } => format!(", {restless} of each room cut off at once"),
     };
     let settings = format!(

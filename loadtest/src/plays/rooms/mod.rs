@@ -391,7 +391,8 @@ impl Play for Rooms {
         self.now = net.now;
         self.dialing.turn(net, &mut self.recorder);
         if !self.recorder.phase().flows() {
-            return None;
+            // Whoever is away is still to come back.
+            return if matches!(self.shape.upset, Upset::Cuts { .. }) { self.fidget(net) } else { None };
         }
         self.refill(net);
         let restless = self.fidget(net);

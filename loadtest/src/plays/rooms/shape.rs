@@ -35,6 +35,11 @@ pub enum Upset {
         /// About how long they are away.
         away: Nanos,
     },
+    /// Each is cut off at random, again and again, and comes back at once for what it missed.
+    Cuts {
+        /// About how long each lasts.
+        every: Nanos,
+    },
     /// All are cut off at once, and come back at once.
     Storm {
         /// Most connections that are on their way at the same time, for each thread.
