@@ -5,11 +5,12 @@
 use std::borrow::Cow;
 
 use crate::dialect::field;
+use crate::hub::document;
 use crate::hub::event::Refusal;
 use crate::hub::name::{NameError, TopicKind};
 
 /// Every code that an `error` can carry, as `docs/protocol.md` lists them.
-pub const CODES: [&str; 13] = [
+pub const CODES: [&str; 15] = [
     "invalid_json",
     "unknown_type",
     "invalid_field",
@@ -18,6 +19,8 @@ pub const CODES: [&str; 13] = [
     "not_in_room",
     "not_subscribed",
     "not_in_document",
+    "version_too_old",
+    "document_full",
     "forbidden",
     "room_full",
     "too_many_rooms",
@@ -62,6 +65,8 @@ pub fn words(refusal: &Refusal) -> Words {
             ("not_subscribed", format!("You are not subscribed to this {}", kind.word()).into())
         }
         Refusal::Forbidden => ("forbidden", "You may not do this".into()),
+        Refusal::Edit(refusal) => edit(*refusal),
+        Refusal::DocumentsFull => ("document_full", "There is no room for another document".into()),
         Refusal::RoomFull => ("room_full", "This room is full".into()),
         Refusal::TooManyRooms { max } => {
             ("too_many_rooms", format!("A connection can be in {max} rooms at most").into())
@@ -74,6 +79,24 @@ pub fn words(refusal: &Refusal) -> Words {
         _ => None,
     };
     Words { code, text, retry_after_ms }
+}
+
+/// Why an operation does not fit its document. Whatever it is, its author has to join again.
+fn edit(refusal: document::Refusal) -> (&'static str, Cow<'static, str>) {
+    match refusal {
+        document::Refusal::NotJoined => ("not_in_document", "You have not joined this document".into()),
+        document::Refusal::OutOfStep | document::Refusal::VersionTooOld { .. } => {
+            ("version_too_old", "This version is too old, join the document again".into())
+        }
+        document::Refusal::VersionAhead { newest } => {
+            ("invalid_field", format!("version must be one that there is, at most {newest}").into())
+        }
+        document::Refusal::OutOfBounds { len } => {
+            ("invalid_field", format!("operation must stay within the {len} characters of the text").into())
+        }
+        document::Refusal::Reversed => ("invalid_field", "operation must not end before it starts".into()),
+        document::Refusal::Full => ("document_full", "There is no room for more text".into()),
+    }
 }
 
 /// The rule that a name breaks, said of the field that held it.
@@ -123,6 +146,38 @@ mod tests {
             ),
             (Refusal::NotMember(TopicKind::Document), "not_in_document", "You have not joined this document"),
             (Refusal::Forbidden, "forbidden", "You may not do this"),
+            (
+                Refusal::Edit(document::Refusal::NotJoined),
+                "not_in_document",
+                "You have not joined this document",
+            ),
+            (
+                Refusal::Edit(document::Refusal::OutOfStep),
+                "version_too_old",
+                "This version is too old, join the document again",
+            ),
+            (
+                Refusal::Edit(document::Refusal::VersionTooOld { oldest: 3 }),
+                "version_too_old",
+                "This version is too old, join the document again",
+            ),
+            (
+                Refusal::Edit(document::Refusal::VersionAhead { newest: 3 }),
+                "invalid_field",
+                "version must be one that there is, at most 3",
+            ),
+            (
+                Refusal::Edit(document::Refusal::OutOfBounds { len: 3 }),
+                "invalid_field",
+                "operation must stay within the 3 characters of the text",
+            ),
+            (
+                Refusal::Edit(document::Refusal::Reversed),
+                "invalid_field",
+                "operation must not end before it starts",
+            ),
+            (Refusal::Edit(document::Refusal::Full), "document_full", "There is no room for more text"),
+            (Refusal::DocumentsFull, "document_full", "There is no room for another document"),
             (Refusal::RoomFull, "room_full", "This room is full"),
             (Refusal::TooManyRooms { max: 9 }, "too_many_rooms", "A connection can be in 9 rooms at most"),
             (Refusal::RateLimited { retry_after_ms: 1 }, "rate_limited", "Too many messages, slow down"),

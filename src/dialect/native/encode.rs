@@ -3,12 +3,15 @@
 //! Adds no frame header and decides neither who gets what nor whether to answer. Payloads and tags are copied as
 //! the bytes that came, all other text is escaped. `type` is always the first field.
 
+mod documents;
+pub mod typed;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Wall;
 use crate::dialect::{field, refusal, timestamp};
-use crate::hub::event::{Event, Publication, Refusal, Reply, Snapshot, Stats};
+use crate::hub::event::{Body, Event, Publication, Refusal, Reply, Snapshot, Stats};
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::wire::json;
 
@@ -59,6 +62,7 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
     match reply {
         Reply::Joined(snapshot) => match topic.kind() {
             TopicKind::Channel => subscribed(out, topic, tag, snapshot),
+            TopicKind::Document => documents::state(out, topic, tag, snapshot),
             _ => room_joined(out, topic, tag, snapshot),
         },
         Reply::Left => {
@@ -71,6 +75,7 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
             out.push(b'}');
         }
         Reply::Accepted { offset } => ack(out, tag, *offset),
+        Reply::Edited { version } => documents::edited(out, topic, tag, *version),
         Reply::History { messages, offset, epoch } => {
             open(out, "message_history");
             id(out, tag);
@@ -228,6 +233,9 @@ pub fn event(out: &mut Vec<u8>, topic: &Topic, event: &Event, tag: Option<&[u8]>
             presence(out, "user_joined", topic, user, *members_count)
         }
         Event::UserLeft { user, members_count } => presence(out, "user_left", topic, user, *members_count),
+        Event::EditorJoined(editor) => documents::joined(out, topic, editor),
+        Event::Edited(edit) => documents::operation(out, topic, edit),
+        Event::Pointed(pointed) => documents::cursor(out, topic, pointed),
         Event::Typing { user, is_typing } => {
             open(out, "typing_indicator");
             named(out, topic);
@@ -240,6 +248,9 @@ pub fn event(out: &mut Vec<u8>, topic: &Topic, event: &Event, tag: Option<&[u8]>
 
 /// A publication, as the members of its topic get it.
 fn published(out: &mut Vec<u8>, topic: &Topic, publication: &Publication, tag: Option<&[u8]>) {
+    if let Body::Typed(kind) = publication.body {
+        return typed::stub(out, topic.name(), publication, kind);
+    }
     match topic.kind() {
         TopicKind::Everyone => broadcast(out, publication),
         TopicKind::Channel => message(out, topic.name(), publication),
