@@ -68,15 +68,6 @@ pub enum Command<'a> {
         /// Whether the sender gets the publication too.
         echo: bool,
     },
-    /// Publish bytes of a type to a room.
-    PublishTyped {
-        /// The room's name; none: the one room that the sender is in, as the bytes are and without a number.
-        room: Option<&'a str>,
-        /// What the bytes are.
-        number: u32,
-        /// With a room, what follows the header; without, the whole message.
-        payload: &'a [u8],
-    },
     /// Join a document, or join it again from its text as it is now.
     Open {
         /// The document's name.

@@ -280,6 +280,7 @@ impl Owner {
             let event = Event::UserLeft { user: departure.user, members_count };
             self.tell(slot, &event, Sender { origin, copy: None });
         }
+        self.weigh(slot);
         self.settle(slot, now);
     }
 
@@ -335,7 +336,7 @@ impl Owner {
         let member =
             slot.and_then(|slot| Some((slot, self.records[slot as usize].record.member(asker.origin)?)));
         let Some((slot, user)) = member else {
-            return self.reply(asker, Reply::Refused(Refusal::NotMember(asker.topic.kind())));
+            return self.refuse(asker, Refusal::NotMember);
         };
         let publication = fresh(0, Arc::clone(user), (payload, Body::Plain), now);
         self.tell(slot, &Event::Published(publication), Sender { origin: asker.origin, copy: None });

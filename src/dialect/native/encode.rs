@@ -66,7 +66,14 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
             _ => room_joined(out, topic, tag, snapshot),
         },
         Reply::Left => {
-            open(out, if topic.kind() == TopicKind::Channel { "unsubscribed" } else { "room_left" });
+            open(
+                out,
+                match topic.kind() {
+                    TopicKind::Channel => "unsubscribed",
+                    TopicKind::Document => "document_left",
+                    _ => "room_left",
+                },
+            );
             id(out, tag);
             named(out, topic);
             if topic.kind() == TopicKind::Channel {

@@ -10,7 +10,7 @@ use crate::base::id::Origin;
 use crate::hub::command::Pointer;
 use crate::hub::document;
 use crate::hub::event::{Edit, Editor, Event, Pointed, Refusal, Reply, Sender};
-use crate::hub::name::{TopicKind, User};
+use crate::hub::name::User;
 use crate::hub::operation::Operation;
 use crate::hub::owner::{Asker, Owner};
 use crate::hub::pad::Pad;
@@ -20,9 +20,13 @@ impl Owner {
     /// Makes the asker a member of a document, or lets it begin anew.
     pub(super) fn open(&mut self, asker: Asker, user: Arc<User>, info: Option<Box<[u8]>>, now: Now) {
         let known = self.slots.get(&asker.topic).copied();
-        if !self.make_room(Pad::growth_of_join(), known) {
+        let again = self.author(&asker).is_some();
+        let has_room = (again && info.is_none()) || self.make_room(Pad::growth_of_join(), known);
+        if !has_room && !again {
             return self.reply(asker, Reply::Refused(Refusal::DocumentsFull));
         }
+        // Who has to come back into step can always do so; only what else it says needs memory.
+        let info = info.filter(|_| has_room);
         self.join(asker, user, Wanted::Text(info.as_deref()), now);
     }
 
@@ -40,7 +44,7 @@ impl Owner {
     /// it does afterwards could be understood without.
     pub(super) fn edit(&mut self, asker: Asker, version: u64, operation: &Operation) {
         let Some((slot, user)) = self.author(&asker) else {
-            return self.reply(asker, Reply::Refused(Refusal::NotMember(TopicKind::Document)));
+            return self.refuse(asker, Refusal::NotMember);
         };
         let inserted = if let Operation::Insert { text, .. } = operation { text.len() } else { 0 };
         let has_room = self.has_room_for(slot, asker.origin, version, inserted);
@@ -69,7 +73,7 @@ impl Owner {
     /// Takes down where a member is, and tells the others.
     pub(super) fn point(&mut self, asker: Asker, pointer: Pointer) {
         let Some((slot, user)) = self.author(&asker) else {
-            return self.reply(asker, Reply::Refused(Refusal::NotMember(TopicKind::Document)));
+            return self.refuse(asker, Refusal::NotMember);
         };
         let origin = asker.origin;
         let seen = pointer.version.filter(|version| self.has_room_for(slot, origin, *version, 0));

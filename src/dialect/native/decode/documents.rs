@@ -17,7 +17,10 @@ const _: () = assert!(INFO_BYTES_MAX == 1024, "the text below says so");
 pub(super) fn join_document<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {
     let info = fields.get("user_info").map(|value| value.raw().as_bytes());
     if info.is_some_and(|info| info.len() > INFO_BYTES_MAX) {
-        return Err(Refusal::InvalidField { field: "user_info", expected: "any value of at most 1024 bytes" });
+        return Err(Refusal::InvalidField {
+            field: "user_info",
+            expected: "any value of at most 1024 bytes",
+        });
     }
     Ok(Command::Open { document: fields.name(TopicKind::Document)?, info })
 }
@@ -104,7 +107,9 @@ mod tests {
 
     #[test]
     fn operations_are_inserts_or_deletes() {
-        let edit = |operation: &str| format!(r#"{{"type":"text_operation","doc_id":"d","version":3,"operation":{operation}}}"#);
+        let edit = |operation: &str| {
+            format!(r#"{{"type":"text_operation","doc_id":"d","version":3,"operation":{operation}}}"#)
+        };
         let insert = Operation::Insert { position: 7, text: "a\"\u{1f389}".into() };
         for (operation, expected) in [
             (r#"{"type":"insert","position":7,"text":"a\"\ud83c\udf89"}"#, insert),

@@ -12,7 +12,9 @@ pub fn frame<'a>(scratch: &'a mut Vec<u8>, room: &str, publication: &Publication
     let kind = match publication.body {
         Body::Value => return None,
         Body::Plain => {
-            return Some(frame::encode(Opcode::Binary, scratch, |out| out.extend_from_slice(&publication.payload)));
+            return Some(frame::encode(Opcode::Binary, scratch, |out| {
+                out.extend_from_slice(&publication.payload)
+            }));
         }
         Body::Typed(number) => Kind::new(number)?,
     };
