@@ -410,11 +410,8 @@ fn ask(step: &Step, me: Origin, topic: usize, epoch: Option<&Arc<str>>, payload:
 
 /// One run; gives back everything that was seen, to be compared with another run.
 fn run(steps: &[(u16, u32, usize, Step)]) -> String {
-    let options = Options {
-        room_members_max: Some(ROOMS_MAX_MEMBERS),
-        user_connections_max: Some(2),
-        ..Options::default()
-    };
+    let (rooms, users) = (Some(ROOMS_MAX_MEMBERS), Some(2));
+    let options = Options { room_members_max: rooms, user_connections_max: users, ..Options::default() };
     let mut owner = Owner::new(ShardId(1), SHARDS, keys(), policies(options, usize::MAX));
     let mut edges = Edges {
         topics: topics(),
