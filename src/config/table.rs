@@ -190,8 +190,8 @@ pub static SETTINGS: &[Setting] = &[
         default: "1000",
         example: "200",
         help: "Operations that a client may be behind the newest version of a document.",
-        details: "What was made on an older version is answered with the error `version_too_old`. An operation costs 24 \
-            bytes, and up to 128 more for each client that is so far behind.",
+        details: "What was made on an older version is answered with the error `version_too_old`. An operation \
+            costs 24 bytes, and up to 128 more for each client that is so far behind.",
     },
     Setting {
         name: "document-ttl",
@@ -333,8 +333,8 @@ pub static SETTINGS: &[Setting] = &[
         example: "5ms",
         help: "Longest time that messages of a busy room wait to go out together, one write per member.",
         details: "A room that was silent for so long waits for nothing, and replies never wait, the \
-            sender's copy with its `id` among them. `auto` opens a window of 2 ms, and only while the shard is busy (64 deliveries in a millisecond) and the room has two messages \
-            or more in that time. A longer window costs each delivery less: docs/performance.md has figures. \
+            sender's copy with its `id` among them. `auto` opens a window of 2 ms, and only while the shard is \
+            busy (64 deliveries in a millisecond) and the room has two messages or more in that time. A longer window costs each delivery less: docs/performance.md has figures. \
             What one turn of a shard has brought goes out in one write in any case.",
     },
     Setting {

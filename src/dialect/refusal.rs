@@ -146,37 +146,6 @@ mod tests {
             ),
             (Refusal::NotMember(TopicKind::Document), "not_in_document", "You have not joined this document"),
             (Refusal::Forbidden, "forbidden", "You may not do this"),
-            (
-                Refusal::Edit(document::Refusal::NotJoined),
-                "not_in_document",
-                "You have not joined this document",
-            ),
-            (
-                Refusal::Edit(document::Refusal::OutOfStep),
-                "version_too_old",
-                "This version is too old, join the document again",
-            ),
-            (
-                Refusal::Edit(document::Refusal::VersionTooOld { oldest: 3 }),
-                "version_too_old",
-                "This version is too old, join the document again",
-            ),
-            (
-                Refusal::Edit(document::Refusal::VersionAhead { newest: 3 }),
-                "invalid_field",
-                "version must be one that there is, at most 3",
-            ),
-            (
-                Refusal::Edit(document::Refusal::OutOfBounds { len: 3 }),
-                "invalid_field",
-                "operation must stay within the 3 characters of the text",
-            ),
-            (
-                Refusal::Edit(document::Refusal::Reversed),
-                "invalid_field",
-                "operation must not end before it starts",
-            ),
-            (Refusal::Edit(document::Refusal::Full), "document_full", "There is no room for more text"),
             (Refusal::DocumentsFull, "document_full", "There is no room for another document"),
             (Refusal::RoomFull, "room_full", "This room is full"),
             (Refusal::TooManyRooms { max: 9 }, "too_many_rooms", "A connection can be in 9 rooms at most"),
@@ -185,9 +154,27 @@ mod tests {
         ]
     }
 
+    /// The same for edits.
+    fn edits() -> Vec<(Refusal, &'static str, &'static str)> {
+        use document::Refusal as Edit;
+        let again = "This version is too old, join the document again";
+        let within = "operation must stay within the 3 characters of the text";
+        let there_is = "version must be one that there is, at most 3";
+        let told = [
+            (Edit::NotJoined, "not_in_document", "You have not joined this document"),
+            (Edit::OutOfStep, "version_too_old", again),
+            (Edit::VersionTooOld { oldest: 3 }, "version_too_old", again),
+            (Edit::VersionAhead { newest: 3 }, "invalid_field", there_is),
+            (Edit::OutOfBounds { len: 3 }, "invalid_field", within),
+            (Edit::Reversed, "invalid_field", "operation must not end before it starts"),
+            (Edit::Full, "document_full", "There is no room for more text"),
+        ];
+        told.into_iter().map(|(refusal, code, text)| (Refusal::Edit(refusal), code, text)).collect()
+    }
+
     #[test]
     fn each_refusal_has_its_code_and_text() {
-        for (refusal, code, text) in all() {
+        for (refusal, code, text) in [all(), edits()].concat() {
             let words = words(&refusal);
             assert_eq!((words.code, &*words.text), (code, text));
             assert_eq!(words.retry_after_ms.is_some(), code == "rate_limited");
@@ -197,9 +184,12 @@ mod tests {
     #[test]
     fn codes_in_use_and_codes_listed_are_the_same() {
         for code in CODES {
-            assert!(all().iter().any(|(refusal, ..)| words(refusal).code == code), "{code} is never used");
+            assert!(
+                [all(), edits()].concat().iter().any(|(refusal, ..)| words(refusal).code == code),
+                "{code} is never used"
+            );
         }
-        for (refusal, ..) in all() {
+        for (refusal, ..) in [all(), edits()].concat() {
             assert!(CODES.contains(&words(&refusal).code), "{refusal:?}");
         }
     }

@@ -102,7 +102,7 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
             out.push(b'}');
         }
         Reply::Stats(stats) => server_stats(out, tag, stats),
-        Reply::Refused(refusal) => error(out, tag, refusal, now),
+        Reply::Refused(refusal) => refused(out, topic, tag, refusal, now),
     }
 }
 
@@ -166,9 +166,23 @@ pub fn ack(out: &mut Vec<u8>, tag: Option<&[u8]>, offset: u64) {
 
 /// `error`: why something was not done. The texts are in [`refusal::words`].
 pub fn error(out: &mut Vec<u8>, tag: Option<&[u8]>, refusal: &Refusal, now: Wall) {
-    let words = refusal::words(refusal);
     open(out, "error");
     id(out, tag);
+    reason(out, refusal, now);
+}
+
+/// The same from the owner of a topic. An edit needs no `id`, so its error says what it was about.
+fn refused(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, refusal: &Refusal, now: Wall) {
+    open(out, "error");
+    id(out, tag);
+    if matches!(refusal, Refusal::Edit(_)) {
+        named(out, topic);
+    }
+    reason(out, refusal, now);
+}
+
+fn reason(out: &mut Vec<u8>, refusal: &Refusal, now: Wall) {
+    let words = refusal::words(refusal);
     text(out, ",\"code\":", words.code);
     text(out, ",\"message\":", &words.text);
     if let Some(retry_after_ms) = words.retry_after_ms {
