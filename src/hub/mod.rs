@@ -16,5 +16,6 @@ pub mod presence;
 pub mod inbox;
 pub mod session;
 pub mod pad;
+pub mod journal;
 pub mod topic;
 pub mod owner;

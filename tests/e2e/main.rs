@@ -16,3 +16,4 @@ mod slow;
 mod alive;
 mod stop;
 mod http;
+mod durable;
