@@ -5,6 +5,11 @@ use serde_json::{Value, json};
 use crate::support::editor::{Change, Editor};
 use crate::support::{Client, Server};
 
+/// An edit of the text of `version`.
+fn edit(version: u64, change: &Change) -> Value {
+    json!({"type": "text_operation", "doc_id": "d", "version": version, "operation": operation(change)})
+}
+
 /// A user with a document open.
 struct Writer {
     client: Client,
@@ -50,8 +55,7 @@ impl Writer {
     /// Edits without waiting for anything.
     fn edit(&mut self, change: &Change) {
         let version = self.editor.edit(change);
-        let edit = json!({"type": "text_operation", "doc_id": "d", "version": version, "operation": operation(change)});
-        self.client.send(&edit);
+        self.client.send(&edit(version, change));
     }
 
     /// Takes what the server says until `done`.
@@ -141,7 +145,10 @@ fn members_see_who_is_there_and_where() {
     let told =
         json!({"type": "text_operation", "doc_id": "d", "operation": insert, "version": 1, "user_id": "ann"});
     assert_eq!(bob.expect("text_operation"), told);
-    bob.send(&json!({"type": "cursor_update", "doc_id": "d", "position": 5, "selection": {"start": 5, "end": 2}, "version": 1}));
+    bob.send(
+        &json!({"type": "cursor_update", "doc_id": "d", "position": 5, "selection": {"start": 5, "end": 2},
+        "version": 1}),
+    );
     let cursor = json!({"type": "cursor_update", "doc_id": "d", "user_id": "bob", "position": 5,
         "selection": {"start": 5, "end": 2}, "version": 1});
     assert_eq!(ann.expect("cursor_update"), cursor);
@@ -196,8 +203,7 @@ fn who_is_refused_joins_again_and_goes_on() {
         );
         assert_eq!(bob.join()["content"], "xxxxxz");
     }
-    let ahead = json!({"type": "text_operation", "doc_id": "d", "version": 7, "operation": operation(&insert(0, "x"))});
-    assert_eq!(bob.client.ask(ahead)["code"], "invalid_field");
+    assert_eq!(bob.client.ask(edit(7, &insert(0, "x")))["code"], "invalid_field");
     ann.hear(|editor| editor.version == 6);
     assert_eq!(ann.editor.content(), "xxxxxz");
 }
@@ -217,8 +223,7 @@ fn an_edit_that_was_one_too_many_takes_those_after_it_along() {
     assert!((1..5).contains(&taken) && codes.contains(&json!("rate_limited")), "{codes:?}");
     // Sooner or later it is heard again, and told to join.
     loop {
-        let edit = json!({"type": "text_operation", "doc_id": "d", "version": 0, "operation": operation(&insert(5, "!"))});
-        match ann.client.ask(edit)["code"].as_str() {
+        match ann.client.ask(edit(0, &insert(5, "!")))["code"].as_str() {
             Some("rate_limited") => {}
             Some("version_too_old") => break,
             other => panic!("{other:?}"),
