@@ -138,6 +138,7 @@ fn as_signed(bytes: usize) -> isize {
     isize::try_from(bytes).unwrap_or(isize::MAX)
 }
 
+#[expect(clippy::disallowed_methods, reason = "measures turns")]
 fn median(mut run: impl FnMut()) -> Duration {
     let mut times: Vec<Duration> = (0..TURNS)
         .map(|_| {
