@@ -192,15 +192,9 @@ fn who_is_refused_joins_again_and_goes_on() {
         (Change::Delete(3, 9), "invalid_field"),
         (Change::Delete(4, 3), "invalid_field"),
     ] {
-        let edit =
-            json!({"type": "text_operation", "doc_id": "d", "version": 6, "operation": operation(&change)});
-        assert_eq!(bob.client.ask(edit)["code"], code);
-        let edit = json!({"type": "text_operation", "doc_id": "d", "version": 6, "operation": operation(&insert(0, ""))});
-        assert_eq!(
-            bob.client.ask(edit)["code"],
-            "version_too_old",
-            "what follows was made on what never was"
-        );
+        assert_eq!(bob.client.ask(edit(6, &change))["code"], code);
+        let next = bob.client.ask(edit(6, &insert(0, "")));
+        assert_eq!(next["code"], "version_too_old", "what follows was made on what never was");
         assert_eq!(bob.join()["content"], "xxxxxz");
     }
     assert_eq!(bob.client.ask(edit(7, &insert(0, "x")))["code"], "invalid_field");
