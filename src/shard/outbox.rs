@@ -296,10 +296,15 @@ impl Outbox {
             queue.own_bytes += added;
             return;
         }
-        let mut frames = spares.take();
-        write(&mut frames);
-        let weight = Weight { bytes: frames.len(), own_bytes: frames.len(), messages: 1 };
-        let item = Item::Own { frames, messages: 1 };
+        let mut frame = spares.take();
+        write(&mut frame);
+        self.push_whole(spares, frame);
+    }
+
+    /// Appends a whole frame of the connection's own that has a buffer to itself.
+    pub(crate) fn push_whole(&mut self, spares: &mut Spares, frame: Vec<u8>) {
+        let weight = Weight { bytes: frame.len(), own_bytes: frame.len(), messages: 1 };
+        let item = Item::Own { frames: frame, messages: 1 };
         match self.make_queue(spares) {
             Some(queue) => queue.append(item, weight),
             None => self.waiting = Waiting::Queue(spares.take_queue(item, weight)),

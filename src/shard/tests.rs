@@ -316,3 +316,33 @@ fn a_large_rooms_backlog_does_not_hold_up_a_small_rooms_window() {
     assert!(small.iter().all(|key| due.contains(key)), "{due:?}");
     assert!(!rig.shard.turn.bulk.is_empty(), "the large room is still being written to");
 }
+
+/// A frame of a client with the longest header.
+fn long_frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u64).to_be_bytes();
+    let masked = payload.iter().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key);
+    let head = [u8::from(fin) << 7 | opcode as u8, 0x80 | 127];
+    head.into_iter().chain(length).chain(MASK).chain(masked).collect()
+}
+
+/// A long message is sent back out of the buffer that it came into, or out of the input: the same bytes either way.
+#[test]
+fn long_echoes_are_what_came_however_it_was_cut() {
+    let payload: Vec<u8> = (0..200_000_u32).map(|n| b'a' + u8::try_from(n % 26).expect("a letter")).collect();
+    let (first, second) = payload.split_at(100_000);
+    let whole = long_frame(true, Opcode::Text, &payload);
+    let fragments =
+        [long_frame(false, Opcode::Text, first), long_frame(true, Opcode::Continuation, second)].concat();
+    let answer = [&[0x81, 127][..], &(payload.len() as u64).to_be_bytes(), &payload].concat();
+    for (sent, piece) in [(&whole, usize::MAX), (&whole, 70_000), (&whole, 199_999), (&fragments, 30_001)] {
+        let mut rig = Rig::new(1, Limits::default());
+        let key = rig.open("/echo");
+        rig.written.clear();
+        for bytes in sent.chunks(piece) {
+            rig.turn(&[(key, bytes)]);
+        }
+        rig.turn(&[(key, &say("!"))]);
+        let heard: Vec<u8> = rig.written.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
+        assert!(heard == [&answer[..], &[0x81, 1, b'!']].concat(), "in pieces of {piece}");
+    }
+}

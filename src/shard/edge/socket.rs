@@ -7,7 +7,11 @@ use crate::shard::outbox::Spares;
 use crate::shard::state::Shard;
 use crate::wire::ws::close::{self, CloseCode};
 use crate::wire::ws::frame::{self, CONTROL_BYTES_MAX, Opcode};
-use crate::wire::ws::message::Step;
+use crate::wire::ws::message::{FRONT, Step};
+
+/// Messages from this length on have the longest header (RFC 6455 §5.2), so that what came can be sent back from the
+/// buffer that it came into.
+const WHOLE_BYTES_MIN: usize = 1 << 16;
 
 impl Shard {
     /// Handles frames from the front of `input`; returns how many bytes are done with.
@@ -20,6 +24,7 @@ impl Shard {
         let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return input.len() };
         // The receive state is on the stack while its bytes are handled, as handling needs the whole shard.
         let mut assembler = std::mem::take(&mut socket.assembler);
+        let is_echo = matches!(socket.role, Role::Echo);
         let mut used = 0;
         loop {
             match assembler.step(&mut input[used..], self.limits.message_bytes_max) {
@@ -29,13 +34,26 @@ impl Shard {
                 }
                 Ok((count, step)) => {
                     used += count;
+                    let mut long = None;
                     match step {
                         Step::More => break,
+                        Step::Text(text) if is_echo && text.len() >= WHOLE_BYTES_MIN => {
+                            long = Some((Opcode::Text, text.len()));
+                        }
+                        Step::Binary(bytes) if is_echo && bytes.len() >= WHOLE_BYTES_MIN => {
+                            long = Some((Opcode::Binary, bytes.len()));
+                        }
                         Step::Text(text) => self.on_message(key, Opcode::Text, text),
                         Step::Binary(bytes) => self.on_message(key, Opcode::Binary, bytes),
                         Step::Ping(payload) => self.on_ping(key, payload),
                         Step::Pong(_) => {}
                         Step::Close(close) => self.on_close(key, close.code, used == input.len()),
+                    }
+                    if let Some((opcode, length)) = long {
+                        match assembler.take_message() {
+                            Some(message) => self.echo_whole(key, opcode, message),
+                            None => self.on_message(key, opcode, &input[used - length..used]),
+                        }
                     }
                 }
             }
@@ -65,6 +83,20 @@ impl Shard {
             }
             Role::Client(_) => self.on_client_message(key, opcode, payload),
         }
+    }
+
+    /// A long message for an echo, in a buffer of its own with room for a header: it becomes the answer as it is.
+    fn echo_whole(&mut self, key: Key, opcode: Opcode, mut message: Vec<u8>) {
+        let now = self.now.mono;
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Some(socket) = conn.socket().filter(|socket| !socket.is_closing()) else { return };
+        socket.last_message = now;
+        let (header, length) = frame::write(true, opcode, message.len() - FRONT);
+        debug_assert_eq!(length, FRONT, "a frame of this length has the longest header");
+        message[..FRONT].copy_from_slice(&header);
+        conn.outbox.push_whole(&mut self.spares, message);
+        conn.brake(&self.limits);
+        self.turn.mark(conn, key.slot, Dirty::Soon);
     }
 
     fn on_ping(&mut self, key: Key, payload: &[u8]) {

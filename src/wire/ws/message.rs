@@ -12,13 +12,19 @@
 //! ```
 
 use crate::wire::ws::close::{self, Close, CloseCode};
-use crate::wire::ws::frame::{self, CLIENT_HEADER_BYTES_MAX, CONTROL_BYTES_MAX, Header, Opcode};
+use crate::wire::ws::frame::{
+    self, CLIENT_HEADER_BYTES_MAX, CONTROL_BYTES_MAX, Header, Opcode, SERVER_HEADER_BYTES_MAX,
+};
 use crate::wire::ws::mask::unmask;
 use crate::wire::ws::utf8::{self, Utf8};
 
 /// Smallest buffer of a message that comes in pieces: what a first read usually brings, so that short
 /// messages are allocated once.
 const BUFFER_BYTES_MIN: usize = 256;
+/// How much larger a buffer becomes that is full: a message of 1 MiB that comes in four reads is moved once.
+const GROWTH: usize = 4;
+/// Room before a message that comes in pieces, for the header of the frame that it may become.
+pub const FRONT: usize = SERVER_HEADER_BYTES_MAX;
 
 /// What the bytes so far amount to. Payloads are unmasked.
 #[derive(Debug, PartialEq, Eq)]
@@ -120,7 +126,8 @@ struct Partial {
     head_len: u8,
     /// The message that was begun; none if only a control frame is cut.
     message: Option<Kind>,
-    /// Its payload so far, unmasked. Invariant: empty without a message.
+    /// Room for a header of [`FRONT`] bytes and its payload so far, unmasked. Invariant: empty without a message, and
+    /// before the first byte of one.
     buffer: Vec<u8>,
     /// The frame whose payload is being read.
     frame: Option<Frame>,
@@ -186,6 +193,14 @@ impl Assembler {
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
         self.partial.as_deref().map_or(0, |partial| size_of::<Partial>() + partial.buffer.capacity())
+    }
+
+    /// The payload that the last step delivered with [`FRONT`] bytes before it that mean nothing, so that it can
+    /// become a frame without being copied. None if it lies in the input, or was taken.
+    pub fn take_message(&mut self) -> Option<Vec<u8>> {
+        let partial = self.partial.as_deref_mut()?;
+        let taken = partial.delivered == Delivered::Message && !partial.buffer.is_empty();
+        taken.then(|| std::mem::take(&mut partial.buffer))
     }
 
     /// Consumes from the front of `input` up to the end of one message or control frame, and says how many
@@ -339,7 +354,7 @@ impl Assembler {
         let room = match (header.opcode == Opcode::Continuation, begun) {
             (true, None) => return Err(Violation::StrayContinuation),
             (false, Some(_)) => return Err(Violation::UnfinishedMessage),
-            (_, Some(partial)) => message_bytes_max.saturating_sub(partial.buffer.len()),
+            (_, Some(partial)) => message_bytes_max.saturating_sub(partial.len()),
             (_, None) => message_bytes_max,
         };
         // §10.4 "Such an implementation SHOULD impose a limit on frame sizes and the total message size after
@@ -356,7 +371,7 @@ impl Assembler {
             Opcode::Binary => partial.message = Some(Kind::Binary),
             Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {}
         }
-        let message_len_max = if header.fin { partial.buffer.len() + payload_len } else { message_bytes_max };
+        let message_len_max = if header.fin { partial.len() + payload_len } else { message_bytes_max };
         partial.frame = Some(Frame {
             fin: header.fin,
             opcode: header.opcode,
@@ -366,6 +381,11 @@ impl Assembler {
             message_len_max,
         });
     }
+}
+
+/// The payload in a buffer that is empty or begins with [`FRONT`] bytes of something else.
+fn after_front(buffer: &mut [u8]) -> &mut [u8] {
+    buffer.get_mut(FRONT..).unwrap_or_default()
 }
 
 /// Whether the frame is a message, or a control frame, by itself.
@@ -412,6 +432,11 @@ impl Default for Partial {
 }
 
 impl Partial {
+    /// Bytes of the message so far.
+    fn len(&self) -> usize {
+        self.buffer.len().saturating_sub(FRONT)
+    }
+
     /// Whether it keeps nothing that is still needed.
     fn is_empty(&self) -> bool {
         self.head_len == 0 && self.message.is_none() && self.frame.is_none()
@@ -462,13 +487,16 @@ impl Partial {
         if let Some(Kind::Text(utf8)) = &mut self.message {
             utf8.push(piece).map_err(|_| Violation::Text)?;
         }
-        let needed = self.buffer.len() + piece.len();
+        let needed = FRONT + self.len() + piece.len();
         if needed > self.buffer.capacity() {
-            // Doubling keeps the copies below one more per byte, however small the pieces; the ceiling
-            // keeps the last doubling from asking for more than can come.
-            let doubled = self.buffer.capacity().saturating_mul(2).max(BUFFER_BYTES_MIN);
-            let capacity = doubled.min(len_max).max(needed);
+            // Growing by a factor keeps the copies below a part of one more per byte, however small the pieces; the
+            // ceiling keeps the last step from asking for more than can come.
+            let grown = self.buffer.capacity().saturating_mul(GROWTH).max(BUFFER_BYTES_MIN);
+            let capacity = grown.min(FRONT + len_max).max(needed);
             self.buffer.reserve_exact(capacity - self.buffer.len());
+        }
+        if self.buffer.is_empty() {
+            self.buffer.resize(FRONT, 0);
         }
         self.buffer.extend_from_slice(piece);
         Ok(())
@@ -479,8 +507,8 @@ impl Partial {
             (Delivered::Control(opcode), _) => {
                 control(opcode, &self.control[..usize::from(self.control_len)])
             }
-            (Delivered::Message, Some(Kind::Text(_))) => Ok(Step::Text(&mut self.buffer)),
-            (Delivered::Message, _) => Ok(Step::Binary(&mut self.buffer)),
+            (Delivered::Message, Some(Kind::Text(_))) => Ok(Step::Text(after_front(&mut self.buffer))),
+            (Delivered::Message, _) => Ok(Step::Binary(after_front(&mut self.buffer))),
             (Delivered::Nothing, _) => Ok(Step::More),
         }
     }
