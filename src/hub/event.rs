@@ -9,9 +9,6 @@ use crate::base::shared::Shared;
 use crate::hub::command::Tag;
 use crate::hub::name::{NameError, Topic, TopicKind, User};
 
-/// Most users that a snapshot lists by name; the counts are always exact.
-pub const LISTED_USERS_MAX: usize = 100;
-
 /// One message of a topic, numbered and dated by the owner.
 #[derive(Debug)]
 pub struct Publication {
@@ -38,8 +35,10 @@ pub enum Event {
         user: Arc<User>,
         /// Connections in the topic now.
         members_count: u32,
+        /// Whether the user moderates the topic.
+        moderator: bool,
     },
-    /// A user's last connection went.
+    /// A user's last connection went, some time ago where users have time to come back.
     UserLeft {
         /// Who.
         user: Arc<User>,
@@ -53,6 +52,39 @@ pub enum Event {
         /// Began or stopped.
         is_typing: bool,
     },
+    /// How many are there, in a topic that has too many users to tell of each of them.
+    Attendance(Arc<Attendance>),
+    /// A moderator had everything forgotten that was published.
+    HistoryCleared(Arc<Cleared>),
+}
+
+/// Who and how many are in a topic.
+#[derive(Debug)]
+pub struct Attendance {
+    /// Connections in the topic.
+    pub members_count: u32,
+    /// Distinct users in the topic.
+    pub user_count: u32,
+    /// All users, once they are few enough again to be told of one by one.
+    pub roll: Option<Roll>,
+}
+
+/// The end of a history.
+#[derive(Debug)]
+pub struct Cleared {
+    /// The moderator.
+    pub by: Arc<User>,
+    /// The last publication that was forgotten.
+    pub offset: u64,
+}
+
+/// Users of a topic, in order of arrival; empty where there are too many.
+#[derive(Debug, Default)]
+pub struct Roll {
+    /// The users.
+    pub users: Vec<Arc<User>>,
+    /// Places in `users` of those who moderate the topic, in order.
+    pub moderators: Vec<u32>,
 }
 
 /// How a topic stands at the moment a join, or a question, is answered.
@@ -62,8 +94,8 @@ pub struct Snapshot {
     pub members_count: u32,
     /// Distinct users in the topic.
     pub user_count: u32,
-    /// The first [`LISTED_USERS_MAX`] users, in order of arrival.
-    pub users: Vec<Arc<User>>,
+    /// Who they are.
+    pub roll: Roll,
     /// Offset of the newest publication; 0 before the first.
     pub offset: u64,
     /// Changes when the numbering restarts.
@@ -101,8 +133,22 @@ pub enum Reply {
         members_count: u32,
         /// Distinct users.
         user_count: u32,
-        /// The first [`LISTED_USERS_MAX`].
-        users: Vec<Arc<User>>,
+        /// Who they are.
+        roll: Box<Roll>,
+    },
+    /// Unasked: the membership has ended.
+    Kicked {
+        /// The moderator.
+        by: Arc<User>,
+        /// Time in which a join will be refused.
+        seconds: u64,
+    },
+    /// Unasked: publications of this user are refused.
+    Muted {
+        /// The moderator.
+        by: Arc<User>,
+        /// For so long; 0 = no longer.
+        seconds: u64,
     },
     /// To `Stats`, gathered from all shards.
     Stats(Box<Stats>),
@@ -150,8 +196,18 @@ pub enum Refusal {
     },
     /// The sender is no member of the topic, which is of this kind.
     NotMember(TopicKind),
-    /// The policy lets nobody do this but the server.
+    /// The policy, or lack of a role, keeps the sender from this.
     Forbidden,
+    /// The user was kicked out of the room and may not join yet.
+    Banned {
+        /// When a join will be taken.
+        retry_after_ms: u64,
+    },
+    /// The user was muted in the room.
+    Muted {
+        /// When a publication will be taken.
+        retry_after_ms: u64,
+    },
     /// The room has its most members.
     RoomFull,
     /// The connection is in as many rooms as it may be.

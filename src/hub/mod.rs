@@ -5,12 +5,14 @@
 
 pub mod name;
 pub mod pattern;
+mod table;
+pub mod moderation;
 pub mod operation;
 pub mod command;
 pub mod event;
 pub mod policy;
 pub mod history;
-mod table;
+mod agenda;
 pub mod presence;
 pub mod document;
 pub mod inbox;
