@@ -293,8 +293,8 @@ pub static SETTINGS: &[Setting] = &[
         default: "auto",
         example: "5ms",
         help: "Longest time that messages of a busy room wait to go out together, one write per member.",
-        details: "A room that was silent for so long waits for nothing, and replies never wait, the sender's copy with its `id` among them. `auto` opens a window \
-            of 2 ms, and only while the shard is busy (64 deliveries in a millisecond) and the room has two messages \
+        details: "A room that was silent for so long waits for nothing, and replies never wait, the \
+            sender's copy with its `id` among them. `auto` opens a window of 2 ms, and only while the shard is busy (64 deliveries in a millisecond) and the room has two messages \
             or more in that time. A longer window costs each delivery less: docs/performance.md has figures. \
             What one turn of a shard has brought goes out in one write in any case.",
     },

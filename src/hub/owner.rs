@@ -269,7 +269,7 @@ impl Owner {
 
     fn leave(&mut self, asker: Asker, now: Now) {
         let Some(slot) = self.slot_of_member(&asker) else {
-            return self.reply(asker, Reply::Refused(Refusal::NotMember(asker.topic.kind())));
+            return self.refuse(asker, Refusal::NotMember);
         };
         let origin = asker.origin;
         self.reply(asker, Reply::Left);
@@ -347,7 +347,7 @@ impl Owner {
         let member =
             slot.and_then(|slot| Some((slot, self.records[slot as usize].record.member(asker.origin)?)));
         let Some((slot, user)) = member else {
-            return self.reply(asker, Reply::Refused(Refusal::NotMember(asker.topic.kind())));
+            return self.refuse(asker, Refusal::NotMember);
         };
         if let Some(refusal) = self.muted(&asker.topic, user, now) {
             return self.reply(asker, Reply::Refused(refusal));
@@ -361,7 +361,7 @@ impl Owner {
 
     fn history(&mut self, asker: Asker, limit: u32, before: Option<u64>, now: Now) {
         let Some(slot) = self.slot_of_member(&asker) else {
-            return self.reply(asker, Reply::Refused(Refusal::NotMember(asker.topic.kind())));
+            return self.refuse(asker, Refusal::NotMember);
         };
         let record = &mut self.records[slot as usize].record;
         let messages = record.newest(limit, before, now.mono, self.policies.row(record.row()));
@@ -372,7 +372,7 @@ impl Owner {
 
     fn users(&mut self, asker: Asker) {
         let Some(slot) = self.slot_of_member(&asker) else {
-            return self.reply(asker, Reply::Refused(Refusal::NotMember(asker.topic.kind())));
+            return self.refuse(asker, Refusal::NotMember);
         };
         let record = &self.records[slot as usize].record;
         let (members_count, user_count) = (record.members_count(), record.user_count());
@@ -384,6 +384,12 @@ impl Owner {
     fn slot_of_member(&self, asker: &Asker) -> Option<u32> {
         let slot = *self.slots.get(&asker.topic)?;
         self.records[slot as usize].record.is_member(asker.origin).then_some(slot)
+    }
+
+    /// Refuses for a reason that names the kind of topic.
+    fn refuse(&mut self, asker: Asker, refusal: impl FnOnce(TopicKind) -> Refusal) {
+        let refusal = refusal(asker.topic.kind());
+        self.reply(asker, Reply::Refused(refusal));
     }
 
     fn reply(&mut self, asker: Asker, reply: Reply) {

@@ -290,9 +290,13 @@ fn replies_wait_for_no_window_and_what_is_before_them_goes_along() {
     rig.turn_after(1000, &[(ann, &speak("r", "one", ""))]);
     assert_eq!(rig.turn_after(1, &[(ann, &speak("r", "two", ""))]), []);
     let reply = rig.turn_after(1, &[(ann, &speak("r", "three", r#","id":3"#))]);
-    assert!(matches!(&reply[..], [(key, text)] if *key == ann && text.contains("two") && text.contains(r#""id":3"#)));
+    assert!(
+        matches!(&reply[..], [(key, text)] if *key == ann && text.contains("two") && text.contains(r#""id":3"#))
+    );
     let pong = rig.turn_after(1, &[(bob, &say(r#"{"type":"ping"}"#))]);
-    assert!(matches!(&pong[..], [(key, text)] if *key == bob && text.contains("three") && text.contains("pong")));
+    assert!(
+        matches!(&pong[..], [(key, text)] if *key == bob && text.contains("three") && text.contains("pong"))
+    );
 }
 
 /// At the window's end, members of small rooms stood behind the whole backlog of large ones.

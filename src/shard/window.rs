@@ -96,7 +96,10 @@ impl Window {
             pulse.sent = now;
             return false;
         }
-        debug_assert!(self.due.is_some() || pulse.sent <= now, "no window is open: what it was sent by has passed");
+        debug_assert!(
+            self.due.is_some() || pulse.sent <= now,
+            "no window is open: what it was sent by has passed"
+        );
         let due = *self.due.get_or_insert(end);
         pulse.sent = due;
         true
