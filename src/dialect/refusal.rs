@@ -62,6 +62,8 @@ pub fn words(refusal: &Refusal) -> Words {
             ("not_subscribed", format!("You are not subscribed to this {}", kind.word()).into())
         }
         Refusal::Forbidden => ("forbidden", "You may not do this".into()),
+        Refusal::Banned { .. } => ("forbidden", "You were kicked out of this room".into()),
+        Refusal::Muted { .. } => ("forbidden", "You are muted in this room".into()),
         Refusal::RoomFull => ("room_full", "This room is full".into()),
         Refusal::TooManyRooms { max } => {
             ("too_many_rooms", format!("A connection can be in {max} rooms at most").into())
@@ -70,7 +72,9 @@ pub fn words(refusal: &Refusal) -> Words {
         Refusal::Unavailable => ("unavailable", "Not available now, try again later".into()),
     };
     let retry_after_ms = match refusal {
-        Refusal::RateLimited { retry_after_ms } => Some(*retry_after_ms),
+        Refusal::RateLimited { retry_after_ms }
+        | Refusal::Banned { retry_after_ms }
+        | Refusal::Muted { retry_after_ms } => Some(*retry_after_ms),
         _ => None,
     };
     Words { code, text, retry_after_ms }
@@ -123,6 +127,8 @@ mod tests {
             ),
             (Refusal::NotMember(TopicKind::Document), "not_in_document", "You have not joined this document"),
             (Refusal::Forbidden, "forbidden", "You may not do this"),
+            (Refusal::Banned { retry_after_ms: 1 }, "forbidden", "You were kicked out of this room"),
+            (Refusal::Muted { retry_after_ms: 1 }, "forbidden", "You are muted in this room"),
             (Refusal::RoomFull, "room_full", "This room is full"),
             (Refusal::TooManyRooms { max: 9 }, "too_many_rooms", "A connection can be in 9 rooms at most"),
             (Refusal::RateLimited { retry_after_ms: 1 }, "rate_limited", "Too many messages, slow down"),
@@ -135,7 +141,11 @@ mod tests {
         for (refusal, code, text) in all() {
             let words = words(&refusal);
             assert_eq!((words.code, &*words.text), (code, text));
-            assert_eq!(words.retry_after_ms.is_some(), code == "rate_limited");
+            let is_known = match refusal {
+                Refusal::RateLimited { .. } | Refusal::Banned { .. } | Refusal::Muted { .. } => Some(1),
+                _ => None,
+            };
+            assert_eq!(words.retry_after_ms, is_known);
         }
     }
 

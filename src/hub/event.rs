@@ -79,7 +79,7 @@ pub struct Cleared {
 }
 
 /// Users of a topic, in order of arrival; empty where there are too many.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Roll {
     /// The users.
     pub users: Vec<Arc<User>>,

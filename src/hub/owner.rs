@@ -30,7 +30,7 @@ use crate::base::id::{Origin, ShardId, index32};
 use crate::base::shared::Shared;
 use crate::hub::agenda::Agenda;
 use crate::hub::command::{Ask, By, Request, Tag};
-use crate::hub::event::{Event, Outcome, Refusal, Reply, Roll, Sender};
+use crate::hub::event::{Event, Outcome, Refusal, Reply, Sender};
 use crate::hub::moderation::Sanctions;
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::hub::policy::{Policies, Publishers, Reach, RowId};

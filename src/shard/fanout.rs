@@ -217,7 +217,10 @@ impl Shard {
                 (publication.offset, true, frame)
             }
             Event::Typing { .. } => (0, false, encoded()),
-            Event::UserJoined { .. } | Event::UserLeft { .. } => (0, true, encoded()),
+            Event::UserJoined { .. }
+            | Event::UserLeft { .. }
+            | Event::Attendance(_)
+            | Event::HistoryCleared(_) => (0, true, encoded()),
         };
         Arc::new(Delivery { topic: topic.clone(), offset, announced, frame })
     }

@@ -119,6 +119,10 @@ impl Shard {
             room_members_max: limits.members_per_room_max,
             user_connections_max: limits.connections_per_user_max,
             rules: limits.topics.clone(),
+            history_bytes_total_max: limits.history_memory / usize::from(shards),
+            presence_grace: limits.presence_grace,
+            presence_list_max: limits.presence_list_max,
+            moderators: limits.moderators.clone(),
         });
         Shard {
             id,

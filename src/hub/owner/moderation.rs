@@ -34,35 +34,27 @@ impl Owner {
     /// Does what a moderator wants done.
     pub(super) fn moderate(&mut self, asker: Asker, act: Act, now: Now) {
         let Some(slot) = self.slot_of_member(&asker) else {
-            return self.reply(asker, Reply::Refused(Refusal::NotMember(asker.topic.kind())));
+            return self.refuse(asker, Refusal::NotMember);
         };
-        let topic = asker.topic.clone();
-        let by = self.records[slot as usize].record.member(asker.origin);
-        let by = by.filter(|user| self.policies.is_moderator(&topic, &user.id)).cloned();
-        let done = match (by, act) {
-            (None, _) => Err(Refusal::Forbidden),
-            (Some(by), Act::Kick { user_id, seconds }) => {
-                let done = self.impose(&topic, Measure::Ban, &user_id, seconds, now);
-                done.map(|()| self.acknowledge(asker)).map(|()| self.kick(slot, &by, &user_id, seconds, now))
-            }
-            (Some(by), Act::Mute { user_id, seconds }) => {
-                let done = self.impose(&topic, Measure::Mute, &user_id, seconds, now);
-                done.map(|()| self.acknowledge(asker)).map(|()| self.mute(slot, &by, &user_id, seconds))
-            }
-            (Some(by), Act::ClearHistory) => {
-                self.acknowledge(asker);
-                self.clear(slot, by);
-                Ok(())
-            }
+        let by = self.records[slot as usize].record.member(asker.origin).cloned();
+        let Some(by) = by.filter(|user| self.policies.is_moderator(&asker.topic, &user.id)) else {
+            return self.reply(asker, Reply::Refused(Refusal::Forbidden));
         };
-        if let Err(refusal) = done {
-            self.reply(asker, Reply::Refused(refusal));
+        let imposed = match &act {
+            Act::Kick { user_id, seconds } => self.impose(&asker.topic, Measure::Ban, user_id, *seconds, now),
+            Act::Mute { user_id, seconds } => self.impose(&asker.topic, Measure::Mute, user_id, *seconds, now),
+            Act::ClearHistory => Ok(()),
+        };
+        if let Err(refusal) = imposed {
+            return self.reply(asker, Reply::Refused(refusal));
         }
-    }
-
-    fn acknowledge(&mut self, asker: Asker) {
         if asker.tag.is_some() {
             self.reply(asker, Reply::Accepted { offset: 0 });
+        }
+        match act {
+            Act::Kick { user_id, seconds } => self.kick(slot, &by, &user_id, seconds, now),
+            Act::Mute { user_id, seconds } => self.mute(slot, &by, &user_id, seconds),
+            Act::ClearHistory => self.clear(slot, by),
         }
     }
 

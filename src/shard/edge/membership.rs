@@ -157,8 +157,9 @@ impl Shard {
         }
         match &reply {
             Reply::Joined(_) => self.settle_join(key, topic, true),
-            Reply::Refused(Refusal::RoomFull) => self.settle_join(key, topic, false), // only a join is refused so
-            Reply::Left => self.settle_leave(key, topic),
+            // Only a join is refused so.
+            Reply::Refused(Refusal::RoomFull | Refusal::Banned { .. }) => self.settle_join(key, topic, false),
+            Reply::Left | Reply::Kicked { .. } => self.settle_leave(key, topic),
             _ => {}
         }
         if topic.kind() == TopicKind::Inbox {
