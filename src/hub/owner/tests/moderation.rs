@@ -50,7 +50,7 @@ fn who_is_kicked_is_gone_with_all_connections_and_stays_out_for_its_time() {
     desk.now_ms = 59_000;
     assert_eq!(words(&desk.join("r", ann, "ann")), ["0:Banned { retry_after_ms: 1000 }"]);
     assert_eq!(words(&desk.join("r2", ann, "ann")), ["0:joined 1"], "other rooms are open");
-    assert_eq!(words(&desk.join("r", origin(0, 1), "anna"))[0], "0:joined 3", ""and so is this to others");
+    assert_eq!(words(&desk.join("r", origin(0, 1), "anna"))[0], "0:joined 3", "and so is this to others");
     desk.now_ms = 60_000;
     assert_eq!(words(&desk.join("r", origin(2, 5), "ann"))[0], "2:joined 4");
 }
