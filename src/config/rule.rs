@@ -74,7 +74,8 @@ fn set(rule: &mut Rule, key: &str, text: &str) -> Result<(), Wrong> {
         "history" => rule.history = Some(number(0, HISTORY_MAX)? as usize),
         "ttl" => rule.ttl = Some(value::between(value::duration(text)?, TTL_MIN, TTL_MAX)?),
         "bytes" => {
-            rule.bytes = Some(value::ranged(value::bytes(text)?, 0, HISTORY_MEMORY_MAX, show_bytes)? as usize);
+            rule.bytes =
+                Some(value::ranged(value::bytes(text)?, 0, HISTORY_MEMORY_MAX, show_bytes)? as usize);
         }
         "presence" => rule.presence = Some(value::switch(text)?),
         "members" => rule.members = Some(number(1, MEMBERS_MAX)?),

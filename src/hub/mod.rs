@@ -17,5 +17,6 @@ pub mod presence;
 pub mod document;
 pub mod inbox;
 pub mod session;
+pub mod journal;
 pub mod topic;
 pub mod owner;

@@ -40,7 +40,8 @@ pub fn is_moderator(appointments: &[Appointment], topic: &Topic, user_id: &str) 
 /// Which of `users` moderate a topic: their places, in order.
 #[must_use]
 pub fn moderators(appointments: &[Appointment], topic: &Topic, users: &[Arc<User>]) -> Vec<u32> {
-    let here = appointments.iter().filter(|one| topic.kind() == TopicKind::Room && one.rooms.matches(topic.name()));
+    let here =
+        appointments.iter().filter(|one| topic.kind() == TopicKind::Room && one.rooms.matches(topic.name()));
     let here: Vec<&NamePattern> = here.map(|one| &one.users).collect();
     if here.is_empty() {
         return Vec::new();
@@ -101,7 +102,13 @@ impl Sanctions {
     ///
     /// # Errors
     /// When it would be one too many; what was imposed before stands.
-    pub fn impose(&mut self, topic: &Topic, measure: Measure, user_id: &str, until: Mono) -> Result<(), TooMany> {
+    pub fn impose(
+        &mut self,
+        topic: &Topic,
+        measure: Measure,
+        user_id: &str,
+        until: Mono,
+    ) -> Result<(), TooMany> {
         let terms = self.by_topic.get(topic);
         let known = terms.is_some_and(|terms| terms[measure as usize].contains_key(user_id));
         let here = terms.map_or(0, |terms| terms[0].len() + terms[1].len());

@@ -10,13 +10,9 @@
 //! expire(now), next_expiry()         histories that nobody is there to read, users who do not come back, bans, …
 //! ```
 //!
-//! What happens at joins and publications stands here; the rest in the files below. A topic lives while it has members; after that while its history is worth something to somebody who
-//! comes back; and its numbering lives and dies with it. Same requests, same outcomes, same order.
-
-mod attendance;
-mod grace;
-mod memory;
-mod moderation;
+//! Joins and publications stand here, the rest in the files below. A topic lives while it has members; after that while
+//! its history, or its users' places, are worth something to somebody who comes back; and its numbering lives and dies
+//! with it. Same requests, same outcomes, same order.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
@@ -31,6 +27,7 @@ use crate::base::shared::Shared;
 use crate::hub::agenda::Agenda;
 use crate::hub::command::{Ask, By, Request, Tag};
 use crate::hub::event::{Event, Outcome, Refusal, Reply, Sender};
+use crate::hub::journal::Journal;
 use crate::hub::moderation::Sanctions;
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::hub::policy::{Policies, Publishers, Reach, RowId};
@@ -85,6 +82,10 @@ pub struct Owner {
     uncounted: Agenda<u32>,
     sanctions: Sanctions,
     outcomes: VecDeque<(ShardId, Outcome)>,
+    /// Outcomes that were polled, ever.
+    polled: u64,
+    /// What a store has to be told, if there is one.
+    journal: Option<Journal>,
     /// Numberings begun so far.
     epochs: u64,
     /// The epoch of all that is not numbered.
@@ -139,6 +140,8 @@ impl Owner {
             uncounted: Agenda::new(keys),
             sanctions: Sanctions::new(keys),
             outcomes: VecDeque::new(),
+            polled: 0,
+            journal: None,
             epochs: 0,
             no_epoch: Arc::from(""),
             hand: 0,
@@ -176,7 +179,12 @@ impl Owner {
 
     /// The next outcome and the shard that it is for, in the order in which things happened.
     pub fn poll(&mut self) -> Option<(ShardId, Outcome)> {
-        self.outcomes.pop_front()
+        if self.journal.as_ref().is_some_and(|journal| journal.released() <= self.polled) {
+            return None;
+        }
+        let next = self.outcomes.pop_front();
+        self.polled += u64::from(next.is_some());
+        next
     }
 
     /// When [`Owner::expire`] will have something to do; none while it has nothing.
@@ -303,6 +311,9 @@ impl Owner {
             }
             None => fresh(0, user, payload, now),
         };
+        if let Some(slot) = slot {
+            self.note_published(slot, &publication);
+        }
         let Asker { topic, origin, mut tag } = asker;
         // Whoever is no member is not reachable as one, and gets an answer instead of a copy.
         let copy = (echo && member).then(|| if publication_answers { tag.take() } else { None });
@@ -426,7 +437,7 @@ impl Owner {
         }
     }
 
-    /// A record for a topic that is not held.
+    /// A record for a topic that is not held, with a numbering of its own.
     fn create(&mut self, topic: &Topic) -> u32 {
         let row = self.policies.find(topic.kind(), topic.name());
         let epoch = if self.policies.row(row).numbered {
@@ -435,6 +446,11 @@ impl Owner {
         } else {
             Arc::clone(&self.no_epoch)
         };
+        self.hold(topic, epoch, row)
+    }
+
+    /// A record for a topic that is not held.
+    fn hold(&mut self, topic: &Topic, epoch: Arc<str>, row: RowId) -> u32 {
         let record = Box::new(Record::new(topic.clone(), epoch, row));
         let slot = self.records.insert(Held { record, history_bytes: 0, idle: None });
         let slot = index32(slot);
@@ -489,7 +505,8 @@ impl Owner {
 }
 
 /// The name of the `count`th numbering of `shard`.
-fn epoch(keys: Keys, shard: ShardId, count: u64) -> Arc<str> {
+#[must_use]
+pub fn epoch(keys: Keys, shard: ShardId, count: u64) -> Arc<str> {
     let mut bits = keys.digest("epoch", u64::from(shard.0) << 48 | count);
     let mut text = String::with_capacity(EPOCH_CHARS);
     for _ in 0..EPOCH_CHARS {
@@ -498,6 +515,12 @@ fn epoch(keys: Keys, shard: ShardId, count: u64) -> Arc<str> {
     }
     Arc::from(text)
 }
+
+mod attendance;
+mod grace;
+mod journal;
+mod memory;
+mod moderation;
 
 #[cfg(test)]
 mod tests;

@@ -199,6 +199,23 @@ impl Record {
         publication
     }
 
+    /// Takes over what a store has kept: `publications` end with offset `head`, if there are any.
+    pub fn restore(&mut self, head: u64, publications: Vec<Arc<Publication>>, now: Mono, policy: &Policy) {
+        debug_assert!(publications.last().is_none_or(|newest| newest.offset == head));
+        self.head = head;
+        if policy.history_messages_max > 0 {
+            let history = self.history.get_or_insert_default();
+            publications.into_iter().for_each(|publication| history.push(publication, now, policy));
+        }
+        self.drop_empty_history();
+    }
+
+    /// Offset of the oldest publication that is remembered; one more than the newest if none is.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.head + 1 - self.history.as_ref().map_or(0, |history| history.len() as u64)
+    }
+
     /// How the topic stands, with the part of its history that is `wanted`. A position that cannot be
     /// continued without a hole gets all the history there is instead.
     pub fn snapshot(&mut self, wanted: Wanted<'_>, now: Mono, policy: &Policy) -> Snapshot {
@@ -459,7 +476,11 @@ mod tests {
         let place = record.leave(origin(0, 2), true).expect("a member").lingers.expect("the last");
         assert_eq!((record.members_count(), record.user_count(), record.lingering), (0, 1, 1));
         record.check(&policy);
-        assert_eq!(record.join(origin(0, 3), &ann, &policy, keys), Ok(Arrival::Further), "has never been away");
+        assert_eq!(
+            record.join(origin(0, 3), &ann, &policy, keys),
+            Ok(Arrival::Further),
+            "has never been away"
+        );
         assert_eq!(record.lapse(place), (Arc::clone(&ann), false));
         let place = record.leave(origin(0, 3), true).expect("a member").lingers.expect("the last");
         assert_eq!(record.connections_of("ann"), Some((place, vec![])));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::hub::journal::Durability;
 use crate::hub::moderation::Appointment;
 use crate::hub::policy::{HISTORY_MEMORY, PRESENCE_LIST_MAX, Rule};
 
@@ -83,6 +84,8 @@ pub struct Limits {
     pub slow_consumer: SlowConsumer,
     /// Which deliveries wait for the next.
     pub coalesce: Coalesce,
+    /// What becomes of histories when the process ends.
+    pub durability: Durability,
     /// Whether `/echo` is served.
     pub echo: bool,
     /// How much at a time.
@@ -182,6 +185,7 @@ impl Default for Limits {
             queue_messages_max: 1024,
             slow_consumer: SlowConsumer::Disconnect,
             coalesce: Coalesce::Auto,
+            durability: Durability::Off,
             echo: true,
             pace: Pace::default(),
         }

@@ -124,6 +124,8 @@ impl Shard {
             presence_list_max: limits.presence_list_max,
             moderators: limits.moderators.clone(),
         });
+        let mut owner = Owner::new(id, shards, keys, policies);
+        owner.keep_journal(limits.durability);
         Shard {
             id,
             shards,
@@ -135,7 +137,7 @@ impl Shard {
             conns: Slab::new(),
             wheel: Wheel::new(now.mono.0 / TICK_US),
             members: Members::new(keys),
-            owner: Owner::new(id, shards, keys, policies),
+            owner,
             lanes: Lanes {
                 requests: (0..shards).map(|_| VecDeque::new()).collect(),
                 edges: (0..shards).map(|_| VecDeque::new()).collect(),

@@ -7,9 +7,7 @@ use roomcast::base::clock::Wall;
 use roomcast::base::hash::Keys;
 use roomcast::base::shared::Shared;
 use roomcast::dialect::native::encode::{self, Dropped, Welcome};
-use roomcast::hub::event::{
-    Attendance, Cleared, Event, Publication, Refusal, Reply, Roll, Snapshot, Stats,
-};
+use roomcast::hub::event::{Attendance, Cleared, Event, Publication, Refusal, Reply, Roll, Snapshot, Stats};
 use roomcast::hub::name::{Topic, TopicKind, User};
 
 const NOW: Wall = Wall(1_735_689_600_000);
@@ -74,7 +72,11 @@ fn events() -> Vec<Event> {
             Event::UserJoined { user: user(), members_count: 1, moderator: true },
             Event::UserLeft { user: user(), members_count: 1 },
             Event::Typing { user: user(), is_typing: true },
-            Event::Attendance(Arc::new(Attendance { members_count: 1, user_count: 1, roll: Some(Roll::default()) })),
+            Event::Attendance(Arc::new(Attendance {
+                members_count: 1,
+                user_count: 1,
+                roll: Some(Roll::default()),
+            })),
             Event::HistoryCleared(Arc::new(Cleared { by: user(), offset: 1 })),
             Event::Published(publication),
         ]
@@ -98,7 +100,10 @@ pub(crate) fn all() -> Vec<serde_json::Value> {
         add(&|out| encode::event(out, &room, &event, None));
     }
     let channel = topic(TopicKind::Channel);
-    for reply in replies().iter().filter(|reply| matches!(reply, Reply::Joined(_) | Reply::Left | Reply::History { .. })) {
+    for reply in replies()
+        .iter()
+        .filter(|reply| matches!(reply, Reply::Joined(_) | Reply::Left | Reply::History { .. }))
+    {
         add(&|out| encode::reply(out, &channel, TAG, reply, NOW));
     }
     add(&|out| encode::event(out, &channel, &Event::Published(publication(None)), None));

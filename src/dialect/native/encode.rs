@@ -258,14 +258,7 @@ fn published(out: &mut Vec<u8>, topic: &Topic, publication: &Publication, tag: O
     }
 }
 
-fn presence(
-    out: &mut Vec<u8>,
-    kind: &str,
-    topic: &Topic,
-    user: &User,
-    moderator: bool,
-    members_count: u32,
-) {
+fn presence(out: &mut Vec<u8>, kind: &str, topic: &Topic, user: &User, moderator: bool, members_count: u32) {
     open(out, kind);
     named(out, topic);
     shown(out, ",\"user_id\":", user);

@@ -53,7 +53,13 @@ impl Owner {
 
     /// Tells those who stay that a user is gone; `origin` is the connection with which the user went, if there was
     /// one.
-    pub(super) fn tell_of_departure(&mut self, slot: u32, user: Arc<User>, origin: Option<Origin>, now: Mono) {
+    pub(super) fn tell_of_departure(
+        &mut self,
+        slot: u32,
+        user: Arc<User>,
+        origin: Option<Origin>,
+        now: Mono,
+    ) {
         let record = &mut self.records[slot as usize].record;
         let crossing = record.recount(self.policies.presence_list_max);
         let members_count = record.members_count();

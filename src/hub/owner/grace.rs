@@ -16,9 +16,8 @@ impl Owner {
     pub(super) fn part(&mut self, slot: u32, origin: Origin, now: Now) {
         let grace = self.policies.presence_grace;
         let record = &mut self.records[slot as usize].record;
-        let lingers = !grace.is_zero()
-            && self.policies.row(record.row()).presence
-            && self.grace.len() < LINGERING_MAX;
+        let lingers =
+            !grace.is_zero() && self.policies.row(record.row()).presence && self.grace.len() < LINGERING_MAX;
         let Some(departure) = record.leave(origin, lingers) else {
             debug_assert!(false, "asked for members only");
             return;

@@ -71,6 +71,7 @@ impl Owner {
         debug_assert_eq!((held.record.members_count(), held.record.user_count()), (0, 0));
         self.counts.history_bytes -= held.history_bytes;
         self.counts.topics -= 1;
+        self.note_forgotten(&held.record);
         self.slots.remove(held.record.topic());
         shrink_if_sparse(&mut self.slots);
         if self.records.is_empty() {
@@ -89,6 +90,7 @@ impl Owner {
                 if self.is_awaited(slot) {
                     debug_assert!(self.records[slot as usize].idle.is_some_and(|idle| idle.since == since));
                     self.records[slot as usize].record.clear_history();
+                    self.note_trimmed(slot);
                     self.weigh(slot);
                 } else {
                     self.remove(slot);
@@ -98,6 +100,7 @@ impl Owner {
             // It fitted before this publication, so the publisher has something to give: this ends.
             let victim = self.largest_nearby(publisher);
             self.records[victim as usize].record.forget(excess);
+            self.note_trimmed(victim);
             self.weigh(victim);
             debug_assert!(self.counts.history_bytes < max + excess, "something was given");
         }

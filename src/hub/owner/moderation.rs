@@ -1,6 +1,7 @@
 //! What moderators do: they end memberships, keep users out or quiet for a time, and have histories forgotten.
 //!
-//! The owner of a room decides, between other requests: a join that is under way finds the ban, or its member is kicked.
+//! The owner of a room decides, between other requests: a join that is under way finds the ban, or its member is
+//! kicked.
 //! Moderators are out of each other's reach; only the operator makes them.
 
 use std::sync::Arc;
@@ -42,8 +43,16 @@ impl Owner {
         };
         let imposed = match &act {
             Act::Kick { user_id, seconds } => self.impose(&asker.topic, Measure::Ban, user_id, *seconds, now),
-            Act::Mute { user_id, seconds } => self.impose(&asker.topic, Measure::Mute, user_id, *seconds, now),
-            Act::ClearHistory => Ok(()),
+            Act::Mute { user_id, seconds } => {
+                self.impose(&asker.topic, Measure::Mute, user_id, *seconds, now)
+            }
+            Act::ClearHistory => {
+                // Before the answer, which must not come before it is so on disk, too.
+                self.records[slot as usize].record.clear_history();
+                self.note_trimmed(slot);
+                self.weigh(slot);
+                Ok(())
+            }
         };
         if let Err(refusal) = imposed {
             return self.reply(asker, Reply::Refused(refusal));
@@ -54,7 +63,10 @@ impl Owner {
         match act {
             Act::Kick { user_id, seconds } => self.kick(slot, &by, &user_id, seconds, now),
             Act::Mute { user_id, seconds } => self.mute(slot, &by, &user_id, seconds),
-            Act::ClearHistory => self.clear(slot, by),
+            Act::ClearHistory => {
+                let offset = self.records[slot as usize].record.head();
+                self.tell_all(slot, &Event::HistoryCleared(Arc::new(Cleared { by, offset })));
+            }
         }
     }
 
@@ -91,7 +103,10 @@ impl Owner {
             let reply = Reply::Kicked { by: Arc::clone(by), seconds };
             let told = Outcome::Reply { topic: topic.clone(), origin, tag: None, reply };
             self.outcomes.push_back((origin.shard, told));
-            gone = record.leave(origin, false).filter(|departure| departure.last).map(|departure| departure.user);
+            gone = record
+                .leave(origin, false)
+                .filter(|departure| departure.last)
+                .map(|departure| departure.user);
         }
         let after = record.members_count();
         self.count_members(topic.kind(), before, after);
@@ -109,14 +124,5 @@ impl Owner {
             let (topic, reply) = (record.topic().clone(), Reply::Muted { by: Arc::clone(by), seconds });
             self.outcomes.push_back((origin.shard, Outcome::Reply { topic, origin, tag: None, reply }));
         }
-    }
-
-    /// Forgets what was published, and tells everybody, the moderator too.
-    fn clear(&mut self, slot: u32, by: Arc<User>) {
-        let record = &mut self.records[slot as usize].record;
-        record.clear_history();
-        let event = Event::HistoryCleared(Arc::new(Cleared { by, offset: record.head() }));
-        self.weigh(slot);
-        self.tell_all(slot, &event);
     }
 }

@@ -57,7 +57,10 @@ mod tests {
     fn acts_are_read() {
         let asked = |text| decode(text).asked;
         assert_eq!(asked(r#"{"type":"kick","room":"r","user_id":"bob"}"#), kicked(0));
-        assert_eq!(asked(r#"{"type":"kick","room":"r","user_id":"b\u006fb","seconds":31536000}"#), kicked(31_536_000));
+        assert_eq!(
+            asked(r#"{"type":"kick","room":"r","user_id":"b\u006fb","seconds":31536000}"#),
+            kicked(31_536_000)
+        );
         let act = Act::Mute { user_id: "bob".into(), seconds: 0 };
         let muted = Ok(Command::Moderate { room: "r".into(), act });
         assert_eq!(asked(r#"{"type":"mute","room":"r","user_id":"bob","seconds":0}"#), muted);
@@ -83,6 +86,10 @@ mod tests {
                 "{text}"
             );
         }
-        assert_eq!(field(r#"{"type":"mute","room":"r","user_id":"bob"}"#), "seconds", "nobody is muted by mistake");
+        assert_eq!(
+            field(r#"{"type":"mute","room":"r","user_id":"bob"}"#),
+            "seconds",
+            "nobody is muted by mistake"
+        );
     }
 }

@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use serde_json::{Value as Tree, json};
 
 use super::*;
-use crate::hub::event::{Attendance, Cleared};
 use crate::base::hash::Keys;
 use crate::base::shared::Shared;
+use crate::hub::event::{Attendance, Cleared};
 use crate::hub::name::NameError;
 
 const NOW: Wall = Wall(1_700_000_000_123);

@@ -37,7 +37,11 @@ fn a_reload_within_the_grace_is_told_to_nobody() {
     desk.join("r", watcher, "watcher");
     assert_eq!(words(&desk.join("r", ann, "ann")), ["0:joined 2", "1:+ann 2"]);
     assert_eq!(desk.ask(&room("r"), ann, Ask::Gone).len(), 0);
-    assert_eq!(desk.users_of("r", watcher), (1, 2, vec!["watcher".into(), "ann".into()]), "connections are exact");
+    assert_eq!(
+        desk.users_of("r", watcher),
+        (1, 2, vec!["watcher".into(), "ann".into()]),
+        "connections are exact"
+    );
     desk.now_ms = 49;
     assert_eq!(words(&desk.join("r", origin(2, 7), "ann")), ["2:joined 2"]);
     assert_eq!(desk.owner.next_expiry(), None, "she is not waited for any more");
@@ -125,7 +129,11 @@ fn joins_to_a_large_room_do_not_flood_it() {
     assert!(snapshot(outcomes).roll.users.is_empty());
     desk.now_ms = 5;
     for slot in 9..200 {
-        assert_eq!(desk.join("r", origin(0, slot), &format!("u{slot}")).len(), 1, "the answer, and nothing else");
+        assert_eq!(
+            desk.join("r", origin(0, slot), &format!("u{slot}")).len(),
+            1,
+            "the answer, and nothing else"
+        );
     }
     assert_eq!(desk.users_of("r", origin(0, 0)), (200, 200, vec![]));
     assert_eq!(desk.expire_at(1004), [""; 0]);

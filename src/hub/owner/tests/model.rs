@@ -457,6 +457,11 @@ fn offsets(messages: &[Arc<crate::hub::event::Publication>]) -> Vec<u64> {
 }
 
 impl Edges {
+    fn new(list_max: usize) -> Edges {
+        let (local, position, epoch) = Default::default();
+        Edges { topics: topics(), local, position, epoch, list_max }
+    }
+
     fn take(&mut self, shard: ShardId, outcome: Outcome, log: &mut Log) {
         match outcome {
             Outcome::Reply { topic, origin, reply, .. } => {
@@ -592,25 +597,27 @@ fn ask(step: &Step, me: Origin, topic: usize, epoch: Option<&Arc<str>>, payload:
     })
 }
 
-/// One run; gives back everything that was seen, to be compared with another run.
-fn run(steps: &[(u16, u32, usize, Step)], grace_ms: u64, list_max: usize) -> String {
-    let appoint = |rooms, users| Appointment { rooms: NamePattern::new(rooms), users: NamePattern::new(users) };
-    let options = Options {
+fn options(grace_ms: u64, list_max: usize) -> Options {
+    let appoint =
+        |rooms, users| Appointment { rooms: NamePattern::new(rooms), users: NamePattern::new(users) };
+    Options {
         room_members_max: Some(ROOMS_MAX_MEMBERS),
         user_connections_max: Some(2),
         presence_grace: Duration::from_millis(grace_ms),
         presence_list_max: u32::try_from(list_max).unwrap(),
         moderators: vec![appoint("a", "u0"), appoint("*", "u1")],
         ..Options::default()
-    };
-    let mut owner = Owner::new(ShardId(1), SHARDS, keys(), policies(options, usize::MAX));
-    let mut edges = Edges {
-        topics: topics(),
-        local: BTreeSet::new(),
-        position: BTreeMap::new(),
-        epoch: Default::default(),
-        list_max,
-    };
+    }
+}
+
+fn sort(log: &mut Log) {
+    log.values_mut().for_each(|seen| seen.sort_by_key(|one| format!("{one:?}")));
+}
+
+/// One run; gives back everything that was seen, to be compared with another run.
+fn run(steps: &[(u16, u32, usize, Step)], grace_ms: u64, list_max: usize) -> String {
+    let mut owner = Owner::new(ShardId(1), SHARDS, keys(), policies(options(grace_ms, list_max), usize::MAX));
+    let mut edges = Edges::new(list_max);
     let mut model = Model { grace_ms, list_max, ..Model::default() };
     let mut epochs_used = BTreeSet::new();
     let mut transcript = String::new();
@@ -656,8 +663,7 @@ fn run(steps: &[(u16, u32, usize, Step)], grace_ms: u64, list_max: usize) -> Str
         owner.check();
         if matches!(step, Step::Expire) {
             // What is due at the same moment comes in an order of its own.
-            let logs = seen.values_mut().chain(expected.values_mut());
-            logs.for_each(|log| log.sort_by_key(|seen| format!("{seen:?}")));
+            [&mut seen, &mut expected].into_iter().for_each(sort);
         }
         assert_eq!(seen, expected, "step {number}: {me:?} {topic} {step:?}");
         transcript.push_str(&format!("{seen:?} {:?}\n", edges.epoch));

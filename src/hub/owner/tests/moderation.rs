@@ -8,8 +8,7 @@ use crate::hub::pattern::NamePattern;
 const MOD: (u16, u32) = (1, 9);
 
 fn options() -> Options {
-    let moderators =
-        vec![Appointment { rooms: NamePattern::new("r*"), users: NamePattern::new("mod*") }];
+    let moderators = vec![Appointment { rooms: NamePattern::new("r*"), users: NamePattern::new("mod*") }];
     Options { moderators, ..Options::default() }
 }
 
@@ -85,8 +84,7 @@ fn a_kick_without_time_only_ends_memberships_and_the_last_word_counts() {
 
 #[test]
 fn a_kick_has_no_grace_and_ends_one() {
-    let (mut desk, moderator, ann) =
-        desk(Options { presence_grace: Duration::from_secs(3), ..options() });
+    let (mut desk, moderator, ann) = desk(Options { presence_grace: Duration::from_secs(3), ..options() });
     assert_eq!(desk.told(moderator, kick("ann", 0))[1..], ["0:kicked by mod-1 0", "1:-ann 1"]);
     desk.join("r", ann, "ann");
     desk.leave("r", ann);
