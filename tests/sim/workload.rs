@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use roomcast::hub::moderation::Appointment;
+use roomcast::hub::pattern::NamePattern;
 use roomcast::shard::limits::{Coalesce, Limits, Pace, Rate, SlowConsumer};
 use serde_json::{Value, json};
 
-use crate::model::{Asked, Published, Truth, Viewer};
+use crate::model::{Asked, MODERATOR, Published, Truth, Viewer};
 use crate::net::{self, CLOSE, Dice, End, PING, PONG, Reader, TEXT};
 use crate::world::World;
 
@@ -108,6 +110,9 @@ fn limits(dice: &mut Dice) -> Limits {
         rate: dice.once_in(5).then_some(Rate { per_second: 50, burst: 20 }),
         rooms_per_connection_max: *dice.pick(&[2, 128]),
         members_per_room_max: *dice.pick(&[None, None, Some(4)]),
+        presence_grace: Duration::from_millis(*dice.pick(&[0, 0, 50, 2000])),
+        presence_list_max: *dice.pick(&[100, 100, 2, 0]),
+        moderators: vec![Appointment { rooms: NamePattern::new("*"), users: NamePattern::new(MODERATOR) }],
         connections_per_user_max: *dice.pick(&[None, Some(1), Some(3)]),
         ping_interval: *dice.pick(&[None, Some(secs(1)), Some(secs(25))]),
         pong_timeout: *dice.pick(&[secs(1), secs(10)]),
@@ -142,7 +147,8 @@ impl Sim {
             println!("{shards} shards, {limits:?}");
         }
         let world = World::new(shards, &limits, &mut dice);
-        Sim { step: 0, digest: 0, trace, dice, limits, world, clients: Vec::new(), truth: Truth::default() }
+        let truth = Truth { grace: !limits.presence_grace.is_zero(), ..Truth::default() };
+        Sim { step: 0, digest: 0, trace, dice, limits, world, clients: Vec::new(), truth }
     }
 
     /// One step: somebody does something, some bytes move, some shard may turn, some time passes.
@@ -295,7 +301,8 @@ impl Sim {
             80..=83 => self.ask(i, "", Asked::Stats, json!({"type": "get_stats"})),
             84..=90 => self.ask(i, "", Asked::Ping, json!({"type": "ping", "ts": 5})),
             91..=94 => self.send(i, &net::frame(PING, true, b"are you there", &mut Dice::new(1))),
-            75..=79 | 95..=96 => self.ask(i, room, Asked::Users, json!({"type": "get_users", "room": room})),
+            95..=96 => self.moderate(i, room),
+            75..=79 => self.ask(i, room, Asked::Users, json!({"type": "get_users", "room": room})),
             97 if self.dice.once_in(3) => self.close(i),
             98 if self.dice.once_in(3) => {
                 self.clients[i].outlaw = true;
@@ -356,6 +363,37 @@ impl Sim {
             message["history"] = json!(10);
         }
         self.ask(i, room, Asked::Join { since }, message);
+    }
+
+    /// Somebody does what moderators do, mostly one of them.
+    fn moderate(&mut self, i: usize, room: &str) {
+        let moderates = self.clients[i].named == Some(MODERATOR);
+        if !moderates && !self.dice.once_in(4) {
+            return;
+        }
+        let nth = self.dice.below(self.truth.users.len().max(1));
+        let user = self.truth.users.values().nth(nth).map_or(USERS[1], String::as_str).to_owned();
+        let may = moderates && user != MODERATOR;
+        let seconds = *self.dice.pick(&[0, 0, 1, 3]);
+        let concerns = (room.to_owned(), user.clone());
+        let act = json!({"room": room, "user_id": user, "seconds": seconds});
+        let (kind, may) = match self.dice.below(4) {
+            0 => {
+                self.truth.clears.insert(room.to_owned());
+                ("clear_history", moderates)
+            }
+            1 => {
+                self.truth.muted.insert(concerns);
+                ("mute", may)
+            }
+            _ => {
+                self.truth.banned.insert(concerns);
+                ("kick", may)
+            }
+        };
+        let mut message = act;
+        message["type"] = json!(kind);
+        self.ask(i, room, Asked::Moderate { may }, message);
     }
 
     fn publish(&mut self, i: usize, room: &'static str) {
@@ -515,6 +553,9 @@ impl Sim {
         }
         self.rest();
         self.world.check_rest();
+        // Who has left is gone once the grace is over.
+        self.world.now_us += u64::try_from(self.limits.presence_grace.as_micros()).expect("a short grace");
+        self.rest();
         self.question();
         self.rest();
         self.world.check_rest();
