@@ -147,7 +147,8 @@ impl Sim {
             println!("{shards} shards, {limits:?}");
         }
         let world = World::new(shards, &limits, &mut dice);
-        let truth = Truth { grace: !limits.presence_grace.is_zero(), ..Truth::default() };
+        let mut truth = Truth::default();
+        truth.grace = !limits.presence_grace.is_zero();
         Sim { step: 0, digest: 0, trace, dice, limits, world, clients: Vec::new(), truth }
     }
 
@@ -379,15 +380,15 @@ impl Sim {
         let act = json!({"room": room, "user_id": user, "seconds": seconds});
         let (kind, may) = match self.dice.below(4) {
             0 => {
-                self.truth.clears.insert(room.to_owned());
+                self.truth.clears.extend(moderates.then(|| room.to_owned()));
                 ("clear_history", moderates)
             }
             1 => {
-                self.truth.muted.insert(concerns);
+                self.truth.muted.extend(may.then_some(concerns));
                 ("mute", may)
             }
             _ => {
-                self.truth.banned.insert(concerns);
+                self.truth.banned.extend(may.then_some(concerns));
                 ("kick", may)
             }
         };
@@ -458,7 +459,7 @@ impl Sim {
         }
         let client = &mut self.clients[i];
         if self.trace {
-            println!("{step} client {i} hears {opcode}: {}", String::from_utf8_lossy(payload));
+            println!("{step} @{} client {i} hears {opcode}: {}", self.world.now_us, String::from_utf8_lossy(payload));
         }
         assert_eq!(client.close_heard, None, "client {i} hears {opcode} after the close frame");
         match opcode {
@@ -473,6 +474,7 @@ impl Sim {
                     self.send(i, &pong);
                 }
             }
+            PING if client.close_sent => {} // like most clients, it says nothing after its close frame
             PING => {
                 let pong = net::frame(PONG, true, payload, &mut self.dice);
                 self.send(i, &pong);
@@ -511,7 +513,7 @@ impl Sim {
         let client = &mut self.clients[i];
         let link = &mut self.world.links[client.link];
         if self.trace {
-            println!("{} client {i} has lost its connection: {end:?}", self.step);
+            println!("{} client {i} has lost its connection: {end:?} at {}", self.step, self.world.now_us);
         }
         client.over = true;
         // Who ended its own side without a close frame, or held the bytes up, has no claim to last words.
@@ -553,9 +555,7 @@ impl Sim {
         }
         self.rest();
         self.world.check_rest();
-        // Who has left is gone once the grace is over.
-        self.world.now_us += u64::try_from(self.limits.presence_grace.as_micros()).expect("a short grace");
-        self.rest();
+        self.let_go();
         self.question();
         self.rest();
         self.world.check_rest();
@@ -578,6 +578,20 @@ impl Sim {
             assert!(client.over, "client {i} is still connected");
             let told = client.viewer.shutdown || client.close_heard != Some(1001);
             assert!(told || client.viewer.welcomed.is_none(), "client {i} was not told to come back");
+        }
+    }
+
+    /// Who has left is gone once the grace is over, and so is who leaves meanwhile.
+    fn let_go(&mut self) {
+        let grace_us = u64::try_from(self.limits.presence_grace.as_micros()).expect("a short grace");
+        let count = |sim: &Sim| sim.clients.iter().filter(|client| client.is_member()).count();
+        while grace_us > 0 {
+            let before = count(self);
+            self.world.now_us += grace_us;
+            self.rest();
+            if count(self) == before {
+                return;
+            }
         }
     }
 
