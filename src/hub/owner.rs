@@ -14,6 +14,8 @@
 //! its history, or its users' places, are worth something to somebody who comes back; and its numbering lives and dies
 //! with it. Same requests, same outcomes, same order.
 
+mod documents;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -26,7 +28,7 @@ use crate::base::id::{Origin, ShardId, index32};
 use crate::base::shared::Shared;
 use crate::hub::agenda::Agenda;
 use crate::hub::command::{Ask, By, Request, Tag};
-use crate::hub::event::{Event, Outcome, Refusal, Reply, Sender};
+use crate::hub::event::{Body, Event, Outcome, Refusal, Reply, Sender};
 use crate::hub::journal::Journal;
 use crate::hub::moderation::Sanctions;
 use crate::hub::name::{Topic, TopicKind, User};
@@ -56,8 +58,17 @@ pub struct Counts {
     pub members: u64,
     /// What all histories cost together, in bytes.
     pub history_bytes: usize,
+    /// What all documents cost together, in bytes.
+    pub document_bytes: usize,
     /// Topics ever forgotten, or shortened, before their time because the sum was exceeded.
     pub evicted: u64,
+}
+
+impl Counts {
+    /// The sum that what a topic of this kind remembers is part of.
+    fn sum_of(&mut self, kind: TopicKind) -> &mut usize {
+        if kind == TopicKind::Document { &mut self.document_bytes } else { &mut self.history_bytes }
+    }
 }
 
 /// The topics of one shard. See the module page for the order of calls.
@@ -70,10 +81,12 @@ pub struct Owner {
     slots: Map<Topic, u32>,
     records: Slab<Held>,
     /// Topics without members, by the time at which nothing is left to keep them for.
-    /// Invariant: exactly the pairs (`Idle::until`, slot).
+    /// Invariant: with the documents, exactly the pairs (`Idle::until`, slot).
     idle: BTreeSet<(Mono, u32)>,
-    /// Those of them that remember something, by their last use.
-    /// Invariant: exactly the pairs (`Idle::since`, slot) where `Held::history_bytes` is not zero.
+    /// The same for documents, which make room for each other only.
+    idle_documents: BTreeSet<(Mono, u32)>,
+    /// Those of `idle` that remember something, by their last use.
+    /// Invariant: exactly the pairs (`Idle::since`, slot) where `Held::bytes` is not zero.
     unused: BTreeSet<(Mono, u32)>,
     /// Users without a connection, by slot and place, who have until then to come back.
     /// Invariant: their presence counts one connection for each.
@@ -99,8 +112,8 @@ pub struct Owner {
 #[derive(Debug)]
 struct Held {
     record: Box<Record>,
-    /// Invariant: what `record` says, and part of the sum, whenever a request is done.
-    history_bytes: usize,
+    /// Invariant: what `record` says, and part of its sum, whenever a request is done.
+    bytes: usize,
     /// Invariant: some exactly while there are no members.
     idle: Option<Idle>,
 }
@@ -135,6 +148,7 @@ impl Owner {
             slots: Map::with_hasher(keys),
             records: Slab::new(),
             idle: BTreeSet::new(),
+            idle_documents: BTreeSet::new(),
             unused: BTreeSet::new(),
             grace: Agenda::new(keys),
             uncounted: Agenda::new(keys),
@@ -169,7 +183,17 @@ impl Owner {
                     self.part(slot, asker.origin, now);
                 }
             }
-            Ask::Publish { payload, by, echo } => self.publish(asker, payload, by, echo, now),
+            Ask::Publish { payload, by, echo } => {
+                self.publish(asker, (payload, Body::Value), by, echo, now);
+            }
+            Ask::PublishTyped { number, payload } => {
+                self.publish(asker, (payload, Body::Typed(number)), By::Member, true, now);
+            }
+            Ask::Relay { payload } => self.relay(asker, payload, now),
+            Ask::Open { user, info } => self.open(asker, user, info, now),
+            Ask::Edit { version, operation } => self.edit(asker, version, &operation),
+            Ask::Point(pointer) => self.point(asker, *pointer),
+            Ask::Skip => self.skip(&asker),
             Ask::Typing { is_typing } => self.typing(asker, is_typing, now),
             Ask::History { limit, before } => self.history(asker, limit, before, now),
             Ask::Users => self.users(asker),
@@ -190,9 +214,14 @@ impl Owner {
     /// When [`Owner::expire`] will have something to do; none while it has nothing.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Mono> {
-        let idle = self.idle.first().map(|(until, _)| *until);
+        let idle = self.next_idle().map(|(until, _)| until);
         let others = [self.grace.next(), self.uncounted.next(), self.sanctions.next_expiry()];
         others.into_iter().chain([idle]).flatten().min()
+    }
+
+    /// The topic without members that expires next.
+    fn next_idle(&self) -> Option<(Mono, u32)> {
+        self.idle.first().into_iter().chain(self.idle_documents.first()).min().copied()
     }
 
     /// Does what is due: users are gone who have not come back, crowds are counted, bans end, and topics are
@@ -203,9 +232,9 @@ impl Owner {
         self.count_crowds(now);
         self.sanctions.expire(now, EXPIRED_PER_CALL_MAX);
         for _ in 0..EXPIRED_PER_CALL_MAX {
-            match self.idle.first() {
+            match self.next_idle() {
                 // Whom it is kept for goes first.
-                Some((until, slot)) if *until <= now && !self.is_awaited(*slot) => self.remove(*slot),
+                Some((until, slot)) if until <= now && !self.is_awaited(slot) => self.remove(slot),
                 _ => return,
             }
         }
@@ -255,21 +284,28 @@ impl Owner {
                 return self.reply(asker, Reply::Refused(Refusal::RoomFull));
             }
         };
+        if let Wanted::Text(info) = wanted {
+            held.record.edit_from_now(asker.origin, &user, info, policy);
+        }
         let crossing = match arrival {
-            Arrival::First => held.record.recount(self.policies.presence_list_max),
-            Arrival::Further | Arrival::Again => None,
+            Arrival::First if policy.crowds => held.record.recount(self.policies.presence_list_max),
+            Arrival::First | Arrival::Further | Arrival::Again => None,
         };
         let mut snapshot = held.record.snapshot(wanted, now.mono, policy);
         self.rouse(slot);
         self.weigh(slot);
         snapshot.roll.moderators = self.policies.moderators(&asker.topic, &snapshot.roll.users);
         let (origin, members_count) = (asker.origin, snapshot.members_count);
+        let moderator = arrival == Arrival::First && self.policies.is_moderator(&asker.topic, &user.id);
         if arrival != Arrival::Again {
             self.count_members(asker.topic.kind(), members_count - 1, members_count);
         }
         self.reply(asker, Reply::Joined(Box::new(snapshot)));
         match arrival {
-            Arrival::First => self.tell_of_arrival(slot, user, crossing, origin, now.mono),
+            Arrival::First => {
+                let event = Owner::arrival(user, wanted, members_count, moderator);
+                self.tell_of_arrival(slot, event, crossing, origin, now.mono);
+            }
             Arrival::Further => self.welcome_back(slot, origin),
             Arrival::Again => {}
         }
@@ -284,7 +320,7 @@ impl Owner {
         self.part(slot, origin, now);
     }
 
-    fn publish(&mut self, asker: Asker, payload: Shared, by: By, echo: bool, now: Now) {
+    fn publish(&mut self, asker: Asker, content: (Shared, Body), by: By, echo: bool, now: Now) {
         let mut slot = self.slots.get(&asker.topic).copied();
         let row = match slot {
             Some(slot) => self.records[slot as usize].record.row(),
@@ -305,11 +341,11 @@ impl Owner {
             Some(slot) => {
                 let record = &mut self.records[slot as usize].record;
                 member = record.is_member(asker.origin);
-                let publication = record.publish(user, payload, now, policy);
+                let publication = record.publish(user, content, now, policy);
                 self.weigh(slot);
                 publication
             }
-            None => fresh(0, user, payload, now),
+            None => fresh(0, user, content, now),
         };
         if let Some(slot) = slot {
             self.note_published(slot, &publication);
@@ -331,6 +367,21 @@ impl Owner {
             }
             (Reach::Members, None) => {}
         }
+    }
+
+    /// Tells the others something that is neither numbered nor remembered: who gets it could not tell its place.
+    fn relay(&mut self, asker: Asker, payload: Shared, now: Now) {
+        let slot = self.slots.get(&asker.topic).copied();
+        let member =
+            slot.and_then(|slot| Some((slot, self.records[slot as usize].record.member(asker.origin)?)));
+        let Some((slot, user)) = member else {
+            return self.refuse(asker, Refusal::NotMember);
+        };
+        if let Some(refusal) = self.muted(&asker.topic, user, now) {
+            return self.reply(asker, Reply::Refused(refusal));
+        }
+        let publication = fresh(0, Arc::clone(user), (payload, Body::Plain), now);
+        self.tell(slot, &Event::Published(publication), Sender { origin: asker.origin, copy: None });
     }
 
     /// The user in whose name the asker publishes.
@@ -452,7 +503,7 @@ impl Owner {
     /// A record for a topic that is not held.
     fn hold(&mut self, topic: &Topic, epoch: Arc<str>, row: RowId) -> u32 {
         let record = Box::new(Record::new(topic.clone(), epoch, row));
-        let slot = self.records.insert(Held { record, history_bytes: 0, idle: None });
+        let slot = self.records.insert(Held { record, bytes: 0, idle: None });
         let slot = index32(slot);
         self.slots.insert(topic.clone(), slot);
         self.counts.topics += 1;
@@ -493,14 +544,15 @@ impl Owner {
             counts.topics_with_members += u64::from(members > 0);
             counts.rooms_with_members += u64::from(members > 0 && kind == TopicKind::Room);
             counts.members += u64::from(members);
-            assert_eq!(held.history_bytes, record.history_bytes());
-            counts.history_bytes += held.history_bytes;
+            assert_eq!(held.bytes, record.bytes());
+            *counts.sum_of(kind) += held.bytes;
         }
         assert_eq!(counts, self.counts);
         self.check_orders();
         self.sanctions.check();
         assert_eq!(self.slots.len(), self.records.len());
         assert!(counts.history_bytes <= self.policies.history_bytes_total_max);
+        assert!(counts.document_bytes <= self.policies.document_bytes_total_max);
     }
 }
 

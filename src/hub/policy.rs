@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::hub::document;
 use crate::hub::moderation::{self, Appointment};
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::hub::pattern::NamePattern;
@@ -29,6 +30,18 @@ pub const HISTORY_MEMORY: usize = 256 << 20;
 /// Users up to which members are told of each of them: what people look through, and a join or leave costs each
 /// of them one message.
 pub const PRESENCE_LIST_MAX: u32 = 100;
+
+/// Operations that a document remembers: how far a client may be behind and still be understood.
+pub const DOCUMENT_HISTORY: usize = 1000;
+
+/// How long a document that nobody is in keeps its text.
+pub const DOCUMENT_AGE: Duration = Duration::from_secs(60 * 60);
+
+/// Longest text of a document, in bytes.
+pub const DOCUMENT_BYTES: usize = 1 << 20;
+
+/// What all documents of one owner may cost together, in bytes.
+pub const OWNER_DOCUMENT_BYTES: usize = 64 << 20;
 
 /// More rules than anybody writes; a [`RowId`] can name them all.
 const RULES_MAX: usize = 65_000;
@@ -68,12 +81,17 @@ pub struct Policy {
     pub history_bytes_max: usize,
     /// Whether members are told who comes and goes.
     pub presence: bool,
+    /// Whether it may be crowded, so that users are counted instead, and whether they have time to come back. Not
+    /// where more hangs on a user than being there.
+    pub crowds: bool,
     /// Who may publish.
     pub publish: Publishers,
     /// Where events go.
     pub reach: Reach,
     /// Most connections; none = unlimited, 0 = nobody can join.
     pub members_max: Option<u32>,
+    /// What a text may be, where the topic is one.
+    pub document: document::Limits,
 }
 
 impl Policy {
@@ -85,9 +103,11 @@ impl Policy {
             history_age: Duration::ZERO,
             history_bytes_max: 0,
             presence: false,
+            crowds: false,
             publish,
             reach,
             members_max,
+            document: document::Limits { history: 0, bytes_max: 0 },
         }
     }
 
@@ -98,6 +118,7 @@ impl Policy {
             history_messages_max: messages,
             history_age: age,
             history_bytes_max: ROOM_HISTORY_BYTES,
+            crowds: true,
             ..Policy::fleeting(publish, Reach::Members, None)
         }
     }
@@ -113,9 +134,12 @@ impl Policy {
             },
             TopicKind::Channel => remembered(Publishers::Anyone),
             TopicKind::Feed => Policy::lasting(Publishers::Server, 1, FOR_EVER),
-            TopicKind::Document => {
-                Policy { presence: true, ..Policy::fleeting(Publishers::Members, Reach::Members, None) }
-            }
+            TopicKind::Document => Policy {
+                history_age: options.documents.age,
+                presence: true,
+                document: options.documents.limits,
+                ..Policy::fleeting(Publishers::Server, Reach::Members, None)
+            },
             TopicKind::Inbox => {
                 Policy::fleeting(Publishers::Anyone, Reach::Members, options.user_connections_max)
             }
@@ -175,6 +199,27 @@ impl Rule {
     }
 }
 
+/// What holds for all documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Documents {
+    /// What one text may be.
+    pub limits: document::Limits,
+    /// How long the text outlives its last member.
+    pub age: Duration,
+    /// Most that all documents of one owner may cost together, in bytes.
+    pub bytes_total_max: usize,
+}
+
+impl Default for Documents {
+    fn default() -> Documents {
+        Documents {
+            limits: document::Limits { history: DOCUMENT_HISTORY, bytes_max: DOCUMENT_BYTES },
+            age: DOCUMENT_AGE,
+            bytes_total_max: OWNER_DOCUMENT_BYTES,
+        }
+    }
+}
+
 /// What an operator can set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -182,6 +227,8 @@ pub struct Options {
     pub room_members_max: Option<u32>,
     /// Open connections of one user; none = unlimited.
     pub user_connections_max: Option<u32>,
+    /// What documents may be.
+    pub documents: Documents,
     /// The first that matches a topic holds for it.
     pub rules: Vec<Rule>,
     /// Most that all histories of one owner may cost together, in bytes.
@@ -199,6 +246,7 @@ impl Default for Options {
         Options {
             room_members_max: None,
             user_connections_max: None,
+            documents: Documents::default(),
             rules: Vec::new(),
             history_bytes_total_max: HISTORY_MEMORY,
             presence_grace: Duration::ZERO,
@@ -225,6 +273,8 @@ pub struct Policies {
     pub presence_list_max: u32,
     /// Who moderates which rooms.
     pub moderators: Vec<Appointment>,
+    /// Most that all documents of one owner may cost together, in bytes.
+    pub document_bytes_total_max: usize,
 }
 
 impl Policies {
@@ -241,6 +291,7 @@ impl Policies {
             presence_grace: options.presence_grace,
             presence_list_max: options.presence_list_max,
             moderators: options.moderators.clone(),
+            document_bytes_total_max: options.documents.bytes_total_max,
         };
         policies.check();
         policies

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::hub::journal::Durability;
 use crate::hub::moderation::Appointment;
-use crate::hub::policy::{HISTORY_MEMORY, PRESENCE_LIST_MAX, Rule};
+use crate::hub::policy::{Documents, HISTORY_MEMORY, PRESENCE_LIST_MAX, Rule};
 
 /// What happens to a connection that does not read as fast as it is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub struct Limits {
     pub presence_list_max: u32,
     /// Who moderates which rooms.
     pub moderators: Vec<Appointment>,
+    /// What documents may be.
+    pub documents: Documents,
     /// Open connections of one user; none = unlimited.
     pub connections_per_user_max: Option<u32>,
     /// From accept to the end of the request head.
@@ -173,6 +175,7 @@ impl Default for Limits {
             presence_grace: Duration::ZERO,
             presence_list_max: PRESENCE_LIST_MAX,
             moderators: Vec::new(),
+            documents: Documents::default(),
             connections_per_user_max: None,
             handshake_timeout: Duration::from_secs(10),
             ping_interval: Some(Duration::from_secs(25)),

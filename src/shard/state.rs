@@ -118,6 +118,7 @@ impl Shard {
         let policies = Policies::new(&Options {
             room_members_max: limits.members_per_room_max,
             user_connections_max: limits.connections_per_user_max,
+            documents: limits.documents,
             rules: limits.topics.clone(),
             history_bytes_total_max: limits.history_memory / usize::from(shards),
             presence_grace: limits.presence_grace,

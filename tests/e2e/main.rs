@@ -10,6 +10,8 @@ mod busy;
 mod presence;
 mod moderation;
 mod replies;
+mod documents;
+mod binary;
 mod limits;
 mod slow;
 mod alive;

@@ -459,7 +459,11 @@ impl Sim {
         }
         let client = &mut self.clients[i];
         if self.trace {
-            println!("{step} @{} client {i} hears {opcode}: {}", self.world.now_us, String::from_utf8_lossy(payload));
+            println!(
+                "{step} @{} client {i} hears {opcode}: {}",
+                self.world.now_us,
+                String::from_utf8_lossy(payload)
+            );
         }
         assert_eq!(client.close_heard, None, "client {i} hears {opcode} after the close frame");
         match opcode {

@@ -3,14 +3,16 @@
 //! Adds no frame header and decides neither who gets what nor whether to answer. Payloads and tags are copied as
 //! the bytes that came, all other text is escaped. `type` is always the first field.
 
+mod documents;
 mod moderation;
+pub mod typed;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Wall;
 use crate::dialect::{field, refusal, timestamp};
-use crate::hub::event::{Event, Publication, Refusal, Reply, Roll, Snapshot, Stats};
+use crate::hub::event::{Body, Event, Publication, Refusal, Reply, Roll, Snapshot, Stats};
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::wire::json;
 
@@ -61,10 +63,18 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
     match reply {
         Reply::Joined(snapshot) => match topic.kind() {
             TopicKind::Channel => subscribed(out, topic, tag, snapshot),
+            TopicKind::Document => documents::state(out, topic, tag, snapshot),
             _ => room_joined(out, topic, tag, snapshot),
         },
         Reply::Left => {
-            open(out, if topic.kind() == TopicKind::Channel { "unsubscribed" } else { "room_left" });
+            open(
+                out,
+                match topic.kind() {
+                    TopicKind::Channel => "unsubscribed",
+                    TopicKind::Document => "document_left",
+                    _ => "room_left",
+                },
+            );
             id(out, tag);
             named(out, topic);
             if topic.kind() == TopicKind::Channel {
@@ -73,6 +83,7 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
             out.push(b'}');
         }
         Reply::Accepted { offset } => ack(out, tag, *offset),
+        Reply::Edited { version } => documents::edited(out, topic, tag, *version),
         Reply::History { messages, offset, epoch } => {
             open(out, "message_history");
             id(out, tag);
@@ -94,7 +105,7 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
         Reply::Kicked { by, seconds } => moderation::sanction(out, "kicked", topic, by, *seconds),
         Reply::Muted { by, seconds } => moderation::sanction(out, "muted", topic, by, *seconds),
         Reply::Stats(stats) => server_stats(out, tag, stats),
-        Reply::Refused(refusal) => error(out, tag, refusal, now),
+        Reply::Refused(refusal) => refused(out, topic, tag, refusal, now),
     }
 }
 
@@ -158,9 +169,23 @@ pub fn ack(out: &mut Vec<u8>, tag: Option<&[u8]>, offset: u64) {
 
 /// `error`: why something was not done. The texts are in [`refusal::words`].
 pub fn error(out: &mut Vec<u8>, tag: Option<&[u8]>, refusal: &Refusal, now: Wall) {
-    let words = refusal::words(refusal);
     open(out, "error");
     id(out, tag);
+    reason(out, refusal, now);
+}
+
+/// The same from the owner of a topic. An edit needs no `id`, so its error says what it was about.
+fn refused(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, refusal: &Refusal, now: Wall) {
+    open(out, "error");
+    id(out, tag);
+    if matches!(refusal, Refusal::Edit(_)) {
+        named(out, topic);
+    }
+    reason(out, refusal, now);
+}
+
+fn reason(out: &mut Vec<u8>, refusal: &Refusal, now: Wall) {
+    let words = refusal::words(refusal);
     text(out, ",\"code\":", words.code);
     text(out, ",\"message\":", &words.text);
     if let Some(retry_after_ms) = words.retry_after_ms {
@@ -236,6 +261,9 @@ pub fn event(out: &mut Vec<u8>, topic: &Topic, event: &Event, tag: Option<&[u8]>
         }
         Event::Attendance(told) => moderation::attendance(out, topic, told),
         Event::HistoryCleared(cleared) => moderation::history_cleared(out, topic, cleared),
+        Event::EditorJoined(editor) => documents::joined(out, topic, editor),
+        Event::Edited(edit) => documents::operation(out, topic, edit),
+        Event::Pointed(pointed) => documents::cursor(out, topic, pointed),
         Event::Typing { user, is_typing } => {
             open(out, "typing_indicator");
             named(out, topic);
@@ -248,6 +276,9 @@ pub fn event(out: &mut Vec<u8>, topic: &Topic, event: &Event, tag: Option<&[u8]>
 
 /// A publication, as the members of its topic get it.
 fn published(out: &mut Vec<u8>, topic: &Topic, publication: &Publication, tag: Option<&[u8]>) {
+    if let Body::Typed(kind) = publication.body {
+        return typed::stub(out, topic.name(), publication, kind);
+    }
     match topic.kind() {
         TopicKind::Everyone => broadcast(out, publication),
         TopicKind::Channel => message(out, topic.name(), publication),

@@ -21,32 +21,28 @@ impl Owner {
     /// The users of a topic, where they are few enough to be listed.
     pub(super) fn roll(&self, slot: u32) -> Roll {
         let record = &self.records[slot as usize].record;
-        let users = record.listed_users();
+        let users = record.listed_users(self.policies.row(record.row()));
         let moderators = self.policies.moderators(record.topic(), &users);
         Roll { users, moderators }
     }
 
-    /// Tells the others of a user's first connection.
+    /// Tells the others of a user's first connection: by `event`, where users are few.
     pub(super) fn tell_of_arrival(
         &mut self,
         slot: u32,
-        user: Arc<User>,
+        event: Event,
         crossing: Option<Crossing>,
         origin: Origin,
         now: Mono,
     ) {
         let record = &self.records[slot as usize].record;
-        let members_count = record.members_count();
         if !self.policies.row(record.row()).presence {
             return;
         }
         let event = match crossing {
             Some(_) => self.attendance(slot),
             None if record.is_crowded() => return self.count_later(slot, now),
-            None => {
-                let moderator = self.policies.is_moderator(record.topic(), &user.id);
-                Event::UserJoined { user, members_count, moderator }
-            }
+            None => event,
         };
         self.tell(slot, &event, Sender { origin, copy: None });
     }
@@ -61,9 +57,10 @@ impl Owner {
         now: Mono,
     ) {
         let record = &mut self.records[slot as usize].record;
-        let crossing = record.recount(self.policies.presence_list_max);
+        let policy = self.policies.row(record.row());
+        let crossing = if policy.crowds { record.recount(self.policies.presence_list_max) } else { None };
         let members_count = record.members_count();
-        if !self.policies.row(record.row()).presence {
+        if !policy.presence {
             return;
         }
         let event = match crossing {
@@ -115,7 +112,8 @@ impl Owner {
 
     /// Asserts that users are a crowd when they are too many, and only then.
     pub(super) fn check_attendance(&self, slot: u32, record: &Record) {
-        let max = self.policies.presence_list_max;
+        let crowds = self.policies.row(record.row()).crowds;
+        let max = if crowds { self.policies.presence_list_max } else { u32::MAX };
         assert!(record.is_crowded() || record.user_count() <= max, "a crowd that is not seen as one");
         assert!(!record.is_crowded() || record.user_count() > 0, "nobody is a crowd");
         assert!(!self.uncounted.has(slot) || record.is_crowded(), "only crowds are counted");

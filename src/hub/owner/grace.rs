@@ -16,8 +16,9 @@ impl Owner {
     pub(super) fn part(&mut self, slot: u32, origin: Origin, now: Now) {
         let grace = self.policies.presence_grace;
         let record = &mut self.records[slot as usize].record;
+        let policy = self.policies.row(record.row());
         let lingers =
-            !grace.is_zero() && self.policies.row(record.row()).presence && self.grace.len() < LINGERING_MAX;
+            !grace.is_zero() && policy.presence && policy.crowds && self.grace.len() < LINGERING_MAX;
         let Some(departure) = record.leave(origin, lingers) else {
             debug_assert!(false, "asked for members only");
             return;
@@ -29,6 +30,7 @@ impl Owner {
         } else if departure.last {
             self.tell_of_departure(slot, departure.user, Some(origin), now.mono);
         }
+        self.weigh(slot);
         self.settle(slot, now);
     }
 

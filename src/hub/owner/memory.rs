@@ -2,10 +2,14 @@
 //!
 //! Forgets only what no member holds, or the oldest part of a history: a numbering with members goes on.
 
+use std::collections::BTreeSet;
+
+use slab::Slab;
+
 use crate::base::clock::{Mono, Now};
+use crate::hub::name::TopicKind;
 use crate::hub::owner::{Held, Idle, Owner};
 use crate::hub::table::shrink_if_sparse;
-use slab::Slab;
 
 /// Neighbours among which a victim is looked for when histories exceed their sum: enough that the largest
 /// of them is large, few enough to look at on every publication.
@@ -32,8 +36,9 @@ impl Owner {
         match remembered.max(awaited) {
             Some(until) => {
                 held.idle = Some(Idle { since: now, until });
-                self.idle.insert((until, slot));
-                if remembered.is_some() {
+                let kind = held.record.topic().kind();
+                self.idle_of(kind).insert((until, slot));
+                if remembered.is_some() && kind != TopicKind::Document {
                     self.unused.insert((now, slot));
                 }
                 self.weigh(slot);
@@ -44,18 +49,25 @@ impl Owner {
 
     /// A topic without members is not idle any more.
     pub(super) fn rouse(&mut self, slot: u32) {
-        if let Some(Idle { since, until }) = self.records[slot as usize].idle.take() {
-            self.idle.remove(&(until, slot));
+        let held = &mut self.records[slot as usize];
+        if let Some(Idle { since, until }) = held.idle.take() {
+            let kind = held.record.topic().kind();
+            self.idle_of(kind).remove(&(until, slot));
             self.unused.remove(&(since, slot));
         }
     }
 
-    /// Takes the change of a topic's history into the sum.
+    fn idle_of(&mut self, kind: TopicKind) -> &mut BTreeSet<(Mono, u32)> {
+        if kind == TopicKind::Document { &mut self.idle_documents } else { &mut self.idle }
+    }
+
+    /// Takes the change of what a topic remembers into the sum of its like.
     pub(super) fn weigh(&mut self, slot: u32) {
         let held = &mut self.records[slot as usize];
-        let bytes = held.record.history_bytes();
-        self.counts.history_bytes = self.counts.history_bytes - held.history_bytes + bytes;
-        held.history_bytes = bytes;
+        let bytes = held.record.bytes();
+        let sum = self.counts.sum_of(held.record.topic().kind());
+        *sum = *sum - held.bytes + bytes;
+        held.bytes = bytes;
     }
 
     /// Whether a topic without members has users who may come back.
@@ -69,7 +81,7 @@ impl Owner {
         self.uncounted.cancel(slot);
         let held = self.records.remove(slot as usize);
         debug_assert_eq!((held.record.members_count(), held.record.user_count()), (0, 0));
-        self.counts.history_bytes -= held.history_bytes;
+        *self.counts.sum_of(held.record.topic().kind()) -= held.bytes;
         self.counts.topics -= 1;
         self.note_forgotten(&held.record);
         self.slots.remove(held.record.topic());
@@ -110,11 +122,14 @@ impl Owner {
     fn largest_nearby(&mut self, slot: u32) -> u32 {
         let slots = u32::try_from(self.records.capacity()).unwrap_or(u32::MAX).max(1);
         // A topic that could not even keep its newest publication is gone by now.
-        let mut largest = (self.records.get(slot as usize).map_or(0, |held| held.history_bytes), slot);
+        let mut largest = (self.records.get(slot as usize).map_or(0, |held| held.bytes), slot);
         for _ in 0..SAMPLE {
             self.hand = (self.hand + 1) % slots;
             if let Some(held) = self.records.get(self.hand as usize) {
-                largest = largest.max((held.history_bytes, self.hand));
+                // A document cannot give anything while somebody edits it.
+                if held.record.topic().kind() != TopicKind::Document {
+                    largest = largest.max((held.bytes, self.hand));
+                }
             }
         }
         largest.1
@@ -125,17 +140,19 @@ impl Owner {
         let record = &held.record;
         assert_eq!(held.idle.is_some(), record.members_count() == 0, "idle exactly while without members");
         let Some(Idle { since, until }) = held.idle else { return };
-        let remembers = record.history_bytes() > 0;
-        assert!(remembers || record.user_count() > 0, "held for a reason");
-        assert!(self.idle.contains(&(until, slot)));
-        assert_eq!(self.unused.contains(&(since, slot)), remembers, "what remembers can be forgotten");
+        assert!(record.bytes() > 0 || record.user_count() > 0, "held for a reason");
+        let document = record.topic().kind() == TopicKind::Document;
+        let idle = if document { &self.idle_documents } else { &self.idle };
+        assert!(idle.contains(&(until, slot)));
+        let can_go = record.bytes() > 0 && !document;
+        assert_eq!(self.unused.contains(&(since, slot)), can_go, "what remembers can be forgotten");
     }
 
     /// Asserts that what is in order of time is there, and nothing else.
     pub(super) fn check_orders(&self) {
-        let idle = || self.records.iter().filter(|(_, held)| held.idle.is_some());
-        assert_eq!(idle().count(), self.idle.len());
-        assert_eq!(idle().filter(|(_, held)| held.history_bytes > 0).count(), self.unused.len());
+        let idle = self.records.iter().filter(|(_, held)| held.idle.is_some()).count();
+        assert_eq!(idle, self.idle.len() + self.idle_documents.len());
+        assert!(self.unused.len() <= self.idle.len());
         self.grace.check();
         self.uncounted.check();
     }

@@ -5,6 +5,8 @@
 
 mod membership;
 mod moderation;
+mod binary;
+mod documents;
 mod client;
 mod socket;
 mod http;

@@ -5,7 +5,7 @@ use super::*;
 /// Bytes that a room's history costs, in units of a publication without payload.
 fn units(desk: &Desk, name: &str) -> Option<usize> {
     let slot = *desk.owner.slots.get(&room(name))? as usize;
-    Some(desk.owner.records[slot].record.history_bytes() / PUBLICATION_BYTES)
+    Some(desk.owner.records[slot].record.bytes() / PUBLICATION_BYTES)
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn the_budget_takes_deserted_rooms_first_and_then_from_the_largest() {
     assert_eq!((desk.owner.counts().topics, desk.owner.counts().evicted), (2, 1), "the deserted one");
     let bytes_of = |desk: &Desk, name| {
         let slot = desk.owner.slots[&room(name)] as usize;
-        desk.owner.records[slot].record.history_bytes() / PUBLICATION_BYTES
+        desk.owner.records[slot].record.bytes() / PUBLICATION_BYTES
     };
     assert_eq!((bytes_of(&desk, "big"), bytes_of(&desk, "small")), (4, 4));
     desk.publish("small", origin(0, 2), 0);
