@@ -467,7 +467,8 @@ impl Viewer {
             return; // whatever it was, it was not done
         }
         let Some(Pending { asked, sure, room, .. }) = pending else {
-            let known = ["not_in_room", "room_full", "too_many_rooms", "invalid_field", "forbidden"];
+            let known =
+                ["not_in_room", "room_full", "too_many_rooms", "invalid_field", "room_required", "forbidden"];
             assert!(known.contains(&code), "{said}");
             return;
         };
