@@ -16,4 +16,5 @@ pub mod document;
 pub mod inbox;
 pub mod session;
 pub mod topic;
+pub mod receipts;
 pub mod owner;

@@ -13,6 +13,8 @@
 //! A topic lives while it has members; after that while its history is worth something to somebody who
 //! comes back; and its numbering lives and dies with it. Same requests, same outcomes, same order.
 
+mod orders;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use crate::hub::command::{Ask, By, Request, Tag};
 use crate::hub::event::{Event, Outcome, Refusal, Reply, Sender};
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::hub::policy::{Policies, Publishers, Reach, RowId};
+use crate::hub::receipts::Receipts;
 use crate::hub::table::shrink_if_sparse;
 use crate::hub::topic::{Arrival, Full, Record, Wanted, fresh};
 
@@ -79,6 +82,8 @@ pub struct Owner {
     no_epoch: Arc<str>,
     /// Where the next search for a victim begins.
     hand: u32,
+    /// What the application published lately and may try again.
+    receipts: Receipts,
     counts: Counts,
 }
 
@@ -117,6 +122,7 @@ impl Owner {
             epochs: 0,
             no_epoch: Arc::from(""),
             hand: 0,
+            receipts: Receipts::new(keys),
             counts: Counts::default(),
         }
     }
@@ -145,6 +151,7 @@ impl Owner {
             Ask::Typing { is_typing } => self.typing(asker, is_typing),
             Ask::History { limit, before } => self.history(asker, limit, before, now),
             Ask::Users => self.users(asker),
+            Ask::Order { number, order } => self.order(asker, number, *order, now),
         }
     }
 
@@ -156,12 +163,14 @@ impl Owner {
     /// When [`Owner::expire`] will have something to do; none while it has nothing.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Mono> {
-        self.idle.first().map(|(until, _)| *until)
+        let idle = self.idle.first().map(|(until, _)| *until);
+        [idle, self.receipts.next_expiry()].into_iter().flatten().min()
     }
 
-    /// Forgets topics that have neither members nor history left, at most [`EXPIRED_PER_CALL_MAX`]; if
+    /// Forgets topics that have neither members nor history left, at most [`EXPIRED_PER_CALL_MAX`], and receipts; if
     /// there are more, [`Owner::next_expiry`] is not later than `now`.
     pub fn expire(&mut self, now: Mono) {
+        self.receipts.expire(now);
         for _ in 0..EXPIRED_PER_CALL_MAX {
             match self.idle.first() {
                 Some((until, slot)) if *until <= now => self.remove(*slot),
@@ -519,6 +528,7 @@ impl Owner {
         }
         assert_eq!(counts, self.counts);
         assert_eq!(self.slots.len(), self.records.len());
+        self.receipts.check();
         assert_eq!(counts.topics - counts.topics_with_members, self.idle.len() as u64);
         assert!(counts.history_bytes <= self.policies.history_bytes_total_max);
     }
