@@ -16,7 +16,7 @@ use crate::shard::limits::Limits;
 /// libraries open for a moment; generous, as running out of descriptors is ugly.
 const DESCRIPTORS_RESERVED: u64 = 64;
 
-/// Descriptors that a shard needs for itself: poll, waker, one to spare.
+/// Descriptors that a shard needs for itself: poll, waker, alarm.
 const DESCRIPTORS_PER_SHARD: u64 = 3;
 
 /// Refused sockets that may be open for a moment, so that their answer arrives (`server::linger`).
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(at("", 65).unwrap().max_connections, 1);
         assert!(matches!(at("", 64), Err(Complaint::Descriptors { limit: 64, reserved: 64 })));
         assert!(matches!(at("--max-connections 1", 10), Err(Complaint::Descriptors { .. })));
-        // Sixteen for the process, three for each shard, one for the listener.
+        // Sixteen for the process, 32 for refused sockets, three for each shard, one for the listener.
         assert_eq!(at("--shards 100", 20_000).unwrap().max_connections, 20_000 - 349);
         assert_eq!(at("", u64::MAX).unwrap().max_connections, u32::MAX as usize);
         let lowered = at("--max-connections 30000", 20_000).unwrap();

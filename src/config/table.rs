@@ -270,7 +270,7 @@ pub static SETTINGS: &[Setting] = &[
         details: "The queue must hold at least one longest message, or that could never be delivered: where \
             the value is less than `--max-message` and its envelope, that much may wait instead. To \
             bound memory, lower both. The worst case for each connection is this, one answer of at most the \
-            history of a room (4 MiB), and a message that is half received.",
+            history of a room (4 MiB), a message that is half received, and 256 KiB of input that waits for an answer.",
     },
     Setting {
         name: "send-queue-messages",
@@ -293,8 +293,8 @@ pub static SETTINGS: &[Setting] = &[
         default: "auto",
         example: "5ms",
         help: "Longest time that messages of a busy room wait to go out together, one write per member.",
-        details: "A room that was silent for so long waits for nothing, and replies never wait. `auto` opens a window \
-            of 2 ms, and only while the shard is busy (64 deliveries in a millisecond) and the room has two messages \
+        details: "A room that was silent for so long waits for nothing, and replies never wait, the \
+            sender's copy with its `id` among them. `auto` opens a window of 2 ms, and only while the shard is busy (64 deliveries in a millisecond) and the room has two messages \
             or more in that time. A longer window costs each delivery less: docs/performance.md has figures. \
             What one turn of a shard has brought goes out in one write in any case.",
     },

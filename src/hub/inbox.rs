@@ -153,7 +153,7 @@ mod tests {
             history_messages_max: 5,
             history_age: Duration::from_micros(100),
             history_bytes_max: 10 * PUBLICATION_BYTES,
-            ..Policies::new(&Options::default()).of_kind_mut(TopicKind::Room).clone()
+            ..Policies::new(&Options::default()).of_kind_mut(crate::hub::name::TopicKind::Room).clone()
         }
     }
 

@@ -238,7 +238,7 @@ impl Owner {
 
     fn leave(&mut self, asker: Asker, now: Now) {
         let Some(slot) = self.slot_of_member(&asker) else {
-            return self.reply(asker, Reply::Refused(Refusal::NotMember(asker.topic.kind())));
+            return self.refuse(asker, Refusal::NotMember);
         };
         let origin = asker.origin;
         self.reply(asker, Reply::Left);
@@ -323,7 +323,7 @@ impl Owner {
         let member =
             slot.and_then(|slot| Some((slot, self.records[slot as usize].record.member(asker.origin)?)));
         let Some((slot, user)) = member else {
-            return self.reply(asker, Reply::Refused(Refusal::NotMember(asker.topic.kind())));
+            return self.refuse(asker, Refusal::NotMember);
         };
         let (origin, event) = (asker.origin, Event::Typing { user: Arc::clone(user), is_typing });
         if asker.tag.is_some() {
@@ -334,7 +334,7 @@ impl Owner {
 
     fn history(&mut self, asker: Asker, limit: u32, before: Option<u64>, now: Now) {
         let Some(slot) = self.slot_of_member(&asker) else {
-            return self.reply(asker, Reply::Refused(Refusal::NotMember(asker.topic.kind())));
+            return self.refuse(asker, Refusal::NotMember);
         };
         let record = &mut self.records[slot as usize].record;
         let messages = record.newest(limit, before, now.mono, self.policies.row(record.row()));
@@ -345,7 +345,7 @@ impl Owner {
 
     fn users(&mut self, asker: Asker) {
         let Some(slot) = self.slot_of_member(&asker) else {
-            return self.reply(asker, Reply::Refused(Refusal::NotMember(asker.topic.kind())));
+            return self.refuse(asker, Refusal::NotMember);
         };
         let record = &self.records[slot as usize].record;
         let (members_count, user_count) = (record.members_count(), record.user_count());
@@ -357,6 +357,12 @@ impl Owner {
     fn slot_of_member(&self, asker: &Asker) -> Option<u32> {
         let slot = *self.slots.get(&asker.topic)?;
         self.records[slot as usize].record.is_member(asker.origin).then_some(slot)
+    }
+
+    /// Refuses for a reason that names the kind of topic.
+    fn refuse(&mut self, asker: Asker, refusal: impl FnOnce(TopicKind) -> Refusal) {
+        let refusal = refusal(asker.topic.kind());
+        self.reply(asker, Reply::Refused(refusal));
     }
 
     fn reply(&mut self, asker: Asker, reply: Reply) {

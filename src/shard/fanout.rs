@@ -130,8 +130,9 @@ impl Shard {
     /// Pushes the topic's first job to the members from its cursor on. True when all have it.
     fn run_front(&mut self, index: u32) -> bool {
         let local = self.members.topic_mut(index);
-        let at_once =
-            if local.list.len() > self.limits.pace.bulk_members { Dirty::Bulk } else { Dirty::Soon };
+        let is_large = local.list.len() > self.limits.pace.bulk_members;
+        let (at_once, later) =
+            if is_large { (Dirty::Bulk, Dirty::LaterBulk) } else { (Dirty::Soon, Dirty::Later) };
         let LocalTopic { list, jobs, .. } = local;
         let Some(Job::Deliver(fanout)) = jobs.front_mut() else { return true };
         // One that a budget cut short may outlive its window.
@@ -147,12 +148,15 @@ impl Shard {
                 let Some(copy) = &fanout.copy else { continue };
                 conn.outbox.push_own(&mut self.spares, |out| out.extend_from_slice(copy));
                 conn.brake(&self.limits);
-            } else if conn.outbox.push(&mut self.spares, &fanout.delivery, &self.limits) == Pushed::Overrun {
+                self.turn.mark(conn, slot, Dirty::Soon); // it is the reply
+                continue;
+            }
+            if conn.outbox.push(&mut self.spares, &fanout.delivery, &self.limits) == Pushed::Overrun {
                 self.turn.overrun.push(slot);
                 continue;
             }
             let waits = waits && conn.outbox.bytes() < self.limits.pace.window_bytes_max;
-            self.turn.mark(conn, slot, if waits { Dirty::Later } else { at_once });
+            self.turn.mark(conn, slot, if waits { later } else { at_once });
         }
         fanout.cursor == fanout.end
     }

@@ -46,13 +46,14 @@ impl Shard {
     /// cache.
     pub fn poll_reply(&mut self, key: Key) -> bool {
         let Some(conn) = self.conns.get_mut(key) else { return false };
-        let ready = conn.dirty == Dirty::Soon && !conn.outbox.is_blocked();
+        let ready = conn.dirty == Dirty::Soon && !conn.outbox.is_blocked() && self.turn.flushes_left > 0;
         if !ready || !(conn.is_echo() || conn.outbox.own_bytes() >= REPLY_BYTES_LONG) {
             return false;
         }
         if self.turn.soon.back() == Some(&key.slot) {
             self.turn.soon.pop_back();
         }
+        self.turn.flushes_left -= 1;
         conn.dirty = Dirty::No;
         announce(conn, &mut self.scratch, &mut self.spares);
         !conn.outbox.is_empty()
@@ -71,7 +72,7 @@ impl Shard {
         while turn.bulk_left > 0 {
             let slot = turn.bulk.pop_front()?;
             // One that is soon was promoted; one that is nothing any more was flushed.
-            if self.conns.by_slot(slot).is_some_and(|conn| matches!(conn.dirty, Dirty::Bulk | Dirty::Later)) {
+            if self.conns.by_slot(slot).is_some_and(|conn| !matches!(conn.dirty, Dirty::No | Dirty::Soon)) {
                 turn.bulk_left -= 1;
                 return Some(slot);
             }

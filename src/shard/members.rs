@@ -122,6 +122,9 @@ impl Memberships {
         match self {
             Memberships::Many(list) if list.len() > 1 => {
                 list.swap_remove(at);
+                if let [last] = list[..] {
+                    *self = Memberships::One(last);
+                }
             }
             _ => *self = Memberships::None,
         }
@@ -435,6 +438,7 @@ mod tests {
                 }
                 prop_assert!(memberships.iter().map(|one| one.topic).eq(list.iter().copied()));
                 prop_assert_eq!(matches!(memberships, Memberships::None), list.is_empty());
+                prop_assert_eq!(matches!(memberships, Memberships::Many(_)), list.len() > 1);
             }
         }
 

@@ -7,7 +7,7 @@
 //! - `begin_turn`, `work`, `end_turn`: the frame of a turn;
 //! - `handle_*`: something happened;
 //! - `takes_*`: whether the shard wants more of something now;
-//! - `poll_*` and `outgoing`: what must be done now, until they say `None`.
+//! - `poll_*`, `outgoing` and `is_last`: what must be done now, until they say `None`.
 //!
 //! One turn, in this order:
 //!
@@ -18,13 +18,15 @@
 //!    [`Shard::takes_input`]) and then [`Shard::poll_reply`]; [`Shard::handle_eof`], [`Shard::handle_reset`]
 //! 4. [`Shard::handle_timers`]
 //! 5. [`Shard::work`]: owner work, then unfinished fan-outs
-//! 6. [`Shard::poll_flush`], [`Shard::outgoing`], [`Shard::handle_written`]
+//! 6. [`Shard::poll_flush`], [`Shard::outgoing`], [`Shard::is_last`] (after such bytes step 7 has to follow in the same
+//!    turn), [`Shard::handle_written`]
 //! 7. [`Shard::poll_close`]
 //! 8. [`Shard::requests_for`] and [`Shard::edge_mail_for`]: into the peers' lanes, one wake each
-//! 9. [`Shard::end_turn`] publishes the gauges
+//! 9. [`Shard::end_turn`] publishes the gauges and lets stalled publishers go on
 //! 10. sleep until [`Shard::poll_timeout`], mail, or a socket
 //!
-//! Handlers only queue; the end of the turn writes, closes and sends mail. Nothing is freed in the middle.
+//! Handlers only queue; the end of the turn writes, closes and sends mail, but for echoes and long replies, which are
+//! written right after their read. Nothing is freed in the middle.
 
 pub mod limits;
 pub mod port;
@@ -61,10 +63,9 @@ impl Shard {
         debug_assert!(now.mono >= self.now.mono, "monotonic time goes back");
         self.now = now;
         let pace = &self.limits.pace;
-        // No turn has pushed before the first one: its budget is zero then.
-        let pushes = self.turn.pushes_given - self.turn.pushes_left;
+        let pushes = pace.pushes_per_turn - self.turn.pushes_left;
         if self.window.begin_turn(now.mono, pushes, pace) {
-            self.turn.bulk.append(&mut self.turn.later);
+            self.turn.end_window();
         }
         self.turn.begin(pace);
     }

@@ -25,10 +25,12 @@ use crate::shard::limits::{Limits, SlowConsumer};
 /// Bytes of buffers that a shard keeps for the next own frames instead of freeing them: enough for one turn's replies,
 /// and little enough that a burst's memory goes back.
 const SPARE_BYTES_MAX: usize = 4 << 20;
-/// An emptied queue that has room for more items than this is not kept.
-const KEPT_ITEMS_MAX: usize = 4;
-/// Emptied queues that a shard keeps: as many as a large room's fan-out has under way, and a megabyte at most.
+/// Emptied queues that a shard keeps: as many as a large room's fan-out has under way.
 const SPARE_QUEUES_MAX: usize = 4096;
+/// Items that those have room for: what a window gathers for as many members, in 4 MiB at most.
+const SPARE_ITEMS_MAX: usize = 128 << 10;
+/// An emptied queue that has room for more items than this is not kept: it was an exception.
+const KEPT_ITEMS_MAX: usize = 256;
 
 /// One event of a topic as all its members here get it.
 #[derive(Debug)]
@@ -133,6 +135,8 @@ pub(crate) struct Spares {
     bytes: usize,
     #[expect(clippy::vec_box, reason = "they come from boxes and go into boxes")]
     queues: Vec<Box<Queue>>,
+    /// Invariant: the sum of the items that they have room for.
+    items: usize,
 }
 
 impl Spares {
@@ -160,6 +164,7 @@ impl Spares {
             let (rest, head_written, blocked) = (VecDeque::new(), 0, false);
             return Box::new(Queue { first, rest, bytes, own_bytes, messages, head_written, blocked });
         };
+        self.items -= queue.rest.capacity();
         queue.first = first;
         (queue.bytes, queue.own_bytes, queue.messages) = (bytes, own_bytes, messages);
         (queue.head_written, queue.blocked) = (0, false);
@@ -171,7 +176,12 @@ impl Spares {
     fn give_queue(&mut self, mut queue: Box<Queue>) {
         debug_assert!(queue.rest.is_empty());
         self.give(std::mem::replace(&mut queue.first, Item::NOTHING));
-        if self.queues.len() < SPARE_QUEUES_MAX && queue.rest.capacity() <= KEPT_ITEMS_MAX {
+        let items = queue.rest.capacity();
+        if self.queues.len() < SPARE_QUEUES_MAX
+            && items <= KEPT_ITEMS_MAX
+            && self.items + items <= SPARE_ITEMS_MAX
+        {
+            self.items += items;
             self.queues.push(queue);
         }
     }

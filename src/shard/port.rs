@@ -1,9 +1,9 @@
 //! Closed enums of everything that enters and leaves a shard besides bytes.
 //!
 //! Two classes of mail, each in lanes of its own. [`ToOwner`] may wait: an owner that is behind simply takes no
-//! more of it, and the lanes' fullness reaches the publishers' sockets. [`ToEdge`] is always taken, and taking it
-//! never makes more mail of its own class but for one answer to a question, of which there is a bounded number
-//! under way. So two shards can never block each other.
+//! more of it, and the lanes' fullness reaches the publishers' sockets. [`ToEdge`] waits for nothing but the edge's
+//! own turns, and taking it never makes more mail of its own class but for one answer to a question, of which there
+//! is a bounded number under way. So two shards can never block each other.
 
 use crate::base::id::{Key, ShardId};
 use crate::hub::command::Request;

@@ -114,6 +114,7 @@ impl Shard {
         assert!(id.0 < shards && gauges.len() == usize::from(shards));
         limits.pace.check();
         let window = Window::new(limits.coalesce, now.mono);
+        let turn = Turn::new(shards, &limits.pace);
         let policies = Policies::new(&Options {
             room_members_max: limits.members_per_room_max,
             user_connections_max: limits.connections_per_user_max,
@@ -135,7 +136,7 @@ impl Shard {
                 requests: (0..shards).map(|_| VecDeque::new()).collect(),
                 edges: (0..shards).map(|_| VecDeque::new()).collect(),
             },
-            turn: Turn::new(shards),
+            turn,
             window,
             active: VecDeque::new(),
             everyone: VecDeque::new(),

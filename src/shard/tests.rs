@@ -13,7 +13,7 @@ use crate::hub::event::{Event, Outcome, Publication, Reply, Snapshot};
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::shard::conn::socket::LINGER;
 use crate::shard::flush::SLICES_MAX;
-use crate::shard::limits::Limits;
+use crate::shard::limits::{Coalesce, Limits};
 use crate::shard::port::{Close, Written};
 use crate::shard::state::Setting;
 use crate::wire::ws::frame::Opcode;
@@ -243,4 +243,74 @@ fn rooms_go_on_beside_broadcasts() {
         to.flat_map(|(_, bytes)| bytes).copied().collect::<Vec<u8>>().windows(4).any(|piece| piece == b"psst")
     };
     assert!(heard(ann) && heard(bob));
+}
+
+/// A rig whose shard gathers for 5 ms, a second after its start: no topic was written to lately.
+fn gathering() -> Rig {
+    let mut limits = Limits { coalesce: Coalesce::Window(Duration::from_millis(5)), ..Limits::default() };
+    (limits.pace.bulk_members, limits.pace.bulk_flushes_per_turn) = (4, 1);
+    let mut rig = Rig::new(1, limits);
+    rig.now = Mono(1_000_000);
+    rig
+}
+
+impl Rig {
+    /// A turn so many milliseconds later, and what was written to whom in it.
+    fn turn_after(&mut self, ms: u32, input: &[(Key, &[u8])]) -> Vec<(Key, String)> {
+        self.now = self.now + ms * Duration::from_millis(1);
+        self.written.clear();
+        self.turn(input);
+        self.written.iter().map(|(key, bytes)| (*key, String::from_utf8_lossy(bytes).into_owned())).collect()
+    }
+}
+
+fn speak(room: &str, message: &str, id: &str) -> Vec<u8> {
+    say(&format!(r#"{{"type":"chat_message","room":"{room}","message":"{message}"{id}}}"#))
+}
+
+#[test]
+fn what_comes_within_a_window_is_one_write() {
+    let mut rig = gathering();
+    let [ann, bob] = [(); 2].map(|()| rig.open("/ws/r"));
+    rig.turn_after(1000, &[]);
+    let first = rig.turn_after(0, &[(ann, &speak("r", "one", ""))]);
+    assert_eq!(first.len(), 2, "a silent room waits for nothing");
+    assert_eq!(rig.turn_after(1, &[(ann, &speak("r", "two", ""))]), []);
+    assert_eq!(rig.turn_after(1, &[(ann, &speak("r", "three", ""))]), []);
+    let both = rig.turn_after(3, &[]);
+    assert_eq!(both.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [ann, bob]);
+    assert!(both.iter().all(|(_, text)| text.contains("two") && text.contains("three")), "{both:?}");
+}
+
+/// The sender's copy with its `id` waited like any other, though it is the reply.
+#[test]
+fn replies_wait_for_no_window_and_what_is_before_them_goes_along() {
+    let mut rig = gathering();
+    let [ann, bob] = [(); 2].map(|()| rig.open("/ws/r"));
+    rig.turn_after(1000, &[(ann, &speak("r", "one", ""))]);
+    assert_eq!(rig.turn_after(1, &[(ann, &speak("r", "two", ""))]), []);
+    let reply = rig.turn_after(1, &[(ann, &speak("r", "three", r#","id":3"#))]);
+    assert!(
+        matches!(&reply[..], [(key, text)] if *key == ann && text.contains("two") && text.contains(r#""id":3"#))
+    );
+    let pong = rig.turn_after(1, &[(bob, &say(r#"{"type":"ping"}"#))]);
+    assert!(
+        matches!(&pong[..], [(key, text)] if *key == bob && text.contains("three") && text.contains("pong"))
+    );
+}
+
+/// At the window's end, members of small rooms stood behind the whole backlog of large ones.
+#[test]
+fn a_large_rooms_backlog_does_not_hold_up_a_small_rooms_window() {
+    let mut rig = gathering();
+    let small = [(); 2].map(|()| rig.open("/ws/small"));
+    let large = [(); 9].map(|()| rig.open("/ws/large"));
+    rig.turn_after(1000, &[(small[0], &speak("small", "one", ""))]);
+    while rig.shard.poll_timeout() == Some(Duration::ZERO) {
+        rig.turn_after(0, &[]);
+    }
+    rig.turn_after(4, &[(small[0], &speak("small", "two", "")), (large[0], &speak("large", "all", ""))]);
+    let due: Vec<Key> = rig.turn_after(1, &[]).into_iter().map(|(key, _)| key).collect();
+    assert!(small.iter().all(|key| due.contains(key)), "{due:?}");
+    assert!(!rig.shard.turn.bulk.is_empty(), "the large room is still being written to");
 }

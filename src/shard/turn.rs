@@ -14,7 +14,9 @@ pub(crate) struct Turn {
     /// Slots to flush in slices.
     pub(crate) bulk: VecDeque<u32>,
     /// Slots to flush when the window ends.
-    pub(crate) later: VecDeque<u32>,
+    later: VecDeque<u32>,
+    /// Those that large fan-outs reached: in slices even then.
+    later_bulk: VecDeque<u32>,
     /// Connections whose last word may be written by now.
     pub(crate) closing: Vec<Key>,
     /// Connections that are over; freed when the driver asks.
@@ -25,20 +27,19 @@ pub(crate) struct Turn {
     pub(crate) stalled: Vec<Vec<Key>>,
     /// Slots whose send queue ran over.
     pub(crate) overrun: Vec<u32>,
-    /// Pushes that this turn may make in all.
-    pub(crate) pushes_given: u32,
     pub(crate) pushes_left: u32,
     pub(crate) flushes_left: u32,
     pub(crate) bulk_left: u32,
 }
 
 impl Turn {
-    pub(crate) fn new(shards: u16) -> Turn {
-        Turn { stalled: (0..shards).map(|_| Vec::new()).collect(), ..Turn::default() }
+    pub(crate) fn new(shards: u16, pace: &Pace) -> Turn {
+        let mut turn = Turn { stalled: (0..shards).map(|_| Vec::new()).collect(), ..Turn::default() };
+        turn.begin(pace);
+        turn
     }
 
     pub(crate) fn begin(&mut self, pace: &Pace) {
-        self.pushes_given = pace.pushes_per_turn;
         self.pushes_left = pace.pushes_per_turn;
         self.flushes_left = pace.flushes_per_turn;
         self.bulk_left = pace.bulk_flushes_per_turn;
@@ -52,10 +53,17 @@ impl Turn {
         conn.dirty = dirty;
         match dirty {
             Dirty::No => {}
+            Dirty::LaterBulk => self.later_bulk.push_back(slot),
             Dirty::Later => self.later.push_back(slot),
             Dirty::Bulk => self.bulk.push_back(slot),
             Dirty::Soon => self.soon.push_back(slot),
         }
+    }
+
+    /// The window has ended: what waited for that is flushed, those of small fan-outs before any bulk.
+    pub(crate) fn end_window(&mut self) {
+        self.soon.append(&mut self.later);
+        self.bulk.append(&mut self.later_bulk);
     }
 
     /// Whether anything is left that the next turn can do without news from outside.
@@ -65,9 +73,10 @@ impl Turn {
 
     /// Whether no list holds anything.
     pub(crate) fn is_idle(&self) -> bool {
-        let Turn { later, closing, stalled, overrun, .. } = self;
+        let Turn { later, later_bulk, closing, stalled, overrun, .. } = self;
         !self.unfinished()
             && later.is_empty()
+            && later_bulk.is_empty()
             && closing.is_empty()
             && stalled.iter().all(Vec::is_empty)
             && overrun.is_empty()

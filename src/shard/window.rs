@@ -96,7 +96,11 @@ impl Window {
             pulse.sent = now;
             return false;
         }
-        let due = *self.due.get_or_insert(end.min(now + window));
+        debug_assert!(
+            self.due.is_some() || pulse.sent <= now,
+            "no window is open: what it was sent by has passed"
+        );
+        let due = *self.due.get_or_insert(end);
         pulse.sent = due;
         true
     }

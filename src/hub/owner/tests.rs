@@ -23,7 +23,8 @@ pub(super) fn keys() -> Keys {
 
 /// Small bounds, so that short runs reach them.
 pub(super) fn policies(options: Options, history_bytes_total_max: usize) -> Policies {
-    let mut policies = Policies { history_bytes_total_max, ..Policies::new(&options) };
+    let mut policies = Policies::new(&options);
+    policies.history_bytes_total_max = history_bytes_total_max;
     let room = policies.of_kind_mut(TopicKind::Room);
     room.history_messages_max = 4;
     room.history_age = AGE;

@@ -107,10 +107,12 @@ impl Hold {
 pub(crate) enum Dirty {
     /// Nothing to flush.
     No,
-    /// Flushed when the window ends.
-    Later,
+    /// A large fan-out reached it: flushed in slices when the window ends.
+    LaterBulk,
     /// A large fan-out reached it: flushed in slices.
     Bulk,
+    /// Flushed when the window ends, and until then when the turn of its bulk comes.
+    Later,
     /// Flushed before any bulk.
     Soon,
 }

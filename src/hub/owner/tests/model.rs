@@ -212,10 +212,12 @@ impl Model {
         }
         let seen = |tag| Seen::Published { topic, offset, user: user_of(me), payload: payload.clone(), tag };
         self.all_but(topic, me, &seen(None), log);
-        if echo && !inbox {
-            log.entry(me).or_default().push(seen(tag));
-        } else if tag.is_some() {
-            log.entry(me).or_default().push(Seen::Accepted(offset));
+        let copied = echo && self.is_member(topic, me);
+        // Where anybody may publish, the publication is not the answer.
+        let answer = if copied && !inbox { None } else { tag.is_some().then_some(Seen::Accepted(offset)) };
+        let copy = copied.then(|| seen(tag.filter(|_| !inbox)));
+        for seen in answer.into_iter().chain(copy) {
+            log.entry(me).or_default().push(seen);
         }
     }
 
@@ -248,7 +250,7 @@ impl Model {
             }
             Step::Gone if member => self.part(me, topic, &mut log),
             Step::Gone => {}
-            _ if !member => mine(Seen::Refused(Refusal::NotMember(TopicKind::Room))),
+            _ if !member => mine(Seen::Refused(Refusal::NotMember(topics()[topic].kind()))),
             Step::Leave => {
                 mine(Seen::Left);
                 self.part(me, topic, &mut log);
@@ -381,7 +383,7 @@ impl Edges {
 
 // ---- the run ------------------------------------------------------------------------------------------
 
-fn ask(step: &Step, me: Origin, epoch: Option<&Arc<str>>, payload: &[u8]) -> Option<Ask> {
+fn ask(step: &Step, me: Origin, topic: usize, epoch: Option<&Arc<str>>, payload: &[u8]) -> Option<Ask> {
     let payload = || Shared::copy_of(payload);
     Some(match step {
         Step::Join { since, history } => {
@@ -392,7 +394,8 @@ fn ask(step: &Step, me: Origin, epoch: Option<&Arc<str>>, payload: &[u8]) -> Opt
         Step::Leave => Ask::Leave,
         Step::Gone => Ask::Gone,
         Step::Publish { echo, .. } => {
-            Ask::Publish { payload: payload(), by: By::Anyone(user(&user_of(me))), echo: *echo }
+            let by = if topic == INBOX { By::Anyone(user(&user_of(me))) } else { By::Member };
+            Ask::Publish { payload: payload(), by, echo: *echo }
         }
         Step::Broadcast { .. } => {
             Ask::Publish { payload: payload(), by: By::Anyone(user(&user_of(me))), echo: true }
@@ -406,11 +409,8 @@ fn ask(step: &Step, me: Origin, epoch: Option<&Arc<str>>, payload: &[u8]) -> Opt
 
 /// One run; gives back everything that was seen, to be compared with another run.
 fn run(steps: &[(u16, u32, usize, Step)]) -> String {
-    let options = Options {
-        room_members_max: Some(ROOMS_MAX_MEMBERS),
-        user_connections_max: Some(2),
-        ..Options::default()
-    };
+    let (rooms, users) = (Some(ROOMS_MAX_MEMBERS), Some(2));
+    let options = Options { room_members_max: rooms, user_connections_max: users, ..Options::default() };
     let mut owner = Owner::new(ShardId(1), SHARDS, keys(), policies(options, usize::MAX));
     let mut edges = Edges {
         topics: topics(),
@@ -448,7 +448,7 @@ fn run(steps: &[(u16, u32, usize, Step)]) -> String {
         }
         let expected = model.apply(me, topic, &step, tag.clone(), payload.clone());
         let mut seen = Log::new();
-        if let Some(ask) = ask(&step, me, edges.epoch[topic].as_ref(), &payload) {
+        if let Some(ask) = ask(&step, me, topic, edges.epoch[topic].as_ref(), &payload) {
             let topic = edges.topics[if matches!(step, Step::Broadcast { .. }) { 3 } else { topic }].clone();
             owner.handle(Request { topic, origin: me, tag, ask }, at_ms(model.now_ms));
         } else if matches!(step, Step::Expire) {
