@@ -33,7 +33,8 @@ mod tests {
             assert_eq!(Peer::of(address.parse().unwrap()), Peer::Loopback, "{address}");
         }
         // The middle ones look alike: the unspecified address, and the deprecated IPv4-compatible form.
-        for address in ["128.0.0.1", "10.0.0.1", "0.0.0.0", "::", "::127.0.0.1", "::ffff:10.0.0.1", "fe80::1"] {
+        for address in ["128.0.0.1", "10.0.0.1", "0.0.0.0", "::", "::127.0.0.1", "::ffff:10.0.0.1", "fe80::1"]
+        {
             assert_eq!(Peer::of(address.parse().unwrap()), Peer::Elsewhere, "{address}");
         }
     }

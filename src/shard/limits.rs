@@ -76,6 +76,8 @@ pub struct Limits {
     pub coalesce: Coalesce,
     /// Whether `/echo` is served.
     pub echo: bool,
+    /// Whether `/api/` is served.
+    pub api: bool,
     /// How much at a time.
     pub pace: Pace,
 }
@@ -170,6 +172,7 @@ impl Default for Limits {
             slow_consumer: SlowConsumer::Disconnect,
             coalesce: Coalesce::Auto,
             echo: true,
+            api: true,
             pace: Pace::default(),
         }
     }

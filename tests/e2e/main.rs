@@ -14,3 +14,4 @@ mod slow;
 mod alive;
 mod stop;
 mod http;
+mod api;

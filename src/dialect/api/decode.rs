@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use crate::hub::event::Refusal;
-use crate::hub::name::{self, NameError, TopicKind, USER_ID_BYTES_MAX};
+use crate::hub::name::{self, TopicKind, USER_ID_BYTES_MAX};
 use crate::wire::json::{self, Kind, Value};
 
 /// Most publications of one batch.
@@ -128,10 +128,7 @@ impl<'a> Fields<'a> {
 }
 
 /// A user's id or name, if there is one.
-fn user_name<'a>(
-    field: &'static str,
-    value: Option<Value<'a>>,
-) -> Result<Option<Cow<'a, str>>, Refusal> {
+fn user_name<'a>(field: &'static str, value: Option<Value<'a>>) -> Result<Option<Cow<'a, str>>, Refusal> {
     let Some(value) = value else { return Ok(None) };
     let text = value.text().ok_or(Refusal::InvalidField { field, expected: "a string" })?;
     match name::check(&text, USER_ID_BYTES_MAX) {
@@ -156,17 +153,10 @@ fn topic(text: Cow<'_, str>) -> Option<(TopicKind, Cow<'_, str>)> {
     Some((kind, name))
 }
 
-/// Judges the value of an `Idempotency-Key`.
-///
-/// # Errors
-/// It is empty, too long, or holds a control character.
-pub fn key(value: &[u8]) -> Result<&[u8], Refusal> {
-    let error = match value.len() {
-        0 => NameError::Empty,
-        length if length > KEY_BYTES_MAX => NameError::TooLong { max: KEY_BYTES_MAX },
-        _ => return Ok(value),
-    };
-    Err(Refusal::BadName { field: "Idempotency-Key", error })
+/// Whether this can be the value of an `Idempotency-Key`; as it comes from a header, it has no control characters.
+#[must_use]
+pub fn is_key(value: &[u8]) -> bool {
+    (1..=KEY_BYTES_MAX).contains(&value.len())
 }
 
 #[cfg(test)]
@@ -200,7 +190,8 @@ mod tests {
             Err(Refusal::InvalidField { field, .. } | Refusal::BadName { field, .. }) => field,
             other => panic!("{other:?}"),
         };
-        for body in [&b""[..], b"x", b"[]", b"{\"message\":1}x", b"{\"message\":}", b"{\"message\":\"\xff\"}"] {
+        for body in [&b""[..], b"x", b"[]", b"{\"message\":1}x", b"{\"message\":}", b"{\"message\":\"\xff\"}"]
+        {
             assert_eq!(code(body, TopicKind::Room), "json", "{body:?}");
         }
         for body in [r#"{}"#, r#"{"message":null}"#, r#"{"message":""}"#, r#"{"data":1}"#] {
@@ -221,7 +212,8 @@ mod tests {
             {"topic":"channel:\u0063","data":3}, {"topic":"user:ann","message":4},
             {"topic":"feed:f","message":5}, {"message":6}, {"topic":"document:d","message":7}, {"topic":"room"} ] "#;
         let items = batch(body.as_bytes()).expect("an array");
-        let good: Vec<_> = items.iter().map(|item| item.as_ref().ok().map(|item| (item.kind, &*item.name))).collect();
+        let good: Vec<_> =
+            items.iter().map(|item| item.as_ref().ok().map(|item| (item.kind, &*item.name))).collect();
         assert_eq!(
             good,
             [
@@ -255,7 +247,7 @@ mod tests {
 
     #[test]
     fn keys_have_a_length() {
-        assert!(key(b"").is_err() && key(&[b'k'; KEY_BYTES_MAX + 1]).is_err());
-        assert_eq!(key(b"8e03978e-40d5-43dd-bc93-6894a57f9324").map(<[u8]>::len), Ok(36));
+        assert!(is_key(b"8e03978e-40d5-43dd-bc93-6894a57f9324") && is_key(&[b'k'; KEY_BYTES_MAX]));
+        assert!(!is_key(b"") && !is_key(&[b'k'; KEY_BYTES_MAX + 1]));
     }
 }

@@ -201,7 +201,9 @@ mod tests {
     #[test]
     fn receipts() {
         let receipt = |offset| Told::Posted(Receipt { offset, epoch: "k3v9".into(), delivered: 2 });
-        let told = |kind, name, receipt| json(|out| assert_eq!(told(out, &topic(kind, name), receipt), Status::Ok));
+        let told = |kind, name, receipt: &Told| {
+            json(|out| assert_eq!(told(out, &topic(kind, name), receipt), Status::Ok))
+        };
         assert_eq!(
             told(TopicKind::Room, "a\"b", &receipt(7)),
             r#"{"topic":"room:a\"b","offset":7,"epoch":"k3v9","delivered":2}"#
@@ -212,7 +214,8 @@ mod tests {
 
     #[test]
     fn rooms_as_they_stand() {
-        let told = |answer| json(|out| assert_eq!(told(out, &topic(TopicKind::Room, "r"), &answer), Status::Ok));
+        let told =
+            |answer| json(|out| assert_eq!(told(out, &topic(TopicKind::Room, "r"), &answer), Status::Ok));
         let user = Arc::new(User { id: "ann".into(), name: Some("Ann".into()) });
         let publication = Arc::new(Publication {
             offset: 4,
@@ -253,10 +256,7 @@ mod tests {
             json(|out| connections(out, 2, &[ann, none], Some(Cursor { shard: 1, slot: 20 }))),
             r#"{"total_connections":2,"connections":[{"client_id":"c1","user_id":"ann","username":"Ann","topics":2},{"client_id":"c2","user_id":"c2","topics":0}],"next":"1.20"}"#
         );
-        assert_eq!(
-            json(|out| connections(out, 0, &[], None)),
-            r#"{"total_connections":0,"connections":[]}"#
-        );
+        assert_eq!(json(|out| connections(out, 0, &[], None)), r#"{"total_connections":0,"connections":[]}"#);
         let here = Node { node: "edge-1", connections: 5, rooms: 2 };
         assert_eq!(
             json(|out| nodes(out, &[here])),

@@ -145,14 +145,38 @@ mod tests {
     #[test]
     fn names_that_somebody_else_may_have_given_us_are_refused() {
         let name = Some("The API is asked as localhost or by a loopback address.");
-        for host in ["localhost", "LocalHost:80", "127.0.0.1:8080", "127.9.9.9", "[::1]", "[::1]:1", "[::ffff:127.0.0.1]"]
-        {
+        for host in [
+            "localhost",
+            "LocalHost:80",
+            "127.0.0.1:8080",
+            "127.9.9.9",
+            "[::1]",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]",
+        ] {
             assert_eq!(local(&format!("Host: {host}\r\n")), None, "{host}");
         }
         for host in [
-            "", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "evil.example:127.0.0.1",
-            "xlocalhost", "10.0.0.1", "0.0.0.0", "[::]", "[::1", "[::1]x", "[::1]:x", "::1", "0177.0.0.1",
-            "127.1", "2130706433", "localhost:80:80", "localhost:x", "[127.0.0.1]", "localhost.",
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "evil.example:127.0.0.1",
+            "xlocalhost",
+            "10.0.0.1",
+            "0.0.0.0",
+            "[::]",
+            "[::1",
+            "[::1]x",
+            "[::1]:x",
+            "::1",
+            "0177.0.0.1",
+            "127.1",
+            "2130706433",
+            "localhost:80:80",
+            "localhost:x",
+            "[127.0.0.1]",
+            "localhost.",
         ] {
             assert_eq!(local(&format!("Host: {host}\r\n")), name, "{host}");
         }
@@ -185,15 +209,20 @@ mod tests {
         let json = |header: &str| {
             let bytes = format!("POST / HTTP/1.1\r\nHost: x\r\n{header}\r\n");
             let (mut reader, mut slots) = (HeadReader::new(), Slots::new());
-            let head = reader.read(bytes.as_bytes(), &mut slots).expect("a good head").expect("a whole one").0;
+            let head =
+                reader.read(bytes.as_bytes(), &mut slots).expect("a good head").expect("a whole one").0;
             is_json(&head)
         };
         for header in ["application/json", "Application/JSON; charset=utf-8", "application/json;x"] {
             assert!(json(&format!("Content-Type: {header}\r\n")), "{header}");
         }
         for header in [
-            "", "Content-Type:\r\n", "Content-Type: text/plain\r\n", "Content-Type: text/plain; application/json\r\n",
-            "Content-Type: application/x-www-form-urlencoded\r\n", "Content-Type: application/jsonx\r\n",
+            "",
+            "Content-Type:\r\n",
+            "Content-Type: text/plain\r\n",
+            "Content-Type: text/plain; application/json\r\n",
+            "Content-Type: application/x-www-form-urlencoded\r\n",
+            "Content-Type: application/jsonx\r\n",
             "Content-Type: application/json, text/plain\r\n",
             "Content-Type: application/json\r\nContent-Type: text/plain\r\n",
         ] {

@@ -116,7 +116,11 @@ pub struct Row {
 
 /// Every path.
 pub const PATHS: [Row; 16] = [
-    Row { method: "POST", path: "/api/rooms/{room}/messages", call: |name, _| publish(TopicKind::Room, name) },
+    Row {
+        method: "POST",
+        path: "/api/rooms/{room}/messages",
+        call: |name, _| publish(TopicKind::Room, name),
+    },
     Row {
         method: "POST",
         path: "/api/channels/{channel}/messages",
@@ -180,7 +184,9 @@ fn matched<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
     loop {
         match (patterns.next(), segments.next()) {
             (None, None) => return Some(found),
-            (Some(wanted), Some(segment)) if wanted.starts_with('{') && !segment.is_empty() => found = segment,
+            (Some(wanted), Some(segment)) if wanted.starts_with('{') && !segment.is_empty() => {
+                found = segment
+            }
             (wanted, segment) if wanted == segment => {}
             _ => return None,
         }
@@ -251,7 +257,10 @@ mod tests {
         assert_eq!(routed("GET", "/api/rooms/a%20b%2Fc/history"), history(20, None));
         assert_eq!(routed("GET", "/api/rooms/a%20b%2Fc/history?limit=7&before=9"), history(7, Some(9)));
         let after = Some(Cursor { shard: 2, slot: 70_000 });
-        assert_eq!(routed("GET", "/api/connections?after=2.70000"), Ok(Call::Connections { limit: 100, after }));
+        assert_eq!(
+            routed("GET", "/api/connections?after=2.70000"),
+            Ok(Call::Connections { limit: 100, after })
+        );
         assert_eq!(routed("DELETE", "/api/connections/x"), Ok(Call::CloseConnection { id: "x".into() }));
         assert_eq!(routed("GET", "/api/users/x"), Ok(Call::User { user: "x".into() }));
         assert_eq!(routed("DELETE", "/api/users/x/connections"), Ok(Call::CloseUser { user: "x".into() }));
@@ -265,8 +274,19 @@ mod tests {
     #[test]
     fn what_is_no_path_is_not_found() {
         for raw in [
-            "/api", "/api/", "/api/room", "/api/rooms/", "/api/rooms//users", "/api/rooms/a/b", "/api/rooms/a/users/",
-            "/API/rooms", "//api/rooms", "/api/%72ooms", "/api/broadcast/", "/api/nodes/worst", "/api/users",
+            "/api",
+            "/api/",
+            "/api/room",
+            "/api/rooms/",
+            "/api/rooms//users",
+            "/api/rooms/a/b",
+            "/api/rooms/a/users/",
+            "/API/rooms",
+            "//api/rooms",
+            "/api/%72ooms",
+            "/api/broadcast/",
+            "/api/nodes/worst",
+            "/api/users",
         ] {
             assert_eq!(routed("GET", raw), Err(404), "{raw}");
         }
@@ -282,7 +302,8 @@ mod tests {
             ("HEAD", "/api/connections/x", "DELETE"),
             ("get", "/api/rooms", "GET, HEAD"),
         ] {
-            let problem = route(method, &Target::parse(raw).expect("a good target")).expect_err("a wrong method");
+            let problem =
+                route(method, &Target::parse(raw).expect("a good target")).expect_err("a wrong method");
             assert_eq!(problem, Miss::MethodNotAllowed { allow }.into(), "{method} {raw}");
         }
     }
@@ -290,9 +311,17 @@ mod tests {
     #[test]
     fn names_and_queries_have_to_make_sense() {
         for raw in [
-            "/api/rooms/%ff", "/api/rooms/%zz", "/api/rooms?limit=-1", "/api/rooms?limit=x", "/api/rooms?limit=",
-            "/api/rooms?limit=%ff", "/api/rooms/a/history?before=+1", "/api/connections?after=1",
-            "/api/connections?after=65536.0", "/api/connections?after=0.4294967296", "/api/connections?after=1.x",
+            "/api/rooms/%ff",
+            "/api/rooms/%zz",
+            "/api/rooms?limit=-1",
+            "/api/rooms?limit=x",
+            "/api/rooms?limit=",
+            "/api/rooms?limit=%ff",
+            "/api/rooms/a/history?before=+1",
+            "/api/connections?after=1",
+            "/api/connections?after=65536.0",
+            "/api/connections?after=0.4294967296",
+            "/api/connections?after=1.x",
         ] {
             assert_eq!(routed("GET", raw), Err(400), "{raw}");
         }

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use crate::base::clock::Now;
-use crate::base::id::ShardId;
 use crate::base::shared::Shared;
 use crate::hub::command::Order;
 use crate::hub::event::{Event, Outcome, Receipt, Sender, Told};
@@ -26,7 +25,8 @@ impl Owner {
             Order::History { limit, before } => self.history_for(&asker.topic, limit, before, now),
         };
         let Asker { topic, origin, .. } = asker;
-        self.outcomes.push_back((origin.shard, Outcome::Told { topic, origin, number, told: Box::new(told) }));
+        self.outcomes
+            .push_back((origin.shard, Outcome::Told { topic, origin, number, told: Box::new(told) }));
     }
 
     /// Publishes, unless that was done before.

@@ -1,6 +1,7 @@
 //! The owner against a naive model of who must see what, and its borders one by one.
 
 mod model;
+mod orders;
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::clock::Wall;
 use crate::base::id::Key;
-use crate::hub::event::{LISTED_USERS_MAX, Snapshot};
+use crate::hub::event::{LISTED_USERS_MAX, Snapshot, Told};
 use crate::hub::history::PUBLICATION_BYTES;
 use crate::hub::policy::Options;
 
@@ -117,6 +118,12 @@ fn words(outcomes: &[(u16, Outcome)]) -> Vec<String> {
             Reply::Refused(refusal) => format!("{shard}:{refusal:?}"),
             Reply::Left => format!("{shard}:left"),
             other => format!("{shard}:{other:?}"),
+        },
+        Outcome::Told { number, told, .. } => match &**told {
+            Told::Posted(receipt) => {
+                format!("{shard}:{number} posted {} to {}", receipt.offset, receipt.delivered)
+            }
+            other => format!("{shard}:{number} {other:?}"),
         },
         Outcome::Deliver { event, sender, .. } => {
             let what = match event {

@@ -45,7 +45,10 @@ fn members(text: &str) -> Result<Vec<&str>, Invalid> {
 
 #[test]
 fn members_come_in_order_with_the_bytes_that_came() {
-    assert_eq!(members(" [ 1 ,\"a,]\",[2, [3]] , {\"b\":[]}\t,null]\n"), Ok(vec!["1", "\"a,]\"", "[2, [3]]", "{\"b\":[]}", "null"]));
+    assert_eq!(
+        members(" [ 1 ,\"a,]\",[2, [3]] , {\"b\":[]}\t,null]\n"),
+        Ok(vec!["1", "\"a,]\"", "[2, [3]]", "{\"b\":[]}", "null"])
+    );
     assert_eq!(members("[]"), Ok(vec![]));
     assert_eq!(members("[\n]"), Ok(vec![]));
     for (text, why) in [
