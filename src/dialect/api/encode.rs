@@ -239,7 +239,10 @@ mod tests {
         );
         assert_eq!(
             told(Told::History { messages: vec![publication], offset: 4, epoch }),
-            r#"{"room":"r","offset":4,"epoch":"e","messages":[{"type":"chat_message","room":"r","user_id":"ann","username":"Ann","message":{ },"timestamp":"1970-01-01T00:00:00.000Z","offset":4}]}"#
+            concat!(
+                r#"{"room":"r","offset":4,"epoch":"e","messages":[{"type":"chat_message","room":"r","#,
+                r#""user_id":"ann","username":"Ann","message":{ },"timestamp":"1970-01-01T00:00:00.000Z","offset":4}]}"#
+            )
         );
     }
 
@@ -254,7 +257,10 @@ mod tests {
         let none = Connection { id: "c2", user_id: "c2", username: None, topics: 0 };
         assert_eq!(
             json(|out| connections(out, 2, &[ann, none], Some(Cursor { shard: 1, slot: 20 }))),
-            r#"{"total_connections":2,"connections":[{"client_id":"c1","user_id":"ann","username":"Ann","topics":2},{"client_id":"c2","user_id":"c2","topics":0}],"next":"1.20"}"#
+            concat!(
+                r#"{"total_connections":2,"connections":[{"client_id":"c1","user_id":"ann","username":"Ann","topics":2},"#,
+                r#"{"client_id":"c2","user_id":"c2","topics":0}],"next":"1.20"}"#
+            )
         );
         assert_eq!(json(|out| connections(out, 0, &[], None)), r#"{"total_connections":0,"connections":[]}"#);
         let here = Node { node: "edge-1", connections: 5, rooms: 2 };

@@ -1,3 +1,5 @@
+//! Bodies in all cuts, against a table, and chunks against a slow twin.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -162,7 +164,9 @@ proptest! {
 
     /// Nothing panics, and what is taken is what the slow twin takes.
     #[test]
-    fn anything_is_read_or_refused(bytes in prop::collection::vec(prop::sample::select(b"012a;\r\n\r\nx -".to_vec()), 0..40)) {
+    fn anything_is_read_or_refused(
+        bytes in prop::collection::vec(prop::sample::select(b"012a;\r\n\r\nx -".to_vec()), 0..40),
+    ) {
         if let Ok(Some(got)) = read(Body::Chunked, &[&bytes]) {
             prop_assert_eq!(Some(got), naive(&bytes));
         }
