@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::config::rule;
 use crate::config::setting::{Category, Kind, LogFormat, LogLevel, Setting};
+use crate::hub::journal::Durability;
 use crate::shard::limits::{Coalesce, SlowConsumer};
 
 /// Longest name of a node, in bytes: it is repeated in every `welcome`.
@@ -71,6 +72,35 @@ pub static SETTINGS: &[Setting] = &[
         example: "edge-1",
         help: "Name of this node, shown to clients in `welcome`; auto is the host's name.",
         details: "Should the host have no name, `auto` makes one up that is new at every start.",
+    },
+    Setting {
+        name: "data-dir",
+        category: Category::Server,
+        kind: Kind::Path(|t, v| t.data_dir = Some(v)),
+        words: &[("off", |t| t.data_dir = None)],
+        default: "off",
+        example: "/var/lib/roomcast",
+        help: "Folder to keep histories in, so that clients recover across a restart; off keeps them in memory only.",
+        details: "It is made if it is not there, holds one file, and belongs to one process. What rooms and channels \
+            remember is written to it and read again at the next start, with their epochs. A history that outlives \
+            a restart may be kept for its whole `ttl` once more.",
+    },
+    Setting {
+        name: "durability",
+        category: Category::Server,
+        kind: Kind::Choice(&[
+            ("sync", |t| t.durability = Durability::Sync),
+            ("async", |t| t.durability = Durability::Async),
+        ]),
+        words: &[],
+        default: "sync",
+        example: "async",
+        help: "With --data-dir: whether anybody hears of a message before it is on disk.",
+        details: "`sync`: nobody does. Whatever was acknowledged or delivered survives the end of the process and of \
+            the machine, at any moment; each message waits for the disk, together with all others of that moment. \
+            `async`: nothing waits, and the disk follows within 50 ms and the time of a write. After a crash what it \
+            had not reached is lost; then all epochs are new, so that clients that come back are told so \
+            (`recovered` is false).",
     },
     Setting {
         name: "no-echo",
@@ -305,9 +335,10 @@ pub static SETTINGS: &[Setting] = &[
         example: "5ms",
         help: "Longest time that messages of a busy room wait to go out together, one write per member.",
         details: "A room that was silent for so long waits for nothing, and replies never wait, the \
-            sender's copy with its `id` among them. `auto` opens a window of 2 ms, and only while the shard is busy (64 deliveries in a millisecond) and the room has two messages \
-            or more in that time. A longer window costs each delivery less: docs/performance.md has figures. \
-            What one turn of a shard has brought goes out in one write in any case.",
+            sender's copy with its `id` among them. `auto` opens a window of 2 ms, and only while the shard is \
+            busy (64 deliveries in a millisecond) and the room has two messages or more in that time. A longer window \
+            costs each delivery less: docs/performance.md has figures. What one turn of a \
+            shard has brought goes out in one write in any case.",
     },
     Setting {
         name: "slow-consumer",

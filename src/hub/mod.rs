@@ -15,6 +15,7 @@ pub mod presence;
 pub mod document;
 pub mod inbox;
 pub mod session;
+pub mod journal;
 pub mod topic;
 pub mod receipts;
 pub mod owner;

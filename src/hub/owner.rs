@@ -27,6 +27,7 @@ use crate::base::id::{Origin, ShardId, index32};
 use crate::base::shared::Shared;
 use crate::hub::command::{Ask, By, Request, Tag};
 use crate::hub::event::{Event, Outcome, Refusal, Reply, Sender};
+use crate::hub::journal::Journal;
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::hub::policy::{Policies, Publishers, Reach, RowId};
 use crate::hub::receipts::Receipts;
@@ -76,6 +77,10 @@ pub struct Owner {
     /// Invariant: exactly the pairs (`Held::idle_until`, slot).
     idle: BTreeSet<(Mono, u32)>,
     outcomes: VecDeque<(ShardId, Outcome)>,
+    /// Outcomes that were polled, ever.
+    polled: u64,
+    /// What a store has to be told, if there is one.
+    journal: Option<Journal>,
     /// Numberings begun so far.
     epochs: u64,
     /// The epoch of all that is not numbered.
@@ -119,6 +124,8 @@ impl Owner {
             records: Slab::new(),
             idle: BTreeSet::new(),
             outcomes: VecDeque::new(),
+            polled: 0,
+            journal: None,
             epochs: 0,
             no_epoch: Arc::from(""),
             hand: 0,
@@ -157,7 +164,12 @@ impl Owner {
 
     /// The next outcome and the shard that it is for, in the order in which things happened.
     pub fn poll(&mut self) -> Option<(ShardId, Outcome)> {
-        self.outcomes.pop_front()
+        if self.journal.as_ref().is_some_and(|journal| journal.released() <= self.polled) {
+            return None;
+        }
+        let next = self.outcomes.pop_front();
+        self.polled += u64::from(next.is_some());
+        next
     }
 
     /// When [`Owner::expire`] will have something to do; none while it has nothing.
@@ -288,6 +300,9 @@ impl Owner {
             }
             None => fresh(0, user, payload, now),
         };
+        if let Some(slot) = slot {
+            self.note_published(slot, &publication);
+        }
         let Asker { topic, origin, mut tag } = asker;
         // Whoever is no member is not reachable as one, and gets an answer instead of a copy.
         let copy = (echo && member).then(|| if publication_answers { tag.take() } else { None });
@@ -399,7 +414,7 @@ impl Owner {
         }
     }
 
-    /// A record for a topic that is not held.
+    /// A record for a topic that is not held, with a numbering of its own.
     fn create(&mut self, topic: &Topic) -> u32 {
         let row = self.policies.find(topic.kind(), topic.name());
         let epoch = if self.policies.row(row).numbered {
@@ -408,6 +423,11 @@ impl Owner {
         } else {
             Arc::clone(&self.no_epoch)
         };
+        self.hold(topic, epoch, row)
+    }
+
+    /// A record for a topic that is not held.
+    fn hold(&mut self, topic: &Topic, epoch: Arc<str>, row: RowId) -> u32 {
         let record = Box::new(Record::new(topic.clone(), epoch, row));
         let slot = self.records.insert(Held { record, history_bytes: 0, idle_until: None });
         let slot = index32(slot);
@@ -454,6 +474,7 @@ impl Owner {
         }
         self.counts.history_bytes -= held.history_bytes;
         self.counts.topics -= 1;
+        self.note_forgotten(&held.record);
         self.slots.remove(held.record.topic());
         shrink_if_sparse(&mut self.slots);
         if self.records.is_empty() {
@@ -475,6 +496,7 @@ impl Owner {
             // It fitted before this publication, so the publisher has something to give: this ends.
             let victim = self.largest_nearby(publisher);
             self.records[victim as usize].record.forget(excess);
+            self.note_trimmed(victim);
             self.weigh(victim);
             debug_assert!(self.counts.history_bytes < max + excess, "something was given");
         }
@@ -541,7 +563,8 @@ impl Owner {
 }
 
 /// The name of the `count`th numbering of `shard`.
-fn epoch(keys: Keys, shard: ShardId, count: u64) -> Arc<str> {
+#[must_use]
+pub fn epoch(keys: Keys, shard: ShardId, count: u64) -> Arc<str> {
     let mut bits = keys.digest("epoch", u64::from(shard.0) << 48 | count);
     let mut text = String::with_capacity(EPOCH_CHARS);
     for _ in 0..EPOCH_CHARS {
@@ -550,6 +573,8 @@ fn epoch(keys: Keys, shard: ShardId, count: u64) -> Arc<str> {
     }
     Arc::from(text)
 }
+
+mod journal;
 
 #[cfg(test)]
 mod tests;

@@ -146,6 +146,23 @@ impl Record {
         publication
     }
 
+    /// Takes over what a store has kept: `publications` end with offset `head`, if there are any.
+    pub fn restore(&mut self, head: u64, publications: Vec<Arc<Publication>>, now: Mono, policy: &Policy) {
+        debug_assert!(publications.last().is_none_or(|newest| newest.offset == head));
+        self.head = head;
+        if policy.history_messages_max > 0 {
+            let history = self.history.get_or_insert_default();
+            publications.into_iter().for_each(|publication| history.push(publication, now, policy));
+        }
+        self.drop_empty_history();
+    }
+
+    /// Offset of the oldest publication that is remembered; one more than the newest if none is.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.head + 1 - self.history.as_ref().map_or(0, |history| history.len() as u64)
+    }
+
     /// How the topic stands, with the part of its history that is `wanted`. A position that cannot be
     /// continued without a hole gets all the history there is instead.
     pub fn snapshot(&mut self, wanted: Wanted<'_>, now: Mono, policy: &Policy) -> Snapshot {

@@ -29,6 +29,7 @@ use crate::reactor::socket::{Got, Socket, token};
 use crate::shard::flush::SLICES_MAX;
 use crate::shard::port::{Close, ToEdge, ToOwner, Written};
 use crate::shard::state::Shard;
+use crate::store::writer::Outlet;
 
 /// The one read buffer of a shard, and so what one connection may bring in one turn.
 const READ_BYTES: usize = 256 << 10;
@@ -110,6 +111,8 @@ pub struct Parts<T> {
     pub intake: Receiver<Accepted<T>>,
     /// Orders from the server.
     pub control: Receiver<Control>,
+    /// To the store, if there is one.
+    pub outlet: Option<Outlet>,
 }
 
 /// See the module's page. `T` is kept with each socket and dropped with it; `L` runs beside the shard, if anything
@@ -202,7 +205,7 @@ impl<T, L: Lodger> Reactor<T, L> {
 
     /// Announces sleep; false if something came meanwhile.
     fn prepare_sleep(&mut self) -> bool {
-        let Parts { shard, wake, requests, edges, intake, control, .. } = &mut self.parts;
+        let Parts { shard, wake, requests, edges, intake, control, outlet, .. } = &mut self.parts;
         wake.prepare_sleep(|| {
             let room = requests.regained_room() | edges.regained_room();
             // Mail that the shard does not take now is no reason to turn: what it waits for is.
@@ -210,6 +213,7 @@ impl<T, L: Lodger> Reactor<T, L> {
                 || (edges.has_mail() && shard.takes_edge_mail())
                 || !intake.is_empty()
                 || !control.is_empty()
+                || outlet.as_ref().is_some_and(Outlet::has_news)
         })
     }
 
@@ -259,7 +263,10 @@ impl<T, L: Lodger> Reactor<T, L> {
     }
 
     fn take_mail(&mut self) {
-        let Parts { shard, requests, edges, .. } = &mut self.parts;
+        let Parts { shard, requests, edges, outlet, .. } = &mut self.parts;
+        for _ in 0..outlet.as_mut().map_or(0, Outlet::take_news) {
+            shard.handle_stored();
+        }
         for _ in 0..MAIL_PER_TURN {
             if !shard.takes_edge_mail() {
                 break;
@@ -392,7 +399,12 @@ impl<T, L: Lodger> Reactor<T, L> {
     }
 
     fn send_mail(&mut self) {
-        let Parts { shard, id, shards, requests, edges, .. } = &mut self.parts;
+        let Parts { shard, id, shards, requests, edges, outlet, .. } = &mut self.parts;
+        if let Some(outlet) = outlet
+            && let Some(entries) = shard.poll_journal()
+        {
+            outlet.send(entries);
+        }
         for peer in (0..*shards).map(ShardId).filter(|peer| peer != id) {
             hand_over(shard.edge_mail_for(peer), edges, peer);
             hand_over(shard.requests_for(peer), requests, peer);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::hub::journal::Durability;
 use crate::hub::policy::Rule;
 
 /// What happens to a connection that does not read as fast as it is sent to.
@@ -74,6 +75,8 @@ pub struct Limits {
     pub slow_consumer: SlowConsumer,
     /// Which deliveries wait for the next.
     pub coalesce: Coalesce,
+    /// What becomes of histories when the process ends.
+    pub durability: Durability,
     /// Whether `/echo` is served.
     pub echo: bool,
     /// Whether `/api/` is served.
@@ -171,6 +174,7 @@ impl Default for Limits {
             queue_messages_max: 1024,
             slow_consumer: SlowConsumer::Disconnect,
             coalesce: Coalesce::Auto,
+            durability: Durability::Off,
             echo: true,
             api: true,
             pace: Pace::default(),

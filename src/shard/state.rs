@@ -120,6 +120,8 @@ impl Shard {
             user_connections_max: limits.connections_per_user_max,
             rules: limits.topics.clone(),
         });
+        let mut owner = Owner::new(id, shards, keys, policies);
+        owner.keep_journal(limits.durability);
         Shard {
             id,
             shards,
@@ -131,7 +133,7 @@ impl Shard {
             conns: Slab::new(),
             wheel: Wheel::new(now.mono.0 / TICK_US),
             members: Members::new(keys),
-            owner: Owner::new(id, shards, keys, policies),
+            owner,
             lanes: Lanes {
                 requests: (0..shards).map(|_| VecDeque::new()).collect(),
                 edges: (0..shards).map(|_| VecDeque::new()).collect(),

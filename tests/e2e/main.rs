@@ -15,3 +15,4 @@ mod alive;
 mod stop;
 mod http;
 mod api;
+mod durable;

@@ -79,6 +79,7 @@ impl Owner {
             delivered: record.members_count(),
         };
         self.weigh(slot);
+        self.note_published(slot, &publication);
         self.tell(slot, &Event::Published(publication), sender);
         self.settle(slot, now);
         self.fit_histories(slot);
