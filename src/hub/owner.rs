@@ -13,8 +13,6 @@
 //! A topic lives while it has members; after that while its history is worth something to somebody who
 //! comes back; and its numbering lives and dies with it. Same requests, same outcomes, same order.
 
-mod orders;
-
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -575,6 +573,7 @@ pub fn epoch(keys: Keys, shard: ShardId, count: u64) -> Arc<str> {
 }
 
 mod journal;
+mod orders;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,6 @@
-//! Stories of faults that a whole shard had, each as short as it can be told.
+//! Stories of faults that a whole shard had, each as short as it can be told; and requests for the API.
+
+mod api;
 
 use std::io::IoSlice;
 use std::sync::{Arc, OnceLock};
