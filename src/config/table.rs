@@ -32,6 +32,12 @@ const SIZE_MAX: u32 = 1 << 30;
 pub const SHARDS_MAX: u16 = 256;
 /// Longest room name that can be allowed, in bytes: it stands in every event of its room.
 const NAME_BYTES_MAX: u32 = 1_024;
+/// Longest text of a document that can be allowed: several of them fit what one shard has for all.
+const DOCUMENT_BYTES_MAX: u32 = 16 << 20;
+/// Most operations that a client may be behind: to fit one in takes a step for each.
+const DOCUMENT_HISTORY_MAX: u32 = 10_000;
+/// Longest time that a document outlives its last member.
+const DOCUMENT_AGE_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// Most messages per second, and in a burst, that can be allowed; also keeps the bucket's arithmetic from
 /// overflowing.
 const RATE_MAX: u32 = 1_000_000;
@@ -204,6 +210,39 @@ pub static SETTINGS: &[Setting] = &[
             may cost in memory (4MiB), `presence` whether members are told who comes and goes (on for rooms, off for \
             channels), `members` the most connections. In the glob `*` stands for anything. What a rule does not \
             mention stays as it is for all.",
+    },
+    Setting {
+        name: "max-document",
+        category: Category::Limits,
+        kind: Kind::Bytes(1, DOCUMENT_BYTES_MAX, |t, v| t.limits.documents.limits.bytes_max = v),
+        words: &[],
+        default: "1MiB",
+        example: "256KiB",
+        help: "Longest text of a document, counted in bytes of UTF-8.",
+        details: "What would make it longer is answered with the error `document_full`. All documents of one shard \
+            together cost at most 64 MiB, with three bytes for one of text; when that is reached, those that nobody \
+            has open are forgotten first, and then nothing more can be written.",
+    },
+    Setting {
+        name: "document-history",
+        category: Category::Limits,
+        kind: Kind::Count(1, DOCUMENT_HISTORY_MAX, |t, v| t.limits.documents.limits.history = v as usize),
+        words: &[],
+        default: "1000",
+        example: "200",
+        help: "Operations that a client may be behind the newest version of a document.",
+        details: "What was made on an older version is answered with the error `version_too_old`. An operation \
+            costs 24 bytes, and up to 128 more for each client that is so far behind.",
+    },
+    Setting {
+        name: "document-ttl",
+        category: Category::Limits,
+        kind: Kind::Time(Duration::from_secs(1), DOCUMENT_AGE_MAX, |t, v| t.limits.documents.age = v),
+        words: &[],
+        default: "1h",
+        example: "24h",
+        help: "Time that a document keeps its text when nobody has it open any more.",
+        details: "Documents are in memory only: what has to last must be saved by one of its clients.",
     },
     Setting {
         name: "max-name",

@@ -13,7 +13,7 @@ use crate::hub::command::Tag;
 use crate::hub::event::{Refusal, Stats};
 use crate::hub::name::Topic;
 use crate::shard::port::{ClientSeen, Part, Question, ToEdge};
-use crate::shard::state::{Gather, Shard, Timer, tick_at};
+use crate::shard::state::{Census, Gather, Shard, Timer, tick_at};
 use crate::wire::ws::close::CloseCode;
 
 /// Questions of one shard under way at a time; more are refused.
@@ -127,13 +127,13 @@ impl Shard {
 
     /// The largest rooms owned here. Counting looks at every topic, so it is not done again before so much time has
     /// passed that whoever keeps asking cannot take more than a small part of the shard's.
-    fn largest_rooms(&mut self) -> Arc<[(Topic, u32)]> {
+    fn largest_rooms(&mut self) -> Census {
         let now = self.now.mono;
         let topics = u32::try_from(self.owner.counts().topics).unwrap_or(u32::MAX);
         match &self.largest {
             Some((at, rooms)) if now.since(*at) < STALE_PER_TOPIC * topics => Arc::clone(rooms),
             _ => {
-                let rooms: Arc<[_]> = self.owner.largest(ROOMS_COUNTED_MAX).into();
+                let rooms: Census = self.owner.largest(ROOMS_COUNTED_MAX).into();
                 self.largest = Some((now, Arc::clone(&rooms)));
                 rooms
             }

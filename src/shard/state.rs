@@ -50,6 +50,9 @@ pub(crate) struct Gather {
     pub(crate) timer: TimerId,
 }
 
+/// The largest rooms of a shard with their members.
+pub(super) type Census = Arc<[(Topic, u32)]>;
+
 /// What the wheel can fire, by slot: who leaves a slot cancels its timer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Timer {
@@ -89,7 +92,7 @@ pub struct Shard {
     pub(super) jobs_waiting: usize,
     pub(super) gathers: Slab<Gather>,
     /// The largest of the rooms owned here, and when they were counted.
-    pub(super) largest: Option<(Mono, Arc<[(Topic, u32)]>)>,
+    pub(super) largest: Option<(Mono, Census)>,
     pub(super) everyone_topic: Topic,
     pub(super) spares: Spares,
     /// Frames are encoded here before they are copied to where they stay.
@@ -118,6 +121,7 @@ impl Shard {
         let policies = Policies::new(&Options {
             room_members_max: limits.members_per_room_max,
             user_connections_max: limits.connections_per_user_max,
+            documents: limits.documents,
             rules: limits.topics.clone(),
         });
         let mut owner = Owner::new(id, shards, keys, policies);

@@ -2,14 +2,17 @@
 //!
 //! ```text
 //! topic          kind u8, name                            ─► head u64, first u64, epoch
-//! publication    length of topic u16, topic, offset u64   ─► time u64, lengths u16 u16, user id, user name, payload
+//! publication    length of topic u16, topic, offset u64   ─► time u64, type u32, lengths u16 u16, user id, user name,
+//!                                                            payload
 //! ```
+//!
+//! The type is that of bytes; 0 is no type of theirs, and stands for a value.
 
 use std::sync::{Arc, OnceLock};
 
 use crate::base::clock::Wall;
 use crate::base::shared::Shared;
-use crate::hub::event::Publication;
+use crate::hub::event::{Body, Publication};
 use crate::hub::name::{Topic, TopicKind, User};
 
 /// Stands for the length of a user's name where there is none.
@@ -63,18 +66,25 @@ pub(super) fn read_standing(row: &[u8]) -> Result<Standing, Damaged> {
 
 /// The row of a publication.
 pub(super) fn publication(publication: &Publication) -> Vec<u8> {
-    let Publication { time, user, payload, .. } = publication;
+    let Publication { time, user, payload, body, .. } = publication;
+    debug_assert!(*body != Body::Plain, "what has no offset is not remembered");
+    let kind = if let Body::Typed(number) = body { *number } else { 0 };
     let name = user.name.as_deref().unwrap_or_default();
     let length = |text: &str| u16::try_from(text.len()).unwrap_or(NO_NAME - 1).to_be_bytes();
     let name_length = if user.name.is_some() { length(name) } else { NO_NAME.to_be_bytes() };
     let lengths = [length(&user.id), name_length].concat();
-    [&time.0.to_be_bytes(), &*lengths, user.id.as_bytes(), name.as_bytes(), payload].concat()
+    [&time.0.to_be_bytes(), &kind.to_be_bytes()[..], &*lengths, user.id.as_bytes(), name.as_bytes(), payload]
+        .concat()
 }
 
 /// Reads the row of the publication with this offset.
 pub(super) fn read_publication(offset: u64, row: &[u8]) -> Result<Arc<Publication>, Damaged> {
     let mut row = Row(row);
     let time = Wall(row.u64()?);
+    let body = match row.u32()? {
+        0 => Body::Value,
+        number => Body::Typed(number),
+    };
     let (id_length, name_length) = (row.u16()?, row.u16()?);
     let id = row.text(id_length)?.into();
     let name = match name_length {
@@ -82,7 +92,7 @@ pub(super) fn read_publication(offset: u64, row: &[u8]) -> Result<Arc<Publicatio
         length => Some(row.text(length)?.into()),
     };
     let (user, payload) = (Arc::new(User { id, name }), Shared::copy_of(row.0));
-    Ok(Arc::new(Publication { offset, time, user, payload, frame: OnceLock::new() }))
+    Ok(Arc::new(Publication { offset, time, user, payload, body, frame: OnceLock::new() }))
 }
 
 /// What is not read yet of a row.
@@ -97,6 +107,10 @@ impl<'a> Row<'a> {
 
     fn u64(&mut self) -> Result<u64, Damaged> {
         Ok(u64::from_be_bytes(self.take(8)?.try_into().map_err(|_| Damaged)?))
+    }
+
+    fn u32(&mut self) -> Result<u32, Damaged> {
+        Ok(u32::from_be_bytes(self.take(4)?.try_into().map_err(|_| Damaged)?))
     }
 
     fn u16(&mut self) -> Result<u16, Damaged> {
@@ -119,6 +133,7 @@ mod tests {
             time: Wall(1_735_689_600_000),
             user: Arc::new(User { id: "ada".into(), name: name.map(Into::into) }),
             payload: Shared::copy_of(payload),
+            body: if payload.is_empty() { Body::Typed(16) } else { Body::Value },
             frame: OnceLock::new(),
         }
     }
@@ -129,7 +144,7 @@ mod tests {
             let kept = message(name, payload);
             let read = read_publication(7, &publication(&kept)).expect("our own row");
             assert_eq!((read.offset, read.time, &read.user), (7, kept.time, &kept.user));
-            assert_eq!(&*read.payload, payload);
+            assert_eq!((&*read.payload, read.body), (payload, kept.body));
         }
         let kept = Standing { head: 9, first: 3, epoch: "k3v9".into() };
         assert_eq!(read_standing(&standing(&kept)), Ok(kept));

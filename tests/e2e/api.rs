@@ -390,7 +390,7 @@ fn the_page_keeps_its_word() {
     let server = Server::start(&[]);
     let mut app = App::new(&server);
     let blocks: Vec<&str> = page.split("```").skip(1).step_by(2).collect();
-    assert!(blocks.len() > 16 && blocks.len() % 2 == 0);
+    assert!(blocks.len() > 16 && blocks.len().is_multiple_of(2));
     for pair in blocks.chunks(2) {
         let command = pair[0].strip_prefix("sh\n").expect("a command").trim();
         let said = pair[1].strip_prefix("json\n").expect("its answer");

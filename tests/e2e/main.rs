@@ -9,6 +9,8 @@ mod order;
 mod busy;
 mod presence;
 mod replies;
+mod documents;
+mod binary;
 mod limits;
 mod slow;
 mod alive;

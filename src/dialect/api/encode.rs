@@ -184,7 +184,7 @@ mod tests {
     use crate::base::clock::Wall;
     use crate::base::hash::Keys;
     use crate::base::shared::Shared;
-    use crate::hub::event::Publication;
+    use crate::hub::event::{Body, Publication};
     use crate::hub::name::User;
 
     fn topic(kind: TopicKind, name: &str) -> Topic {
@@ -222,6 +222,7 @@ mod tests {
             time: Wall(0),
             user: Arc::clone(&user),
             payload: Shared::copy_of(b"{ }"),
+            body: Body::Value,
             frame: OnceLock::new(),
         });
         let epoch = Some("e".into());

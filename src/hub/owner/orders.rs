@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::base::clock::Now;
 use crate::base::shared::Shared;
 use crate::hub::command::Order;
-use crate::hub::event::{Event, Outcome, Receipt, Sender, Told};
+use crate::hub::event::{Body, Event, Outcome, Receipt, Sender, Told};
 use crate::hub::name::{Topic, User};
 use crate::hub::owner::{Asker, Owner};
 use crate::hub::policy::Reach;
@@ -67,12 +67,16 @@ impl Owner {
         }
         let Some(slot) = slot else {
             if reach == Reach::AllShards {
-                self.tell_all_shards(topic, &Event::Published(fresh(0, user, payload, now)), &sender);
+                self.tell_all_shards(
+                    topic,
+                    &Event::Published(fresh(0, user, (payload, Body::Value), now)),
+                    &sender,
+                );
             }
             return Receipt { offset: 0, epoch: Arc::clone(&self.no_epoch), delivered: 0 };
         };
         let record = &mut self.records[slot as usize].record;
-        let publication = record.publish(user, payload, now, self.policies.row(row));
+        let publication = record.publish(user, (payload, Body::Value), now, self.policies.row(row));
         let receipt = Receipt {
             offset: publication.offset,
             epoch: Arc::clone(record.epoch()),

@@ -4,6 +4,8 @@
 //! itself: bytes go to `wire`, meaning comes from `dialect`.
 
 mod membership;
+mod binary;
+mod documents;
 mod client;
 mod socket;
 mod api;
