@@ -259,7 +259,8 @@ mod tests {
         assert_eq!(
             json(|out| connections(out, 2, &[ann, none], Some(Cursor { shard: 1, slot: 20 }))),
             concat!(
-                r#"{"total_connections":2,"connections":[{"client_id":"c1","user_id":"ann","username":"Ann","topics":2},"#,
+                r#"{"total_connections":2,"connections":["#,
+                r#"{"client_id":"c1","user_id":"ann","username":"Ann","topics":2},"#,
                 r#"{"client_id":"c2","user_id":"c2","topics":0}],"next":"1.20"}"#
             )
         );
