@@ -127,8 +127,8 @@ pub(super) fn words(outcomes: &[(u16, Outcome)]) -> Vec<String> {
             other => format!("{shard}:{other:?}"),
         },
         Outcome::Told { number, told, .. } => match &**told {
-            Told::Posted(receipt) => {
-                format!("{shard}:{number} posted {} to {}", receipt.offset, receipt.delivered)
+            Told::Posted(stamp) => {
+                format!("{shard}:{number} posted {} to {}", stamp.offset, stamp.delivered)
             }
             other => format!("{shard}:{number} {other:?}"),
         },
