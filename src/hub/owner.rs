@@ -34,6 +34,7 @@ use crate::hub::moderation::Sanctions;
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::hub::policy::{Policies, Publishers, Reach, RowId};
 use crate::hub::presence::Place;
+use crate::hub::stamps::Stamps;
 use crate::hub::topic::{Arrival, Full, Record, Wanted, fresh};
 
 /// Topics that one call of [`Owner::expire`] forgets at most, so that a turn stays short.
@@ -105,6 +106,8 @@ pub struct Owner {
     no_epoch: Arc<str>,
     /// Where the next search for a victim begins.
     hand: u32,
+    /// What the application published lately and may try again.
+    stamps: Stamps,
     counts: Counts,
 }
 
@@ -159,6 +162,7 @@ impl Owner {
             epochs: 0,
             no_epoch: Arc::from(""),
             hand: 0,
+            stamps: Stamps::new(keys),
             counts: Counts::default(),
         }
     }
@@ -198,6 +202,7 @@ impl Owner {
             Ask::History { limit, before } => self.history(asker, limit, before, now),
             Ask::Users => self.users(asker),
             Ask::Moderate(act) => self.moderate(asker, act, now),
+            Ask::Order { number, order } => self.order(asker, number, *order, now),
         }
     }
 
@@ -215,7 +220,12 @@ impl Owner {
     #[must_use]
     pub fn next_expiry(&self) -> Option<Mono> {
         let idle = self.next_idle().map(|(until, _)| until);
-        let others = [self.grace.next(), self.uncounted.next(), self.sanctions.next_expiry()];
+        let others = [
+            self.grace.next(),
+            self.uncounted.next(),
+            self.sanctions.next_expiry(),
+            self.stamps.next_expiry(),
+        ];
         others.into_iter().chain([idle]).flatten().min()
     }
 
@@ -224,13 +234,14 @@ impl Owner {
         self.idle.first().into_iter().chain(self.idle_documents.first()).min().copied()
     }
 
-    /// Does what is due: users are gone who have not come back, crowds are counted, bans end, and topics are
+    /// Does what is due: users are gone who have not come back, crowds are counted, bans and stamps end, and topics are
     /// forgotten that have neither members nor history left. At most [`EXPIRED_PER_CALL_MAX`] of each; if there is
     /// more, [`Owner::next_expiry`] is not later than `now`. What comes of it is to be polled.
     pub fn expire(&mut self, now: Mono) {
         self.lapse(now);
         self.count_crowds(now);
         self.sanctions.expire(now, EXPIRED_PER_CALL_MAX);
+        self.stamps.expire(now);
         for _ in 0..EXPIRED_PER_CALL_MAX {
             match self.next_idle() {
                 // Whom it is kept for goes first.
@@ -551,6 +562,7 @@ impl Owner {
         self.check_orders();
         self.sanctions.check();
         assert_eq!(self.slots.len(), self.records.len());
+        self.stamps.check();
         assert!(counts.history_bytes <= self.policies.history_bytes_total_max);
         assert!(counts.document_bytes <= self.policies.document_bytes_total_max);
     }
@@ -573,6 +585,7 @@ mod grace;
 mod journal;
 mod memory;
 mod moderation;
+mod orders;
 
 #[cfg(test)]
 mod tests;

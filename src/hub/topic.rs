@@ -398,7 +398,13 @@ impl Record {
         } else {
             LISTED_USERS_MAX
         };
-        self.presence.users().take(most).cloned().collect()
+        self.users(most)
+    }
+
+    /// The first `limit` users, in order of arrival.
+    #[must_use]
+    pub fn users(&self, limit: usize) -> Vec<Arc<User>> {
+        self.presence.users().take(limit).cloned().collect()
     }
 
     /// Whether the users are too many to be told of one by one.

@@ -12,7 +12,7 @@ use roomcast::shard::limits::{Coalesce, Limits, Pace, Rate, SlowConsumer};
 use serde_json::{Value, json};
 
 use crate::model::{Asked, MODERATOR, Published, Truth, Viewer};
-use crate::net::{self, CLOSE, Dice, End, PING, PONG, Reader, TEXT};
+use crate::net::{self, BINARY, CLOSE, Dice, End, PING, PONG, Reader, TEXT};
 use crate::world::World;
 
 const ROOMS: [&str; 5] = ["a", "b", "c", "tea room", "\u{1f389}"];
@@ -484,6 +484,8 @@ impl Sim {
                 self.send(i, &pong);
             }
             PONG => {}
+            // What an outlaw sends is a good frame at times, and goes to the others.
+            BINARY => assert!(self.clients.iter().any(|client| client.outlaw), "client {i} hears bytes"),
             _ => self.hear_close(i, payload),
         }
     }

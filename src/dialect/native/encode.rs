@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::base::clock::Wall;
 use crate::dialect::{field, refusal, timestamp};
-use crate::hub::event::{Body, Event, Publication, Refusal, Reply, Roll, Snapshot, Stats};
+use crate::hub::event::{Body, Event, Publication, Refusal, Reply, Snapshot, Stats};
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::wire::json;
 
@@ -99,7 +99,7 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
             text(out, ",\"room\":", room);
             number(out, ",\"members_count\":", u64::from(*members_count));
             number(out, ",\"user_count\":", u64::from(*user_count));
-            users(out, roll);
+            users(out, &roll.users, &roll.moderators);
             out.push(b'}');
         }
         Reply::Kicked { by, seconds } => moderation::sanction(out, "kicked", topic, by, *seconds),
@@ -115,7 +115,7 @@ fn room_joined(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, snapshot: &
     named(out, topic);
     number(out, ",\"members_count\":", u64::from(snapshot.members_count));
     number(out, ",\"user_count\":", u64::from(snapshot.user_count));
-    users(out, &snapshot.roll);
+    users(out, &snapshot.roll.users, &snapshot.roll.moderators);
     recovered(out, topic, snapshot);
     out.push(b'}');
 }
@@ -348,12 +348,12 @@ fn open(out: &mut Vec<u8>, kind: &str) {
 }
 
 /// `before` is what stands before a value: comma, name and colon.
-fn text(out: &mut Vec<u8>, before: &str, value: &str) {
+pub(crate) fn text(out: &mut Vec<u8>, before: &str, value: &str) {
     out.extend_from_slice(before.as_bytes());
     json::write_string(out, value);
 }
 
-fn number(out: &mut Vec<u8>, before: &str, value: u64) {
+pub(crate) fn number(out: &mut Vec<u8>, before: &str, value: u64) {
     out.extend_from_slice(before.as_bytes());
     json::write_integer(out, value);
 }
@@ -399,10 +399,10 @@ fn role(out: &mut Vec<u8>, moderator: bool) {
     }
 }
 
-fn users(out: &mut Vec<u8>, roll: &Roll) {
+pub(crate) fn users(out: &mut Vec<u8>, users: &[Arc<User>], moderators: &[u32]) {
     out.extend_from_slice(b",\"users\":[");
-    let mut moderators = roll.moderators.iter().map(|place| *place as usize).peekable();
-    for (place, user) in roll.users.iter().enumerate() {
+    let mut moderators = moderators.iter().map(|place| *place as usize).peekable();
+    for (place, user) in users.iter().enumerate() {
         if place > 0 {
             out.push(b',');
         }
@@ -414,13 +414,13 @@ fn users(out: &mut Vec<u8>, roll: &Roll) {
 }
 
 /// History, each message as its members once got it.
-fn publications(out: &mut Vec<u8>, topic: &Topic, messages: &[Arc<Publication>]) {
+pub(crate) fn publications(out: &mut Vec<u8>, topic: &Topic, messages: &[Arc<Publication>]) {
     out.extend_from_slice(b",\"messages\":[");
     list(out, messages, |out, publication| published(out, topic, publication, None));
     out.push(b']');
 }
 
-fn list<T>(out: &mut Vec<u8>, items: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
+pub(crate) fn list<T>(out: &mut Vec<u8>, items: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
             out.push(b',');

@@ -4,6 +4,7 @@ mod attendance;
 mod memory;
 mod model;
 mod moderation;
+mod orders;
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::clock::Wall;
 use crate::base::id::Key;
-use crate::hub::event::Snapshot;
+use crate::hub::event::{Snapshot, Told};
 use crate::hub::history::PUBLICATION_BYTES;
 use crate::hub::policy::Options;
 
@@ -129,6 +130,12 @@ pub(super) fn words(outcomes: &[(u16, Outcome)]) -> Vec<String> {
             Reply::Muted { by, seconds } => format!("{shard}:muted by {} {seconds}", by.id),
             Reply::Edited { version } => format!("{shard}:edited {version}"),
             other => format!("{shard}:{other:?}"),
+        },
+        Outcome::Told { number, told, .. } => match &**told {
+            Told::Posted(stamp) => {
+                format!("{shard}:{number} posted {} to {}", stamp.offset, stamp.delivered)
+            }
+            other => format!("{shard}:{number} {other:?}"),
         },
         Outcome::Deliver { event, sender, .. } => {
             let what = match event {

@@ -29,7 +29,7 @@ pub(super) fn attendance(out: &mut Vec<u8>, topic: &Topic, attendance: &Attendan
     number(out, ",\"members_count\":", u64::from(attendance.members_count));
     number(out, ",\"user_count\":", u64::from(attendance.user_count));
     if let Some(roll) = &attendance.roll {
-        users(out, roll);
+        users(out, &roll.users, &roll.moderators);
     }
     out.push(b'}');
 }

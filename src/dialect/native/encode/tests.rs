@@ -7,7 +7,7 @@ use serde_json::{Value as Tree, json};
 use super::*;
 use crate::base::hash::Keys;
 use crate::base::shared::Shared;
-use crate::hub::event::{Attendance, Cleared};
+use crate::hub::event::{Attendance, Cleared, Roll};
 use crate::hub::name::NameError;
 
 const NOW: Wall = Wall(1_700_000_000_123);

@@ -30,7 +30,7 @@ fn mute(user_id: &str, seconds: u64) -> Ask {
 }
 
 impl Desk {
-    fn told(&mut self, asker: Origin, ask: Ask) -> Vec<String> {
+    fn says(&mut self, asker: Origin, ask: Ask) -> Vec<String> {
         words(&self.ask_tagged(&room("r"), asker, tag("1"), ask))
     }
 }
@@ -40,7 +40,7 @@ fn who_is_kicked_is_gone_with_all_connections_and_stays_out_for_its_time() {
     let (mut desk, moderator, ann) = desk(options());
     desk.join("r", origin(2, 5), "ann");
     desk.join("r", origin(0, 7), "bob");
-    let told = desk.told(moderator, kick("ann", 60));
+    let told = desk.says(moderator, kick("ann", 60));
     assert_eq!(
         told,
         ["1:accepted 0", "0:kicked by mod-1 60", "2:kicked by mod-1 60", "0:-ann 2", "1:-ann 2"]
@@ -71,13 +71,13 @@ fn a_ban_outlives_the_room() {
 #[test]
 fn a_kick_without_time_only_ends_memberships_and_the_last_word_counts() {
     let (mut desk, moderator, ann) = desk(options());
-    assert_eq!(desk.told(moderator, kick("ann", 0))[1], "0:kicked by mod-1 0");
+    assert_eq!(desk.says(moderator, kick("ann", 0))[1], "0:kicked by mod-1 0");
     assert_eq!(words(&desk.join("r", ann, "ann"))[0], "0:joined 2");
-    desk.told(moderator, kick("ann", 60));
+    desk.says(moderator, kick("ann", 60));
     // Whom one does not see can be kept out, too, and let in again.
-    assert_eq!(desk.told(moderator, kick("ann", 0)), ["1:accepted 0"]);
+    assert_eq!(desk.says(moderator, kick("ann", 0)), ["1:accepted 0"]);
     assert_eq!(words(&desk.join("r", ann, "ann"))[0], "0:joined 2");
-    assert_eq!(desk.told(moderator, kick("eve", 60)), ["1:accepted 0"]);
+    assert_eq!(desk.says(moderator, kick("eve", 60)), ["1:accepted 0"]);
     assert_eq!(words(&desk.join("r", origin(0, 3), "eve")), ["0:Banned { retry_after_ms: 60000 }"]);
     assert_eq!(desk.ask(&room("r"), moderator, kick("eve", 1)).len(), 0, "untagged, it is simply done");
 }
@@ -85,10 +85,10 @@ fn a_kick_without_time_only_ends_memberships_and_the_last_word_counts() {
 #[test]
 fn a_kick_has_no_grace_and_ends_one() {
     let (mut desk, moderator, ann) = desk(Options { presence_grace: Duration::from_secs(3), ..options() });
-    assert_eq!(desk.told(moderator, kick("ann", 0))[1..], ["0:kicked by mod-1 0", "1:-ann 1"]);
+    assert_eq!(desk.says(moderator, kick("ann", 0))[1..], ["0:kicked by mod-1 0", "1:-ann 1"]);
     desk.join("r", ann, "ann");
     desk.leave("r", ann);
-    assert_eq!(desk.told(moderator, kick("ann", 0)), ["1:accepted 0", "1:-ann 1"], "she was waited for");
+    assert_eq!(desk.says(moderator, kick("ann", 0)), ["1:accepted 0", "1:-ann 1"], "she was waited for");
     assert_eq!(desk.owner.next_expiry(), None);
 }
 
@@ -97,7 +97,7 @@ fn who_is_muted_is_told_and_neither_heard_nor_seen_typing() {
     let (mut desk, moderator, ann) = desk(options());
     desk.join("r", origin(2, 5), "ann");
     assert_eq!(
-        desk.told(moderator, mute("ann", 10)),
+        desk.says(moderator, mute("ann", 10)),
         ["1:accepted 0", "0:muted by mod-1 10", "2:muted by mod-1 10"]
     );
     desk.now_ms = 1;
@@ -109,7 +109,7 @@ fn who_is_muted_is_told_and_neither_heard_nor_seen_typing() {
     assert_eq!(words(&desk.publish("r", ann, 1)), ["0:Muted { retry_after_ms: 9999 }"], "it is no way out");
     let server = Ask::Publish { payload: Shared::copy_of(b"x"), by: By::Server(user("ann")), echo: false };
     assert_eq!(words(&desk.ask(&room("r"), ann, server))[0], "1:published 1", "the server decides");
-    assert_eq!(desk.told(moderator, mute("ann", 0)).len(), 3);
+    assert_eq!(desk.says(moderator, mute("ann", 0)).len(), 3);
     assert_eq!(words(&desk.publish("r", ann, 1))[0], "0:published 2 copy");
 }
 
@@ -123,7 +123,7 @@ fn a_cleared_history_is_gone_and_the_numbering_goes_on() {
     assert!(desk.owner.counts().history_bytes > 0);
     let clear = || Ask::Moderate(Act::ClearHistory);
     let told = ["1:accepted 0", "0:cleared 3 by mod-1", "1:cleared 3 by mod-1"];
-    assert_eq!(desk.told(moderator, clear()), told);
+    assert_eq!(desk.says(moderator, clear()), told);
     assert_eq!(desk.owner.counts().history_bytes, 0);
     let before = desk.recover("r", ann, 2, &epoch);
     assert_eq!((before.recovered, before.offset, before.epoch), (Some(false), 3, Arc::clone(&epoch)));
@@ -137,12 +137,12 @@ fn a_cleared_history_is_gone_and_the_numbering_goes_on() {
 fn who_is_no_moderator_here_may_do_nothing() {
     let (mut desk, moderator, ann) = desk(options());
     for ask in [kick("bob", 1), mute("bob", 1), Ask::Moderate(Act::ClearHistory)] {
-        assert_eq!(desk.told(ann, ask), ["0:Forbidden"]);
+        assert_eq!(desk.says(ann, ask), ["0:Forbidden"]);
     }
-    assert_eq!(desk.told(origin(2, 2), kick("ann", 1)), ["2:NotMember(Room)"]);
+    assert_eq!(desk.says(origin(2, 2), kick("ann", 1)), ["2:NotMember(Room)"]);
     // Moderators are out of each other's reach, and of their own.
     for ask in [kick("mod-2", 1), kick("mod-1", 1), mute("mod-1", 1)] {
-        assert_eq!(desk.told(moderator, ask), ["1:Forbidden"]);
+        assert_eq!(desk.says(moderator, ask), ["1:Forbidden"]);
     }
     assert!(desk.owner.sanctions.is_empty());
     let elsewhere = room("another");
