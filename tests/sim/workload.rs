@@ -3,14 +3,18 @@
 //! Every choice comes from the run's dice. Judges connections (how they open, answer and end); what is said on them
 //! is judged by `model`.
 
+mod writing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use roomcast::hub::document;
+use roomcast::hub::policy::Documents;
 use roomcast::shard::limits::{Coalesce, Limits, Pace, Rate, SlowConsumer};
 use serde_json::{Value, json};
 
 use crate::model::{Asked, Published, Truth, Viewer};
-use crate::net::{self, CLOSE, Dice, End, PING, PONG, Reader, TEXT};
+use crate::net::{self, BINARY, CLOSE, Dice, End, PING, PONG, Reader, TEXT};
 use crate::world::World;
 
 const ROOMS: [&str; 5] = ["a", "b", "c", "tea room", "\u{1f389}"];
@@ -108,6 +112,14 @@ fn limits(dice: &mut Dice) -> Limits {
         rate: dice.once_in(5).then_some(Rate { per_second: 50, burst: 20 }),
         rooms_per_connection_max: *dice.pick(&[2, 128]),
         members_per_room_max: *dice.pick(&[None, None, Some(4)]),
+        documents: Documents {
+            limits: document::Limits {
+                history: *dice.pick(&[4, 50, 1000]),
+                bytes_max: *dice.pick(&[100, 1 << 20]),
+            },
+            age: *dice.pick(&[secs(1), secs(3600)]),
+            bytes_total_max: *dice.pick(&[20_000, 64 << 20]),
+        },
         connections_per_user_max: *dice.pick(&[None, Some(1), Some(3)]),
         ping_interval: *dice.pick(&[None, Some(secs(1)), Some(secs(25))]),
         pong_timeout: *dice.pick(&[secs(1), secs(10)]),
@@ -266,6 +278,9 @@ impl Sim {
 
     /// A native client says something.
     fn talk(&mut self, i: usize) {
+        if self.dice.once_in(3) {
+            return self.write(i);
+        }
         // Mostly it speaks where it is.
         let rooms = &self.clients[i].viewer.rooms;
         let at = self.dice.below(rooms.len().max(1));
@@ -275,7 +290,8 @@ impl Sim {
             0..=13 => self.join(i),
             14..=18 => self.ask(i, room, Asked::Leave, json!({"type": "leave_room", "room": room})),
             19..=51 => self.publish(i, room),
-            52..=56 => (0..10).for_each(|_| self.publish(i, room)),
+            52..=53 => (0..10).for_each(|_| self.publish(i, room)),
+            54..=56 => (0..4).for_each(|_| self.send_bytes(i, room)),
             57..=62 => {
                 let typing = json!({"type": "typing_indicator", "room": room, "is_typing": true});
                 self.ask(i, room, Asked::Typing, typing);
@@ -435,6 +451,7 @@ impl Sim {
                     self.send(i, &pong);
                 }
             }
+            BINARY => client.viewer.hear_binary(payload, &mut self.truth),
             PING => {
                 let pong = net::frame(PONG, true, payload, &mut self.dice);
                 self.send(i, &pong);
@@ -519,6 +536,7 @@ impl Sim {
         self.rest();
         self.world.check_rest();
         self.compare();
+        self.compare_documents();
         for client in &self.clients {
             let open = client.is_member() && !client.outlaw && !client.close_sent;
             client.viewer.judge(&self.truth, open);
@@ -545,6 +563,7 @@ impl Sim {
         for i in 0..self.clients.len() {
             self.clients[i].viewer.info.clear();
             self.clients[i].viewer.stats = None;
+            self.clients[i].viewer.papers.told.clear();
             // What an outlaw says next may be what it is closed for.
             let asks = self.clients[i].talks() && !self.clients[i].outlaw;
             if self.clients[i].kind != Kind::Native || !asks {
@@ -555,6 +574,7 @@ impl Sim {
                 self.ask(i, &room, Asked::Users, json!({"type": "get_users", "room": room}));
             }
             self.ask(i, "", Asked::Stats, json!({"type": "get_stats"}));
+            self.read_again(i);
         }
     }
 
