@@ -22,6 +22,8 @@ const USERS: [&str; 3] = ["ann", "bob", "cy"];
 const CLIENTS_MAX: usize = 24;
 /// Who was held up until so lately may have missed the server's last words, in microseconds.
 const GRACE_US: u64 = 300_000;
+/// After so long the server counts its rooms anew for `get_stats`, however many topics there are in a run.
+const STALE_US: u64 = 1000;
 /// Rounds in which the world has to come to rest. A round moves some bytes of each link.
 const ROUNDS_MAX: usize = 400_000;
 /// Moments at which something happens by itself, after the last connection has gone its way.
@@ -117,7 +119,7 @@ fn limits(dice: &mut Dice) -> Limits {
                 history: *dice.pick(&[4, 50, 1000]),
                 bytes_max: *dice.pick(&[100, 1 << 20]),
             },
-            age: *dice.pick(&[secs(1), secs(3600)]),
+            age: *dice.pick(&[secs(1), secs(20)]),
             bytes_total_max: *dice.pick(&[20_000, 64 << 20]),
         },
         connections_per_user_max: *dice.pick(&[None, Some(1), Some(3)]),
@@ -446,12 +448,14 @@ impl Sim {
             TEXT => {
                 let said = serde_json::from_slice(payload).expect("the server writes JSON");
                 client.viewer.hear(&said, &mut self.truth, step);
-                if said["type"] == "heartbeat" && self.dice.once_in(2) {
+                if said["type"] == "heartbeat" && !client.close_sent && self.dice.once_in(2) {
                     let pong = net::message(b"{\"type\":\"pong\"}", &mut self.dice);
                     self.send(i, &pong);
                 }
             }
             BINARY => client.viewer.hear_binary(payload, &mut self.truth),
+            // RFC 6455 §5.5.1: nothing after the close frame.
+            PING if client.close_sent => {}
             PING => {
                 let pong = net::frame(PONG, true, payload, &mut self.dice);
                 self.send(i, &pong);
@@ -532,6 +536,7 @@ impl Sim {
         }
         self.rest();
         self.world.check_rest();
+        self.world.now_us += STALE_US;
         self.question();
         self.rest();
         self.world.check_rest();

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{ROOMS, Sim};
 use crate::editor::Change;
-use crate::model::{Asked, Published};
+use crate::model::{Asked, Published, RELAYED};
 use crate::net::{self, BINARY};
 use crate::papers::Paperwork;
 
@@ -133,7 +133,8 @@ impl Sim {
         if self.dice.once_in(3) {
             let n = self.truth.relayed.len() as u64;
             self.truth.relayed.push(i);
-            Sent { kind, room: None, payload: &n.to_be_bytes() }.write(&mut message);
+            let payload = [RELAYED, &n.to_be_bytes()].concat();
+            Sent { kind, room: None, payload: &payload }.write(&mut message);
         } else {
             debug_assert!(ROOMS.contains(&room));
             let n = self.truth.published.len() as u64;
