@@ -16,4 +16,5 @@ mod slow;
 mod alive;
 mod stop;
 mod http;
+mod api;
 mod durable;
