@@ -1,7 +1,7 @@
 //! What each client must see of documents: a copy of every text, kept by the rules of docs/protocol.md.
 //!
-//! A copy that has fallen out of step is silent until `document_state` comes; while it is in step, every version that it
-//! hears must be the next one. All copies are compared with what the server says at the end.
+//! A copy that has fallen out of step is silent until `document_state` comes; while it is in step, every version that
+//! it hears must be the next one. All copies are compared with what the server says at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
