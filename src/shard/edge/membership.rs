@@ -92,7 +92,7 @@ impl Shard {
     }
 
     /// The topic of this name, which has to be one.
-    fn topic(&self, (kind, name): Named<'_>) -> Result<Topic, Refusal> {
+    pub(crate) fn topic(&self, (kind, name): Named<'_>) -> Result<Topic, Refusal> {
         name::check(name, self.limits.name_bytes_max)
             .map_err(|error| Refusal::BadName { field: field::of(kind), error })?;
         Ok(Topic::new(kind, name, self.keys))
@@ -170,8 +170,10 @@ impl Shard {
         match &reply {
             Reply::Joined(_) => self.settle_join(key, topic, true),
             // Only a join is refused so.
-            Reply::Refused(Refusal::RoomFull | Refusal::DocumentsFull) => self.settle_join(key, topic, false),
-            Reply::Left => self.settle_leave(key, topic),
+            Reply::Refused(Refusal::RoomFull | Refusal::DocumentsFull | Refusal::Banned { .. }) => {
+                self.settle_join(key, topic, false);
+            }
+            Reply::Left | Reply::Kicked { .. } => self.settle_leave(key, topic),
             _ => {}
         }
         if topic.kind() == TopicKind::Inbox {
