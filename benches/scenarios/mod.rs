@@ -44,9 +44,11 @@ pub(crate) struct Scenario {
 const PIPELINED: usize = 16;
 /// Timers in the scenario of that name, and silent connections.
 const MANY: usize = 1000;
+/// Members of a room that is too large to tell of each of them.
+const CROWD: usize = 5000;
 
 /// All paths, the most frequent work first.
-pub(crate) const ALL: [Scenario; 16] = [
+pub(crate) const ALL: [Scenario; 17] = [
     one("echo-64", "message", || echo(64)),
     Scenario {
         name: "echo-64-pipelined",
@@ -76,6 +78,7 @@ pub(crate) const ALL: [Scenario; 16] = [
         build: || fanout(100, 10),
     },
     one("join-leave", "join and leave", join_leave),
+    one("join-large", "join and leave", join_large),
     one("connect", "connection", connect),
     one("ping-pong", "ping", ping),
     Scenario {
@@ -215,6 +218,24 @@ fn join_leave() -> Run {
     };
     let tally = run();
     assert_eq!(tally.writes, 22, "two answers, and each of ten members hears of both: {tally:?}");
+    Box::new(move || _ = black_box(run()))
+}
+
+/// The same where very many are: nobody is told of each, nothing is listed, and nothing is looked through.
+fn join_large() -> Run {
+    let (mut rig, mut prng) = (Rig::new(), Prng::new(7));
+    rig.room("lobby", CROWD);
+    let key = rig.connect("/ws?user_id=guest");
+    let mut join = Sent::new(input::text(&rig::join("lobby"), &mut prng));
+    let mut leave = Sent::new(input::text("{\"type\":\"leave_room\",\"room\":\"lobby\"}", &mut prng));
+    rig.take_tally();
+    let mut run = move || {
+        rig.turn(key, join.fresh());
+        rig.turn(key, leave.fresh());
+        rig.take_tally()
+    };
+    let tally = run();
+    assert_eq!(tally.writes, 2, "two answers: {tally:?}");
     Box::new(move || _ = black_box(run()))
 }
 

@@ -11,6 +11,7 @@ mod messages;
 mod timers;
 mod turns;
 #[path = "../scenarios/mod.rs"]
+#[expect(dead_code, reason = "others use more of it")]
 mod scenarios;
 
 use criterion::{criterion_group, criterion_main};

@@ -1,7 +1,8 @@
 //! A map that is a plain list while it is small: most topics have a handful of members, and a hash table
 //! of three entries costs more than all of them.
 //!
-//! Never iterated in hash order; only the invariant sweep looks at all entries.
+//! Never iterated in an order that matters; only the invariant sweep, and a search for one user's, look at all
+//! entries.
 
 use std::borrow::Borrow;
 use std::hash::Hash;

@@ -9,7 +9,7 @@ use crate::hub::owner::{EXPIRED_PER_CALL_MAX, Owner};
 
 /// Most users of one owner whose return is waited for; whoever leaves beyond that is gone at once. So clients that
 /// join and leave under ever new names cost no more than some twenty megabytes.
-const LINGERING_MAX: usize = 100_000;
+pub(super) const LINGERING_MAX: usize = 100_000;
 
 impl Owner {
     /// Ends the membership of a member, and tells those who stay if a user is gone with it.

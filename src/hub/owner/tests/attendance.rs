@@ -1,6 +1,7 @@
 //! Who is told of whom: the grace, and crowds.
 
 use super::*;
+use crate::hub::owner::grace::LINGERING_MAX;
 
 const GRACE: Duration = Duration::from_millis(50);
 
@@ -111,6 +112,27 @@ fn many_who_are_gone_are_told_in_portions() {
     assert!(desk.owner.next_expiry().is_some_and(|due| due <= at_ms(1000).mono), "there is more");
     desk.expire_at(1000);
     assert_eq!((desk.owner.counts(), desk.owner.next_expiry()), (Counts::default(), None));
+}
+
+#[test]
+fn no_more_users_are_waited_for_than_fit() {
+    let options =
+        Options { presence_grace: Duration::from_secs(3), presence_list_max: u32::MAX, ..Options::default() };
+    let mut owner = Owner::new(ShardId(0), SHARDS, keys(), policies(options, usize::MAX));
+    let mut pass = |slot: u32| {
+        for ask in [Ask::Join { user: user(&slot.to_string()), since: None, history: 0 }, Ask::Gone] {
+            owner.handle(
+                Request { topic: room(&(slot % 97).to_string()), origin: origin(0, slot), tag: None, ask },
+                at_ms(0),
+            );
+        }
+        while owner.poll().is_some() {}
+        owner.grace.len()
+    };
+    let most = u32::try_from(LINGERING_MAX).unwrap();
+    (0..most).for_each(|slot| _ = pass(slot));
+    assert_eq!(pass(most), LINGERING_MAX, "the next one is gone at once");
+    owner.check();
 }
 
 /// What melts large rooms elsewhere: each who comes is told to each who is there.

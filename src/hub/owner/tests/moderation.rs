@@ -104,6 +104,8 @@ fn who_is_muted_is_told_and_neither_heard_nor_seen_typing() {
     assert_eq!(words(&desk.publish("r", ann, 1)), ["0:Muted { retry_after_ms: 9999 }"]);
     let typing = desk.ask(&room("r"), origin(2, 5), Ask::Typing { is_typing: true });
     assert_eq!(words(&typing), ["2:Muted { retry_after_ms: 9999 }"]);
+    let sound = desk.ask(&room("r"), ann, Ask::Relay { payload: Shared::copy_of(b"sound") });
+    assert_eq!(words(&sound), ["0:Muted { retry_after_ms: 9999 }"]);
     desk.leave("r", ann);
     desk.join("r", ann, "ann");
     assert_eq!(words(&desk.publish("r", ann, 1)), ["0:Muted { retry_after_ms: 9999 }"], "it is no way out");
