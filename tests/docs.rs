@@ -17,7 +17,7 @@ use roomcast::dialect::refusal;
 use roomcast::dialect::route::{self, Endpoint};
 use roomcast::hub::event::{LISTED_USERS_MAX, Refusal};
 use roomcast::hub::name::TopicKind;
-use roomcast::hub::policy::{ROOM_HISTORY_AGE, ROOM_HISTORY_MESSAGES};
+use roomcast::hub::policy::{INBOX_AGE, INBOX_MESSAGES, ROOM_HISTORY_AGE, ROOM_HISTORY_MESSAGES};
 use roomcast::wire::http::target::Target;
 use serde_json::Value;
 
@@ -269,12 +269,14 @@ fn endpoints_are_those_of_the_router() {
 #[test]
 fn numbers_in_the_text_are_those_of_the_code() {
     let page = protocol().replace('\n', " ");
+    assert_eq!(INBOX_AGE.as_secs(), 24 * 3600, "the page says `24 hours`");
     assert_eq!(ROOM_HISTORY_AGE.as_secs(), 3600, "the page says `of the last hour`");
     for text in [
         format!("lists the first {LISTED_USERS_MAX} of them"),
         format!("The newest `limit` ({}; at most {})", decode::HISTORY_DEFAULT, decode::HISTORY_MAX),
         format!("its last {ROOM_HISTORY_MESSAGES} publications of the last hour"),
         format!("at most {} bytes. The reply", roomcast::hub::command::TAG_BYTES_MAX),
+        format!("the last {INBOX_MESSAGES} of one user, for 24 hours"),
         format!("1 to {} bytes; without it", roomcast::hub::name::USER_ID_BYTES_MAX),
     ] {
         assert!(page.contains(&text), "docs/protocol.md says nothing like `{text}`");

@@ -13,7 +13,5 @@ pub mod history;
 mod table;
 pub mod presence;
 pub mod document;
-pub mod inbox;
-pub mod session;
 pub mod topic;
 pub mod owner;

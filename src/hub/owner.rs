@@ -13,6 +13,8 @@
 //! A topic lives while it has members; after that while its history is worth something to somebody who
 //! comes back; and its numbering lives and dies with it. Same requests, same outcomes, same order.
 
+mod inbox;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -77,6 +79,8 @@ pub struct Owner {
     epochs: u64,
     /// The epoch of all that is not numbered.
     no_epoch: Arc<str>,
+    /// The highest number of any inbox that was forgotten: where a new one begins.
+    inbox_floor: u64,
     /// Where the next search for a victim begins.
     hand: u32,
     counts: Counts,
@@ -116,6 +120,7 @@ impl Owner {
             outcomes: VecDeque::new(),
             epochs: 0,
             no_epoch: Arc::from(""),
+            inbox_floor: 0,
             hand: 0,
             counts: Counts::default(),
         }
@@ -145,6 +150,9 @@ impl Owner {
             Ask::Typing { is_typing } => self.typing(asker, is_typing),
             Ask::History { limit, before } => self.history(asker, limit, before, now),
             Ask::Users => self.users(asker),
+            Ask::Direct { payload, user, receipt } => self.direct(asker, payload, user, receipt, now),
+            Ask::Inbox => self.redeliver(asker, now),
+            Ask::Acknowledge { seq } => self.acknowledge(asker, seq, now),
         }
     }
 
@@ -393,13 +401,17 @@ impl Owner {
     /// A record for a topic that is not held.
     fn create(&mut self, topic: &Topic) -> u32 {
         let row = self.policies.find(topic.kind(), topic.name());
-        let epoch = if self.policies.row(row).numbered {
+        let inbox = topic.kind() == TopicKind::Inbox;
+        let epoch = if self.policies.row(row).numbered && !inbox {
             self.epochs += 1;
             epoch(self.keys, self.shard, self.epochs)
         } else {
             Arc::clone(&self.no_epoch)
         };
-        let record = Box::new(Record::new(topic.clone(), epoch, row));
+        let mut record = Box::new(Record::new(topic.clone(), epoch, row));
+        if inbox {
+            record.begin_after(self.inbox_floor);
+        }
         let slot = self.records.insert(Held { record, history_bytes: 0, idle_until: None });
         let slot = index32(slot);
         self.slots.insert(topic.clone(), slot);
@@ -440,6 +452,9 @@ impl Owner {
     fn remove(&mut self, slot: u32) {
         let held = self.records.remove(slot as usize);
         debug_assert_eq!(held.record.members_count(), 0);
+        if held.record.topic().kind() == TopicKind::Inbox {
+            self.inbox_floor = self.inbox_floor.max(held.record.head());
+        }
         if let Some(until) = held.idle_until {
             self.idle.remove(&(until, slot));
         }

@@ -29,7 +29,7 @@ use crate::config::plan::Plan;
 use crate::mailbox::{Mailbox, Wake, mesh};
 use crate::metrics::shard::Gauges;
 use crate::pages;
-use crate::reactor::{Accepted, Clock, Control, Parts, Reactor};
+use crate::reactor::{Accepted, Clock, Control, Handed, Home, Parts, Reactor};
 use crate::server::acceptor::{Acceptor, Door, Stop};
 use crate::server::admission::{Admission, Caps, Ticket};
 use crate::server::listener::{BindError, Listener};
@@ -94,6 +94,8 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     let wakes: Vec<Arc<Wake>> = (0..plan.shards).map(|_| Arc::default()).collect();
     let (failed, failures) = unbounded();
     let (shards, ends): (Vec<Running>, Vec<Ends>) = (0..plan.shards).map(|_| lanes()).unzip();
+    // Not bounded: each value holds one of the connections, which are.
+    let handed: Vec<(Sender<_>, Receiver<_>)> = (0..plan.shards).map(|_| unbounded()).collect();
     let acceptor = acceptor(plan, keys, listeners, &shards, &wakes).map_err(system("make a poll"))?;
     let stop = acceptor.stopper();
     let lodger = if plan.shards == 1 && cfg!(unix) {
@@ -102,7 +104,7 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
         spawn("acceptor".to_owned(), failed.clone(), move || acceptor.run())?;
         None
     };
-    start_shards(plan, keys, &wakes, ends, lodger, &failed)?;
+    start_shards(plan, keys, &wakes, ends, &handed, lodger, &failed)?;
     for address in &addresses {
         tracing::info!(%address, "listening");
     }
@@ -150,6 +152,7 @@ fn start_shards(
     keys: Keys,
     wakes: &[Arc<Wake>],
     ends: Vec<Ends>,
+    handed: &[(Sender<Handed<Ticket>>, Receiver<Handed<Ticket>>)],
     mut lodger: Option<Acceptor>,
     exits: &Sender<Exit>,
 ) -> Result<(), StartError> {
@@ -164,6 +167,8 @@ fn start_shards(
     let requests: Vec<Mailbox<ToOwner>> = mesh(wakes, LANE_CAPACITY);
     let edges: Vec<Mailbox<ToEdge>> = mesh(wakes, LANE_CAPACITY);
     let mail = requests.into_iter().zip(edges);
+    let homes = handed.iter().zip(wakes);
+    let homes = homes.map(|((lane, _), wake)| Home { lane: lane.clone(), wake: Arc::clone(wake) });
     for ((id, Ends { intake, control }), (requests, edges)) in (0..).map(ShardId).zip(ends).zip(mail) {
         let shard = Shard::new(id, &setting, keys.hash(&("jitter", id)), clock.now());
         let parts = Parts {
@@ -175,6 +180,8 @@ fn start_shards(
             requests,
             edges,
             intake,
+            handed: handed[id.index()].1.clone(),
+            homes: homes.clone().collect(),
             control,
         };
         let reactor = Reactor::new(parts, lodger.take())

@@ -8,6 +8,7 @@
 use crate::base::id::{Key, ShardId};
 use crate::hub::command::Request;
 use crate::hub::event::{Outcome, Stats};
+use crate::shard::arrival::Arrival;
 
 /// Mail from an edge to the owner of a topic.
 pub type ToOwner = Request;
@@ -23,6 +24,13 @@ pub enum ToEdge {
         from: ShardId,
         /// Given back with the answer.
         number: Key,
+    },
+    /// So many connections of a shard were sent a direct message.
+    Receipt {
+        /// Of the message, at the shard of its sender.
+        number: Key,
+        /// How many.
+        count: u32,
     },
     /// How a shard stands.
     Answer {
@@ -40,6 +48,15 @@ pub enum Close {
     Shutdown,
     /// The connection is over: free the socket. Its key is stale from now on.
     Drop,
+}
+
+/// Where a socket belongs from now on, when [`crate::shard::Shard::poll_move`] says so.
+#[derive(Debug)]
+pub enum Move {
+    /// To this connection of the same shard, which has none.
+    To(Key),
+    /// To another shard, which is told by [`crate::shard::Shard::handle_arrival`]; its old key is stale.
+    Shard(ShardId, Box<Arrival>),
 }
 
 /// What became of a write.

@@ -14,3 +14,5 @@ mod slow;
 mod alive;
 mod stop;
 mod http;
+mod sessions;
+mod direct;

@@ -32,6 +32,10 @@ pub(crate) struct Truth {
     /// Broadcasts that somebody heard right after another.
     after: BTreeMap<usize, BTreeSet<usize>>,
     pub(crate) broadcasts_heard: BTreeSet<usize>,
+    /// Direct messages that anybody heard, by receiver and number.
+    directs: BTreeMap<(String, u64), usize>,
+    /// The greatest number that a connection of the user has acknowledged, or tried to.
+    pub(crate) acknowledged: BTreeMap<String, u64>,
     /// The drain began.
     pub(crate) drained: bool,
 }
@@ -99,6 +103,8 @@ pub(crate) enum Asked {
     History { limit: usize, before: Option<u64> },
     Users,
     Broadcast,
+    Direct { to: &'static str },
+    Acknowledge,
     Stats,
     Ping,
 }
@@ -129,6 +135,8 @@ pub(crate) struct Viewer {
     client: usize,
     pub(crate) user: Option<String>,
     pub(crate) welcomed: Option<usize>,
+    /// The step of its first welcome.
+    began: Option<usize>,
     pub(crate) rooms: BTreeMap<String, Membership>,
     pub(crate) pending: BTreeMap<u64, Pending>,
     /// The last question about each room that was answered well.
@@ -144,6 +152,23 @@ pub(crate) struct Viewer {
     pub(crate) broadcasts: Vec<usize>,
     broadcasts_lost: u64,
     pub(crate) shutdown: bool,
+    /// The number of the last message, for one who has a session.
+    pub(crate) last_seq: Option<u64>,
+    /// The session's name, once it was told.
+    pub(crate) session: Option<String>,
+    /// Questions of earlier connections: they may never have arrived.
+    stale: BTreeMap<u64, Pending>,
+    /// A part of what it was told is lost, and the view of rooms with it.
+    pub(crate) loose: bool,
+    /// It comes back, and the session must still be there.
+    pub(crate) must_resume: bool,
+    /// Numbers of the direct messages that came, and ranges of those that were announced.
+    directs: BTreeSet<u64>,
+    /// Those of them that came on this connection.
+    directs_here: BTreeSet<u64>,
+    directs_lost: Vec<(u64, u64)>,
+    /// Users that were written to, and how many connections that reached.
+    pub(crate) reached: Vec<(&'static str, u64)>,
     /// The last answers to `get_users` and `get_stats`.
     pub(crate) info: BTreeMap<String, (u64, u64)>,
     pub(crate) stats: Option<(u64, u64)>,
@@ -162,9 +187,9 @@ fn index(value: &Value) -> usize {
 }
 
 impl Viewer {
-    /// The view of one who has heard nothing yet.
-    pub(crate) fn new(client: usize) -> Viewer {
-        Viewer { client, ..Viewer::default() }
+    /// The view of one who has heard nothing yet, with a session or without.
+    pub(crate) fn new(client: usize, session: bool) -> Viewer {
+        Viewer { client, last_seq: session.then_some(0), ..Viewer::default() }
     }
 
     /// Notes a question before it is sent.
@@ -188,13 +213,49 @@ impl Viewer {
         *self.joins.entry(room.into()).or_default() += 1;
     }
 
+    /// The client comes back on another connection; its questions may have been lost.
+    pub(crate) fn returns(&mut self, must_resume: bool) {
+        self.stale.append(&mut self.pending);
+        self.shutdown = false;
+        self.directs_here.clear();
+        self.must_resume = must_resume;
+        self.welcomed = None;
+    }
+
+    /// Whether the next message is a welcome that ends this view: the session is gone.
+    pub(crate) fn is_over_with(&self, said: &Value) -> bool {
+        self.session.is_some() && self.welcomed.is_none() && said["resumed"] == false
+    }
+
+    /// Everything that is told to one with a session has the next number, or is announced to be lost.
+    fn count(&mut self, said: &Value) {
+        let seq = said.get("session_seq").or_else(|| said.get("seq").filter(|_| said["type"] != "direct_message"));
+        let Some(last) = &mut self.last_seq else { return assert_eq!(seq, None, "{said}") };
+        if said["topic"] == "session" {
+            assert_eq!(number(said, "from"), *last + 1, "{said}");
+            *last = number(said, "to");
+            self.loose = true;
+            self.rooms.clear();
+            return;
+        }
+        if said["type"] != "welcome" {
+            assert_eq!(seq.and_then(Value::as_u64), Some(*last + 1), "{said}");
+            *last += 1;
+        }
+    }
+
     /// One message of the server.
     pub(crate) fn hear(&mut self, said: &Value, truth: &mut Truth, step: usize) {
         let kind = text(said, "type");
         assert_eq!(kind == "welcome", self.welcomed.is_none(), "welcome comes first, and once");
+        self.count(said);
+        if said["topic"] == "session" {
+            return;
+        }
         let pending = said.get("id").map(|id| {
             let id = id.as_u64().expect("all our ids are numbers");
-            let pending = self.pending.remove(&id).unwrap_or_else(|| panic!("nobody asked {said}"));
+            let pending = self.pending.remove(&id).or_else(|| self.stale.remove(&id));
+            let pending = pending.unwrap_or_else(|| panic!("nobody asked {said}"));
             if kind != "error" {
                 assert!(!pending.never, "{said} answers one who never joined");
                 let last = self.answered.insert(pending.room.clone(), id);
@@ -203,9 +264,19 @@ impl Viewer {
             }
             pending
         });
+        if self.loose && said.get("room").is_some() {
+            return; // who knows
+        }
         match kind {
             "welcome" => {
-                self.welcomed = Some(step);
+                if self.last_seq.is_some() {
+                    let resumed = said["resumed"].as_bool().expect("it asked for a session");
+                    assert_eq!(resumed, self.session.is_some(), "a view ends with its session");
+                    let before = self.session.replace(text(said, "session").into());
+                    assert!(!resumed || before == self.session, "another session");
+                }
+                let began = *self.began.get_or_insert(step);
+                self.welcomed = Some(began);
                 self.user = Some(text(said, "user_id").into());
                 truth.users.insert(self.client, text(said, "user_id").into());
             }
@@ -224,6 +295,7 @@ impl Viewer {
                 assert!(known, "{said}: who is that?");
             }
             "broadcast" => self.hear_broadcast(said, truth),
+            "direct_message" => self.hear_direct(said, truth),
             "dropped" => self.hear_dropped(said),
             "ack" => self.hear_ack(said, pending.expect("acks have ids"), truth),
             "message_history" => self.hear_history(said, pending.expect("asked with id"), truth),
@@ -335,8 +407,23 @@ impl Viewer {
         self.broadcasts.push(n);
     }
 
+    fn hear_direct(&mut self, said: &Value, truth: &mut Truth) {
+        let (seq, n) = (number(said, "seq"), index(said));
+        let user = self.user.clone().expect("welcomed");
+        self.directs.insert(seq);
+        assert!(self.directs_here.insert(seq), "{said} comes twice");
+        let here = *truth.directs.entry((user, seq)).or_insert(n);
+        assert_eq!(here, n, "two messages at {seq}");
+        if let Some(sender) = truth.users.get(&truth.published[n].client) {
+            assert_eq!(text(said, "user_id"), sender);
+        }
+    }
+
     fn hear_dropped(&mut self, said: &Value) {
         let events = said.get("events").map_or(0, |_| number(said, "events"));
+        if text(said, "topic").starts_with("user:") {
+            return self.directs_lost.push((number(said, "from"), number(said, "to")));
+        }
         let Some(room) = said.get("room") else {
             assert_eq!(text(said, "topic"), "everyone:");
             self.broadcasts_lost += events;
@@ -361,13 +448,15 @@ impl Viewer {
 
     fn hear_ack(&mut self, said: &Value, pending: Pending, truth: &mut Truth) {
         match pending.asked {
+            Asked::Publish { .. } if self.loose => {}
             Asked::Publish { n, echo: false } => {
                 let offset = number(said, "offset");
                 let member = self.rooms.get(&pending.room).expect("members publish");
                 truth.observe(&(pending.room.clone(), member.epoch.clone()), offset, n);
                 self.sync(&pending.room, offset);
             }
-            Asked::Typing | Asked::Broadcast => {}
+            Asked::Typing | Asked::Broadcast | Asked::Acknowledge => {}
+            Asked::Direct { to } => self.reached.push((to, number(said, "delivered"))),
             other => panic!("{said} answers {other:?}"),
         }
     }
@@ -411,6 +500,7 @@ impl Viewer {
             return;
         };
         match (&asked, code) {
+            _ if self.loose => {}
             (Asked::Join { .. }, "room_full" | "too_many_rooms") => assert!(!sure, "{said}: it is in {room}"),
             (Asked::Stats, "unavailable") => {}
             (Asked::Join { .. } | Asked::Stats | Asked::Ping | Asked::Broadcast, _) => panic!("{said}"),
@@ -424,6 +514,9 @@ impl Viewer {
 
     /// Judges the view when everything that was said has been heard. `open`: the connection stands still.
     pub(crate) fn judge(&self, truth: &Truth, open: bool) {
+        if self.loose {
+            return;
+        }
         let mine = |n: &usize| truth.published[*n].client == self.client;
         for (numbering, offset) in &self.skipped {
             match truth.log.get(numbering).and_then(|log| log.get(offset)) {
@@ -452,6 +545,26 @@ impl Viewer {
         }
         if open {
             self.judge_tail(truth);
+            self.judge_directs(truth);
+        }
+    }
+
+    /// The newest message that this view has heard, for acknowledging it.
+    pub(crate) fn newest_direct(&self) -> Option<u64> {
+        self.directs.last().copied()
+    }
+
+    /// What nobody has acknowledged has come, or was announced to be lost.
+    fn judge_directs(&self, truth: &Truth) {
+        let Some(user) = &self.user else { return };
+        let acknowledged = truth.acknowledged.get(user).copied().unwrap_or(0);
+        for (_, seq) in truth.directs.keys().filter(|(to, seq)| to == user && *seq > acknowledged) {
+            let announced = self.directs_lost.iter().any(|(from, to)| (*from..=*to).contains(seq));
+            assert!(
+                announced || self.directs.contains(seq),
+                "client {}: message {seq} to {user} never came",
+                self.client
+            );
         }
     }
 

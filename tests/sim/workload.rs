@@ -22,6 +22,8 @@ const GRACE_US: u64 = 300_000;
 const ROUNDS_MAX: usize = 400_000;
 /// Moments at which something happens by itself, after the last connection has gone its way.
 const JUMPS_MAX: usize = 20_000;
+/// Tries until nobody is closed for being slow while all ask how things stand.
+const SETTLING_MAX: usize = 50;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -42,6 +44,8 @@ struct Client {
     viewer: Viewer,
     next_id: u64,
     named: Option<&'static str>,
+    /// When it was last connected, in microseconds.
+    seen_us: u64,
     upgraded: bool,
     /// Answers to plain requests.
     answers: usize,
@@ -76,6 +80,10 @@ pub(crate) struct Sim {
     trace: bool,
     dice: Dice,
     limits: Limits,
+    /// Links that clients with sessions have left behind.
+    abandoned: Vec<usize>,
+    /// What clients saw whose sessions are gone.
+    past: Vec<Viewer>,
     world: World,
     clients: Vec<Client>,
     truth: Truth,
@@ -114,6 +122,8 @@ fn limits(dice: &mut Dice) -> Limits {
         missed_pongs_max: *dice.pick(&[1, 3]),
         idle_timeout: *dice.pick(&[None, None, Some(secs(40))]),
         close_timeout: *dice.pick(&[secs(1), secs(5)]),
+        resume_window: *dice.pick(&[None, Some(secs(1)), Some(secs(120)), Some(secs(120))]),
+        away_max: *dice.pick(&[2, 10_000, 10_000]),
         heartbeat_json: dice.once_in(4),
         queue_bytes_max: *dice.pick(&[500, 3000, 1 << 20]),
         queue_messages_max: *dice.pick(&[2, 10, 1024]),
@@ -142,7 +152,18 @@ impl Sim {
             println!("{shards} shards, {limits:?}");
         }
         let world = World::new(shards, &limits, &mut dice);
-        Sim { step: 0, digest: 0, trace, dice, limits, world, clients: Vec::new(), truth: Truth::default() }
+        Sim {
+            step: 0,
+            digest: 0,
+            trace,
+            dice,
+            limits,
+            abandoned: Vec::new(),
+            past: Vec::new(),
+            world,
+            clients: Vec::new(),
+            truth: Truth::default(),
+        }
     }
 
     /// One step: somebody does something, some bytes move, some shard may turn, some time passes.
@@ -193,14 +214,17 @@ impl Sim {
             2 => Kind::Half,
             _ => Kind::Native,
         };
-        let viewer = Viewer::new(self.clients.len());
+        let named = (kind == Kind::Native && self.dice.once_in(2)).then(|| USERS[self.dice.below(USERS.len())]);
+        let session = named.is_some() && self.limits.resume_window.is_some() && self.dice.once_in(2);
+        let viewer = Viewer::new(self.clients.len(), session);
         let mut client = Client {
             kind,
             link,
             reader: Reader::default(),
             viewer,
             next_id: 0,
-            named: None,
+            named,
+            seen_us: 0,
             upgraded: false,
             answers: 0,
             echoes: Vec::new(),
@@ -216,10 +240,9 @@ impl Sim {
             Kind::Http { asked } => net::request("/health", false).repeat(asked),
             Kind::Half => net::request("/ws", true)[..20].to_vec(),
             Kind::Native => {
-                let mut path = String::from("/ws?");
-                if self.dice.once_in(2) {
-                    client.named = Some(USERS[self.dice.below(USERS.len())]);
-                    path += &format!("user_id={}&", client.named.unwrap_or_default());
+                let mut path = String::from(if session { "/ws?last_seq=0&" } else { "/ws?" });
+                if let Some(user) = named {
+                    path += &format!("user_id={user}&");
                 }
                 for room in ROOMS.iter().take(self.dice.below(3)) {
                     client.viewer.joins_at_once(room);
@@ -234,6 +257,9 @@ impl Sim {
 
     /// A client does something that it could do now.
     fn act(&mut self, i: usize) {
+        if self.clients[i].viewer.session.is_some() && self.dice.once_in(if self.clients[i].over { 4 } else { 60 }) {
+            return self.come_back(i);
+        }
         let link = &mut self.world.links[self.clients[i].link];
         let client = &mut self.clients[i];
         if client.over {
@@ -247,6 +273,8 @@ impl Sim {
             2..=4 => link.deaf = true,
             5 => link.mute = true,
             6..=14 => (link.deaf, link.mute) = (false, false),
+            // Who comes back hears first whether its session goes on.
+            _ if client.viewer.session.is_some() && client.viewer.welcomed.is_none() => {}
             _ if client.kind == Kind::Native && client.talks() => return self.talk(i),
             _ if client.kind == Kind::Echo && client.talks() => {
                 let payload = vec![b'e'; self.dice.below(1500)];
@@ -264,8 +292,43 @@ impl Sim {
         }
     }
 
+    /// A client with a session connects again, whatever has become of its last connection: it may have ended, be cut
+    /// now, or lie dead with nobody knowing.
+    fn come_back(&mut self, i: usize) {
+        let link = self.world.connect(&mut self.dice);
+        let client = &mut self.clients[i];
+        let before = std::mem::replace(&mut client.link, link);
+        if !client.over {
+            client.seen_us = self.world.now_us;
+            match self.dice.below(3) {
+                0 => self.world.links[before].end(End::Reset),
+                1 => self.world.links[before].end(End::Fin),
+                _ => self.world.links[before].mute = true,
+            }
+            self.abandoned.push(before);
+        }
+        let window = self.limits.resume_window.unwrap_or_default();
+        let window_us = u64::try_from(window.as_micros()).unwrap_or(0);
+        let in_time = self.world.now_us + GRACE_US < client.seen_us + window_us && client.held_until_us.is_none();
+        // Nobody knows whether its own close frame has arrived.
+        let closes = client.close_sent && client.close_heard.is_none();
+        let must = in_time && !closes && self.limits.away_max > 1000;
+        client.viewer.returns(must);
+        client.reader = Reader::default();
+        (client.upgraded, client.close_sent, client.close_heard) = (false, false, None);
+        (client.outlaw, client.gave_up, client.over, client.held_until_us) = (false, false, false, None);
+        let session = client.viewer.session.as_deref().unwrap_or_default();
+        let user = client.named.map(|user| format!("&user_id={user}")).unwrap_or_default();
+        let last_seq = client.viewer.last_seq.unwrap_or(0);
+        let path = format!("/ws?session={session}&last_seq={last_seq}{user}");
+        self.world.links[link].send(&net::request(&path, true));
+    }
+
     /// A native client says something.
     fn talk(&mut self, i: usize) {
+        if self.clients[i].viewer.loose {
+            return self.close(i);
+        }
         // Mostly it speaks where it is.
         let rooms = &self.clients[i].viewer.rooms;
         let at = self.dice.below(rooms.len().max(1));
@@ -292,10 +355,11 @@ impl Sim {
                 let history = json!({"type": "get_history", "room": room, "limit": limit, "before": before});
                 self.ask(i, room, Asked::History { limit, before }, history);
             }
+            75..=77 => self.tell(i),
             80..=83 => self.ask(i, "", Asked::Stats, json!({"type": "get_stats"})),
             84..=90 => self.ask(i, "", Asked::Ping, json!({"type": "ping", "ts": 5})),
             91..=94 => self.send(i, &net::frame(PING, true, b"are you there", &mut Dice::new(1))),
-            75..=79 | 95..=96 => self.ask(i, room, Asked::Users, json!({"type": "get_users", "room": room})),
+            78..=79 | 95..=96 => self.ask(i, room, Asked::Users, json!({"type": "get_users", "room": room})),
             97 if self.dice.once_in(3) => self.close(i),
             98 if self.dice.once_in(3) => {
                 self.clients[i].outlaw = true;
@@ -338,6 +402,26 @@ impl Sim {
         client.viewer.ask(id, room, asked);
         let frame = net::message(message.to_string().as_bytes(), &mut self.dice);
         self.send(i, &frame);
+    }
+
+    /// A message to a user, or an acknowledgement of one's own.
+    fn tell(&mut self, i: usize) {
+        let viewer = &self.clients[i].viewer;
+        if let (Some(seq), Some(user)) = (viewer.newest_direct().filter(|_| self.dice.once_in(3)), &viewer.user) {
+            let acknowledged = self.truth.acknowledged.entry(user.clone()).or_default();
+            *acknowledged = seq.max(*acknowledged);
+            return self.ask(i, "", Asked::Acknowledge, json!({"type": "ack", "seq": seq}));
+        }
+        let to = USERS[self.dice.below(USERS.len())];
+        self.tell_user(i, to);
+    }
+
+    fn tell_user(&mut self, i: usize, to: &'static str) {
+        let n = self.truth.published.len();
+        let (echo, tagged, step) = (false, true, self.step);
+        self.truth.published.push(Published { client: i, room: None, echo, tagged, step });
+        let message = json!({"type": "direct_message", "user_id": to, "message": {"n": n}});
+        self.ask(i, "", Asked::Direct { to }, message);
     }
 
     fn join(&mut self, i: usize) {
@@ -429,6 +513,13 @@ impl Sim {
             }
             TEXT => {
                 let said = serde_json::from_slice(payload).expect("the server writes JSON");
+                client.seen_us = self.world.now_us;
+                if client.viewer.is_over_with(&said) {
+                    // Its session is gone: it begins anew, and what it saw before is judged as far as that went.
+                    assert!(!client.viewer.must_resume, "client {i}: its session is gone");
+                    let past = std::mem::replace(&mut client.viewer, Viewer::new(i, true));
+                    self.past.push(past);
+                }
                 client.viewer.hear(&said, &mut self.truth, step);
                 if said["type"] == "heartbeat" && self.dice.once_in(2) {
                     let pong = net::message(b"{\"type\":\"pong\"}", &mut self.dice);
@@ -448,12 +539,15 @@ impl Sim {
         let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
         let client = &mut self.clients[i];
         client.close_heard = Some(code);
+        client.seen_us = self.world.now_us;
         let held = client.held_until_us.is_some();
         let justified = match code {
             1000 => client.close_sent,
             1001 => self.truth.drained,
             1008 => client.named.is_some() && self.limits.connections_per_user_max.is_some(),
             4003 => self.limits.idle_timeout.is_some(),
+            // An earlier connection, given up before it was open, may have been heard last.
+            4008 => client.viewer.session.is_some(),
             // A kernel that buffers little makes everybody slow.
             4004 => true,
             4006 => held,
@@ -476,6 +570,12 @@ impl Sim {
             println!("{} client {i} has lost its connection: {end:?}", self.step);
         }
         client.over = true;
+        if client.close_heard.is_none() {
+            client.seen_us = self.world.now_us;
+        }
+        if matches!(client.close_heard, Some(1000 | 1001 | 1005 | 1008)) {
+            client.viewer.session = None; // it does not come back
+        }
         // Who ended its own side without a close frame, or held the bytes up, has no claim to last words.
         let held =
             client.held_until_us.is_some_and(|until| until.saturating_add(GRACE_US) > self.world.now_us);
@@ -514,11 +614,11 @@ impl Sim {
             client.held_until_us = client.held_until_us.map(|until| until.min(self.world.now_us));
         }
         self.rest();
-        self.world.check_rest();
-        self.question();
-        self.rest();
-        self.world.check_rest();
+        self.settle();
         self.compare();
+        for viewer in &self.past {
+            viewer.judge(&self.truth, false);
+        }
         for client in &self.clients {
             let open = client.is_member() && !client.outlaw && !client.close_sent;
             client.viewer.judge(&self.truth, open);
@@ -540,11 +640,49 @@ impl Sim {
         }
     }
 
+    /// Everybody with a session comes back, and all ask how things stand, until nobody is lost over it.
+    fn settle(&mut self) {
+        for _ in 0..SETTLING_MAX {
+            for i in 0..self.clients.len() {
+                if self.clients[i].over && self.clients[i].viewer.session.is_some() {
+                    self.come_back(i);
+                }
+            }
+            for link in std::mem::take(&mut self.abandoned) {
+                self.world.links[link].end(End::Reset);
+            }
+            self.rest();
+            // Who does not know which rooms it is in is no help.
+            for i in 0..self.clients.len() {
+                if self.clients[i].viewer.loose && self.clients[i].talks() {
+                    self.close(i);
+                }
+            }
+            self.rest();
+            self.world.check_rest();
+            let members = self.clients.iter().filter(|client| client.is_member()).count();
+            let away = |client: &Client| client.over && client.viewer.session.is_some();
+            if self.clients.iter().any(away) {
+                continue;
+            }
+            self.question();
+            self.rest();
+            self.world.check_rest();
+            if self.clients.iter().filter(|client| client.is_member()).count() == members
+                && !self.clients.iter().any(away)
+            {
+                return;
+            }
+        }
+        panic!("the clients do not come to rest");
+    }
+
     /// Everybody who still talks asks how things stand.
     fn question(&mut self) {
         for i in 0..self.clients.len() {
             self.clients[i].viewer.info.clear();
             self.clients[i].viewer.stats = None;
+            self.clients[i].viewer.reached.clear();
             // What an outlaw says next may be what it is closed for.
             let asks = self.clients[i].talks() && !self.clients[i].outlaw;
             if self.clients[i].kind != Kind::Native || !asks {
@@ -555,6 +693,7 @@ impl Sim {
                 self.ask(i, &room, Asked::Users, json!({"type": "get_users", "room": room}));
             }
             self.ask(i, "", Asked::Stats, json!({"type": "get_stats"}));
+            self.tell_user(i, USERS[i % USERS.len()]);
         }
     }
 
@@ -576,12 +715,21 @@ impl Sim {
             let count = members.iter().filter(|client| client.named == Some(user)).count();
             assert!(count <= max, "{count} connections of {user}");
         }
-        for client in &members {
+        // A session whose client never heard its name is nobody's, and yet in its rooms until its time is over.
+        let nameless = |client: &Client| {
+            client.over && client.viewer.last_seq.is_some() && client.viewer.user.is_none()
+        };
+        let ghosts = self.clients.iter().any(nameless);
+        for client in members.iter().filter(|_| !ghosts) {
             let viewer = &client.viewer;
             for (room, info) in &viewer.info {
                 let users = &rooms[&**room];
                 let distinct = users.iter().collect::<BTreeSet<_>>().len();
                 assert_eq!(*info, (users.len() as u64, distinct as u64), "{room}: {users:?}");
+            }
+            for (user, count) in &viewer.reached {
+                let there = members.iter().filter(|client| client.named == Some(user)).count();
+                assert_eq!(*count, there as u64, "connections of {user}");
             }
             let stats = (members.len() as u64, rooms.len() as u64);
             assert!(viewer.stats.is_none_or(|told| told == stats), "{:?}, not {stats:?}", viewer.stats);

@@ -29,6 +29,9 @@ pub(super) fn policies(options: Options, history_bytes_total_max: usize) -> Poli
     room.history_messages_max = 4;
     room.history_age = AGE;
     room.history_bytes_max = 6 * PUBLICATION_BYTES;
+    // Here an inbox stands for a topic that neither counts nor remembers; what it keeps has tests of its own.
+    let inbox = policies.of_kind_mut(TopicKind::Inbox);
+    (inbox.numbered, inbox.history_messages_max) = (false, 0);
     policies
 }
 
@@ -118,6 +121,7 @@ fn words(outcomes: &[(u16, Outcome)]) -> Vec<String> {
             Reply::Left => format!("{shard}:left"),
             other => format!("{shard}:{other:?}"),
         },
+        Outcome::Direct { message, .. } => format!("{shard}:direct {}", message.offset),
         Outcome::Deliver { event, sender, .. } => {
             let what = match event {
                 Event::Published(publication) => format!("published {}", publication.offset),

@@ -206,6 +206,17 @@ pub fn text(scratch: &mut Vec<u8>, payload: impl FnOnce(&mut Vec<u8>)) -> &[u8] 
     &scratch[start..]
 }
 
+/// The payload of a frame that [`text`] made.
+#[must_use]
+pub fn text_payload(frame: &[u8]) -> &[u8] {
+    let header = match frame.get(1) {
+        Some(&LENGTH_64) => SERVER_HEADER_BYTES_MAX,
+        Some(&LENGTH_16) => 4,
+        _ => 2,
+    };
+    frame.get(header..).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -306,6 +306,7 @@ impl Edges {
                 let seen = self.answered(topic, origin, reply);
                 log.entry(origin).or_default().push(seen);
             }
+            Outcome::Direct { .. } => panic!("nobody asked for that"),
             Outcome::Deliver { topic, event, sender } => {
                 let topic = self.topics.iter().position(|known| *known == topic).unwrap();
                 assert!(sender.as_ref().is_none_or(|sender| sender.origin.shard == shard));
@@ -356,7 +357,7 @@ impl Edges {
                 Seen::Users { members: members_count, users: ids(&users) }
             }
             Reply::Refused(refusal) => Seen::Refused(refusal),
-            Reply::Stats(_) => panic!("an owner gives no stats"),
+            Reply::Stats(_) | Reply::Inbox(_) => panic!("nobody asked for that"),
         }
     }
 
