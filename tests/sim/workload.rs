@@ -299,7 +299,9 @@ impl Sim {
         let client = &mut self.clients[i];
         let before = std::mem::replace(&mut client.link, link);
         if !client.over {
-            client.seen_us = self.world.now_us;
+            if client.close_heard.is_none() {
+                client.seen_us = self.world.now_us;
+            }
             match self.dice.below(3) {
                 0 => self.world.links[before].end(End::Reset),
                 1 => self.world.links[before].end(End::Fin),
