@@ -29,6 +29,7 @@ use crate::shard::arrival::Arrival;
 use crate::shard::flush::SLICES_MAX;
 use crate::shard::port::{Close, Move, ToEdge, ToOwner, Written};
 use crate::shard::state::Shard;
+use crate::store::writer::Outlet;
 
 /// The one read buffer of a shard, and so what one connection may bring in one turn.
 const READ_BYTES: usize = 256 << 10;
@@ -132,6 +133,8 @@ pub struct Parts<T> {
     pub homes: Vec<Home<T>>,
     /// Orders from the server.
     pub control: Receiver<Control>,
+    /// To the store, if there is one.
+    pub outlet: Option<Outlet>,
 }
 
 /// See the module's page. `T` is kept with each socket and dropped with it; `L` runs beside the shard, if anything
@@ -228,7 +231,7 @@ impl<T, L: Lodger> Reactor<T, L> {
 
     /// Announces sleep; false if something came meanwhile.
     fn prepare_sleep(&mut self) -> bool {
-        let Parts { shard, wake, requests, edges, intake, handed, control, .. } = &mut self.parts;
+        let Parts { shard, wake, requests, edges, intake, handed, control, outlet, .. } = &mut self.parts;
         wake.prepare_sleep(|| {
             let room = requests.regained_room() | edges.regained_room();
             // Mail that the shard does not take now is no reason to turn: what it waits for is.
@@ -237,6 +240,7 @@ impl<T, L: Lodger> Reactor<T, L> {
                 || !intake.is_empty()
                 || !handed.is_empty()
                 || !control.is_empty()
+                || outlet.as_ref().is_some_and(Outlet::has_news)
         })
     }
 
@@ -302,7 +306,8 @@ impl<T, L: Lodger> Reactor<T, L> {
 
     fn move_socket(&mut self, from: Key, to: Move) {
         let known = find(&mut self.sockets, from).is_some();
-        let Some(mut socket) = self.sockets.get_mut(from.slot as usize).filter(|_| known).and_then(Option::take)
+        let Some(mut socket) =
+            self.sockets.get_mut(from.slot as usize).filter(|_| known).and_then(Option::take)
         else {
             return;
         };
@@ -348,7 +353,10 @@ impl<T, L: Lodger> Reactor<T, L> {
     }
 
     fn take_mail(&mut self) {
-        let Parts { shard, requests, edges, .. } = &mut self.parts;
+        let Parts { shard, requests, edges, outlet, .. } = &mut self.parts;
+        for _ in 0..outlet.as_mut().map_or(0, Outlet::take_news) {
+            shard.handle_stored();
+        }
         for _ in 0..MAIL_PER_TURN {
             if !shard.takes_edge_mail() {
                 break;
@@ -484,7 +492,12 @@ impl<T, L: Lodger> Reactor<T, L> {
     }
 
     fn send_mail(&mut self) {
-        let Parts { shard, id, shards, requests, edges, .. } = &mut self.parts;
+        let Parts { shard, id, shards, requests, edges, outlet, .. } = &mut self.parts;
+        if let Some(outlet) = outlet
+            && let Some(entries) = shard.poll_journal()
+        {
+            outlet.send(entries);
+        }
         for peer in (0..*shards).map(ShardId).filter(|peer| peer != id) {
             hand_over(shard.edge_mail_for(peer), edges, peer);
             hand_over(shard.requests_for(peer), requests, peer);

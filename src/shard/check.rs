@@ -31,11 +31,15 @@ impl Shard {
     pub fn check_rest(&self) {
         self.check();
         assert!(self.gathers.is_empty(), "{} gathers", self.gathers.len());
-        assert!(self.active.is_empty() && self.everyone.is_empty() && self.directs.is_empty(), "unfinished fan-outs");
+        assert!(
+            self.active.is_empty() && self.everyone.is_empty() && self.directs.is_empty(),
+            "unfinished fan-outs"
+        );
         assert!(self.receipts.is_empty(), "{} receipts", self.receipts.len());
         assert!(self.lanes.requests.iter().all(VecDeque::is_empty), "unsent requests");
         assert!(self.lanes.edges.iter().all(VecDeque::is_empty), "unsent mail");
         assert!(self.turn.is_idle(), "an unfinished turn");
+        assert!(self.owner.is_stored(), "something is not stored");
         assert!(self.poll_timeout() != Some(Duration::ZERO), "nothing to do, and no sleep");
         for (key, conn) in self.conns.iter() {
             assert!(conn.outbox.is_empty(), "{key:?} is not written to");

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::base::id::index32;
 use crate::base::shared::Shared;
-use crate::dialect::native::encode;
-use crate::hub::event::{Event, Outcome, Sender};
+use crate::dialect::native::encode::{self, typed};
+use crate::hub::event::{Event, Outcome, Publication, Sender};
 use crate::hub::name::{Topic, TopicKind};
 use crate::shard::conn::session::Kept;
 use crate::shard::conn::{Dirty, reposition};
@@ -229,24 +229,23 @@ impl Shard {
     }
 
     pub(crate) fn delivery(&mut self, topic: &Topic, event: &Event) -> Arc<Delivery> {
-        let mut encoded =
-            || Shared::copy_of(frame::text(&mut self.scratch, |out| encode::event(out, topic, event, None)));
-        let (offset, announced, frame) = match event {
+        let scratch = &mut self.scratch;
+        let (offset, frame) = match event {
             Event::Published(publication) => {
                 let frame = match publication.frame.get() {
                     Some(frame) => frame.clone(),
                     None => {
-                        let frame = encoded();
+                        let frame = encoded(scratch, topic, event, publication);
                         // Another shard may have been first: both made the same bytes, and neither waited.
                         let _ = publication.frame.set(frame.clone());
                         frame
                     }
                 };
-                (publication.offset, true, frame)
+                (publication.offset, frame)
             }
-            Event::Typing { .. } => (0, false, encoded()),
-            Event::UserJoined { .. } | Event::UserLeft { .. } => (0, true, encoded()),
+            _ => (0, Shared::copy_of(frame::text(scratch, |out| encode::event(out, topic, event, None)))),
         };
+        let announced = event.is_announced();
         Arc::new(Delivery { topic: topic.clone(), offset, announced, frame, keepers: Keepers::default() })
     }
 
@@ -266,5 +265,13 @@ fn kept(fanout: &Fanout, slot: u32) -> Option<Kept> {
     if fanout.sender != Some(slot) {
         return Some(Kept::Shared(Arc::clone(&fanout.delivery)));
     }
-    fanout.copy.as_ref().map(|copy| Kept::Own(Box::from(frame::text_payload(copy))))
+    fanout.copy.as_ref().map(|copy| Kept::Own(copy.clone()))
+}
+
+/// The frame of a publication as all members get it.
+fn encoded(scratch: &mut Vec<u8>, topic: &Topic, event: &Event, publication: &Publication) -> Shared {
+    match typed::frame(scratch, topic.name(), publication) {
+        Some(frame) => Shared::copy_of(frame),
+        None => Shared::copy_of(frame::text(scratch, |out| encode::event(out, topic, event, None))),
+    }
 }

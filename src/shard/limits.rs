@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::hub::policy::Rule;
+use crate::hub::journal::Durability;
+use crate::hub::policy::{Documents, Rule};
 
 /// What happens to a connection that does not read as fast as it is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct Limits {
     pub members_per_room_max: Option<u32>,
     /// What holds for rooms and channels by name; the first that matches counts.
     pub topics: Vec<Rule>,
+    /// What documents may be.
+    pub documents: Documents,
     /// Open connections of one user; none = unlimited.
     pub connections_per_user_max: Option<u32>,
     /// From accept to the end of the request head.
@@ -78,6 +81,8 @@ pub struct Limits {
     pub slow_consumer: SlowConsumer,
     /// Which deliveries wait for the next.
     pub coalesce: Coalesce,
+    /// What becomes of histories when the process ends.
+    pub durability: Durability,
     /// Whether `/echo` is served.
     pub echo: bool,
     /// How much at a time.
@@ -161,6 +166,7 @@ impl Default for Limits {
             rooms_per_connection_max: 128,
             members_per_room_max: None,
             topics: Vec::new(),
+            documents: Documents::default(),
             connections_per_user_max: None,
             handshake_timeout: Duration::from_secs(10),
             ping_interval: Some(Duration::from_secs(25)),
@@ -175,6 +181,7 @@ impl Default for Limits {
             queue_messages_max: 1024,
             slow_consumer: SlowConsumer::Disconnect,
             coalesce: Coalesce::Auto,
+            durability: Durability::Off,
             echo: true,
             pace: Pace::default(),
         }

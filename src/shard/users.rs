@@ -105,9 +105,7 @@ impl Users {
         let hash = high(hash);
         let is = |entry: &Entry| entry.hash == hash && same(first(&self.several, *entry));
         match self.table.find(spread(hash), is) {
-            Some(Entry { place, .. }) if place & SEVERAL != 0 => {
-                &self.several[(place & !SEVERAL) as usize]
-            }
+            Some(Entry { place, .. }) if place & SEVERAL != 0 => &self.several[(place & !SEVERAL) as usize],
             Some(Entry { place, .. }) => std::slice::from_ref(place),
             None => &[],
         }

@@ -185,9 +185,11 @@ fn direct_messages_that_a_session_lost_come_from_the_inbox() {
         let message = back.object();
         seqs.extend(message["seq"].as_u64().filter(|_| message["type"] == "direct_message"));
     }
-    seqs.extend(back.settle().iter().filter_map(|message| {
-        message["seq"].as_u64().filter(|_| message["type"] == "direct_message")
-    }));
+    seqs.extend(
+        back.settle()
+            .iter()
+            .filter_map(|message| message["seq"].as_u64().filter(|_| message["type"] == "direct_message")),
+    );
     let mut once = seqs.clone();
     once.sort_unstable();
     once.dedup();

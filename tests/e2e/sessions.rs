@@ -217,12 +217,11 @@ fn a_lost_reply_is_told_again() {
     raw.send(&json!({"type": "join_room", "room": "r", "id": 1}));
     raw.send(&json!({"type": "chat_message", "room": "r", "message": "x", "id": 2}));
     let mut watcher = server.user("watcher");
-    eventually("it was said", || {
-        watcher.ask(json!({"type": "join_room", "room": "r"}))["offset"] == 1
-    });
+    eventually("it was said", || watcher.ask(json!({"type": "join_room", "room": "r"}))["offset"] == 1);
     raw.reset();
     let mut back = resume(&server, &welcome, 0);
-    let ids: Vec<_> = take(&mut back, 2).iter().map(|message| (message["id"].clone(), seq(message))).collect();
+    let ids: Vec<_> =
+        take(&mut back, 2).iter().map(|message| (message["id"].clone(), seq(message))).collect();
     assert_eq!(ids, [(json!(1), 1), (json!(2), 2)]);
 }
 

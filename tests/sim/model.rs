@@ -229,7 +229,8 @@ impl Viewer {
 
     /// Everything that is told to one with a session has the next number, or is announced to be lost.
     fn count(&mut self, said: &Value) {
-        let seq = said.get("session_seq").or_else(|| said.get("seq").filter(|_| said["type"] != "direct_message"));
+        let seq =
+            said.get("session_seq").or_else(|| said.get("seq").filter(|_| said["type"] != "direct_message"));
         let Some(last) = &mut self.last_seq else { return assert_eq!(seq, None, "{said}") };
         if said["topic"] == "session" {
             assert_eq!(number(said, "from"), *last + 1, "{said}");

@@ -214,7 +214,8 @@ impl Sim {
             2 => Kind::Half,
             _ => Kind::Native,
         };
-        let named = (kind == Kind::Native && self.dice.once_in(2)).then(|| USERS[self.dice.below(USERS.len())]);
+        let named =
+            (kind == Kind::Native && self.dice.once_in(2)).then(|| USERS[self.dice.below(USERS.len())]);
         let session = named.is_some() && self.limits.resume_window.is_some() && self.dice.once_in(2);
         let viewer = Viewer::new(self.clients.len(), session);
         let mut client = Client {
@@ -257,7 +258,9 @@ impl Sim {
 
     /// A client does something that it could do now.
     fn act(&mut self, i: usize) {
-        if self.clients[i].viewer.session.is_some() && self.dice.once_in(if self.clients[i].over { 4 } else { 60 }) {
+        if self.clients[i].viewer.session.is_some()
+            && self.dice.once_in(if self.clients[i].over { 4 } else { 60 })
+        {
             return self.come_back(i);
         }
         let link = &mut self.world.links[self.clients[i].link];
@@ -311,7 +314,8 @@ impl Sim {
         }
         let window = self.limits.resume_window.unwrap_or_default();
         let window_us = u64::try_from(window.as_micros()).unwrap_or(0);
-        let in_time = self.world.now_us + GRACE_US < client.seen_us + window_us && client.held_until_us.is_none();
+        let in_time =
+            self.world.now_us + GRACE_US < client.seen_us + window_us && client.held_until_us.is_none();
         // Nobody knows whether its own close frame has arrived.
         let closes = client.close_sent && client.close_heard.is_none();
         let must = in_time && !closes && self.limits.away_max > 1000;
@@ -409,7 +413,9 @@ impl Sim {
     /// A message to a user, or an acknowledgement of one's own.
     fn tell(&mut self, i: usize) {
         let viewer = &self.clients[i].viewer;
-        if let (Some(seq), Some(user)) = (viewer.newest_direct().filter(|_| self.dice.once_in(3)), &viewer.user) {
+        if let (Some(seq), Some(user)) =
+            (viewer.newest_direct().filter(|_| self.dice.once_in(3)), &viewer.user)
+        {
             let acknowledged = self.truth.acknowledged.entry(user.clone()).or_default();
             *acknowledged = seq.max(*acknowledged);
             return self.ask(i, "", Asked::Acknowledge, json!({"type": "ack", "seq": seq}));
@@ -718,9 +724,8 @@ impl Sim {
             assert!(count <= max, "{count} connections of {user}");
         }
         // A session whose client never heard its name is nobody's, and yet in its rooms until its time is over.
-        let nameless = |client: &Client| {
-            client.over && client.viewer.last_seq.is_some() && client.viewer.user.is_none()
-        };
+        let nameless =
+            |client: &Client| client.over && client.viewer.last_seq.is_some() && client.viewer.user.is_none();
         let ghosts = self.clients.iter().any(nameless);
         for client in members.iter().filter(|_| !ghosts) {
             let viewer = &client.viewer;

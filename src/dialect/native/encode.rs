@@ -3,15 +3,17 @@
 //! Adds no frame header and decides neither who gets what nor whether to answer. Payloads and tags are copied as
 //! the bytes that came, all other text is escaped. `type` is always the first field.
 
+mod documents;
 pub mod inbox;
 pub mod session;
+pub mod typed;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Wall;
 use crate::dialect::{field, refusal, timestamp};
-use crate::hub::event::{Event, Publication, Refusal, Reply, Snapshot, Stats};
+use crate::hub::event::{Body, Event, Publication, Refusal, Reply, Snapshot, Stats};
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::wire::json;
 
@@ -67,10 +69,18 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
     match reply {
         Reply::Joined(snapshot) => match topic.kind() {
             TopicKind::Channel => subscribed(out, topic, tag, snapshot),
+            TopicKind::Document => documents::state(out, topic, tag, snapshot),
             _ => room_joined(out, topic, tag, snapshot),
         },
         Reply::Left => {
-            open(out, if topic.kind() == TopicKind::Channel { "unsubscribed" } else { "room_left" });
+            open(
+                out,
+                match topic.kind() {
+                    TopicKind::Channel => "unsubscribed",
+                    TopicKind::Document => "document_left",
+                    _ => "room_left",
+                },
+            );
             id(out, tag);
             named(out, topic);
             if topic.kind() == TopicKind::Channel {
@@ -79,6 +89,7 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
             out.push(b'}');
         }
         Reply::Accepted { offset } => ack(out, tag, *offset),
+        Reply::Edited { version } => documents::edited(out, topic, tag, *version),
         Reply::History { messages, offset, epoch } => {
             open(out, "message_history");
             id(out, tag);
@@ -100,7 +111,7 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
         // Its messages are told one by one.
         Reply::Inbox(_) => debug_assert!(false, "an inbox is no answer"),
         Reply::Stats(stats) => server_stats(out, tag, stats),
-        Reply::Refused(refusal) => error(out, tag, refusal, now),
+        Reply::Refused(refusal) => refused(out, topic, tag, refusal, now),
     }
 }
 
@@ -164,9 +175,23 @@ pub fn ack(out: &mut Vec<u8>, tag: Option<&[u8]>, offset: u64) {
 
 /// `error`: why something was not done. The texts are in [`refusal::words`].
 pub fn error(out: &mut Vec<u8>, tag: Option<&[u8]>, refusal: &Refusal, now: Wall) {
-    let words = refusal::words(refusal);
     open(out, "error");
     id(out, tag);
+    reason(out, refusal, now);
+}
+
+/// The same from the owner of a topic. An edit needs no `id`, so its error says what it was about.
+fn refused(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, refusal: &Refusal, now: Wall) {
+    open(out, "error");
+    id(out, tag);
+    if matches!(refusal, Refusal::Edit(_)) {
+        named(out, topic);
+    }
+    reason(out, refusal, now);
+}
+
+fn reason(out: &mut Vec<u8>, refusal: &Refusal, now: Wall) {
+    let words = refusal::words(refusal);
     text(out, ",\"code\":", words.code);
     text(out, ",\"message\":", &words.text);
     if let Some(retry_after_ms) = words.retry_after_ms {
@@ -238,6 +263,9 @@ pub fn event(out: &mut Vec<u8>, topic: &Topic, event: &Event, tag: Option<&[u8]>
             presence(out, "user_joined", topic, user, *members_count)
         }
         Event::UserLeft { user, members_count } => presence(out, "user_left", topic, user, *members_count),
+        Event::EditorJoined(editor) => documents::joined(out, topic, editor),
+        Event::Edited(edit) => documents::operation(out, topic, edit),
+        Event::Pointed(pointed) => documents::cursor(out, topic, pointed),
         Event::Typing { user, is_typing } => {
             open(out, "typing_indicator");
             named(out, topic);
@@ -250,6 +278,9 @@ pub fn event(out: &mut Vec<u8>, topic: &Topic, event: &Event, tag: Option<&[u8]>
 
 /// A publication, as the members of its topic get it.
 fn published(out: &mut Vec<u8>, topic: &Topic, publication: &Publication, tag: Option<&[u8]>) {
+    if let Body::Typed(kind) = publication.body {
+        return typed::stub(out, topic.name(), publication, kind);
+    }
     match topic.kind() {
         TopicKind::Everyone => broadcast(out, publication),
         TopicKind::Channel => message(out, topic.name(), publication),

@@ -11,7 +11,7 @@ use super::{Asker, Owner};
 use crate::base::clock::Now;
 use crate::base::id::{Key, ShardId};
 use crate::base::shared::Shared;
-use crate::hub::event::{Outcome, Receipt, Redelivery, Refusal, Reply};
+use crate::hub::event::{Body, Outcome, Receipt, Redelivery, Refusal, Reply};
 use crate::hub::name::User;
 
 impl Owner {
@@ -30,7 +30,7 @@ impl Owner {
             None => self.create(&topic),
         };
         let record = &mut self.records[slot as usize].record;
-        let message = record.publish(user, payload, now, self.policies.row(record.row()));
+        let message = record.publish(user, (payload, Body::Value), now, self.policies.row(record.row()));
         self.weigh(slot);
         let receipt = receipt.map(|number| Receipt { shard: origin.shard, number });
         for shard in (0..self.shards).map(ShardId) {

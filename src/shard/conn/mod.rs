@@ -169,7 +169,9 @@ impl Conn {
     pub(crate) fn client(&mut self) -> Option<&mut Client> {
         match &mut self.phase {
             Phase::Socket(socket) if socket.is_closing() => None,
-            Phase::Socket(Socket { role: Role::Client(client), .. }) | Phase::Away { client, .. } => Some(client),
+            Phase::Socket(Socket { role: Role::Client(client), .. }) | Phase::Away { client, .. } => {
+                Some(client)
+            }
             _ => None,
         }
     }
@@ -177,7 +179,9 @@ impl Conn {
     /// The client, in whatever state it is.
     pub(crate) fn any_client(&self) -> Option<&Client> {
         match &self.phase {
-            Phase::Socket(Socket { role: Role::Client(client), .. }) | Phase::Away { client, .. } => Some(client),
+            Phase::Socket(Socket { role: Role::Client(client), .. }) | Phase::Away { client, .. } => {
+                Some(client)
+            }
             _ => None,
         }
     }

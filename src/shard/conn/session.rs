@@ -1,7 +1,7 @@
 //! What one client was sent lately, so that it can come back on another connection as if nothing had happened.
 //!
 //! Only clients that ask for a session have one. It numbers what is delivered (1, 2, 3, …) and keeps the newest
-//! messages. The connection's place in its topics is kept beside it, by the shard: while nobody is connected it goes on
+//! messages; binary ones have a number, too, which they do not carry. The connection's place in its topics is kept beside it, by the shard: while nobody is connected it goes on
 //! being delivered to, until the client comes back or the resume window ends. Sends nothing itself, reads no clock.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -11,7 +11,6 @@ use crate::base::clock::Mono;
 use crate::base::hash::{Keys, Map};
 use crate::hub::name::TopicKind;
 use crate::shard::outbox::Delivery;
-use crate::wire::ws::frame;
 
 /// Most messages that are kept: what a client misses in a short loss, not an archive.
 pub(crate) const MESSAGES_MAX: usize = 100;
@@ -29,16 +28,16 @@ const MESSAGE_BYTES: usize = 32;
 pub(crate) enum Kept {
     /// As all members of a topic got it; shared with their queues.
     Shared(Arc<Delivery>),
-    /// The client's own: an answer.
+    /// The client's own: the frame of an answer.
     Own(Box<[u8]>),
 }
 
 impl Kept {
-    /// The message's JSON.
-    pub(crate) fn json(&self) -> &[u8] {
+    /// The message's frame, which is text or binary, without a number.
+    pub(crate) fn frame(&self) -> &[u8] {
         match self {
-            Kept::Shared(delivery) => frame::text_payload(&delivery.frame),
-            Kept::Own(json) => json,
+            Kept::Shared(delivery) => &delivery.frame,
+            Kept::Own(frame) => frame,
         }
     }
 
@@ -55,7 +54,7 @@ impl Kept {
         MESSAGE_BYTES
             + match self {
                 Kept::Shared(delivery) if delivery.keepers.add() > 0 => 0,
-                Kept::Shared(_) | Kept::Own(_) => self.json().len(),
+                Kept::Shared(_) | Kept::Own(_) => self.frame().len(),
             }
     }
 
@@ -64,7 +63,7 @@ impl Kept {
         MESSAGE_BYTES
             + match self {
                 Kept::Shared(delivery) if delivery.keepers.sub() > 0 => 0,
-                Kept::Shared(_) | Kept::Own(_) => self.json().len(),
+                Kept::Shared(_) | Kept::Own(_) => self.frame().len(),
             }
     }
 }
@@ -107,7 +106,7 @@ impl Session {
         if let (Some(recall), Some(seq)) = (&mut self.recall, message.inbox_seq()) {
             recall.told.insert(seq);
         }
-        self.bytes += message.json().len() + MESSAGE_BYTES;
+        self.bytes += message.frame().len() + MESSAGE_BYTES;
         *sum += message.hold();
         self.kept.push_back(message);
         while self.kept.len() > MESSAGES_MAX || self.bytes > SESSION_BYTES_MAX || *sum > BYTES_HARD_MAX {
@@ -120,7 +119,7 @@ impl Session {
     /// Forgets the oldest message; false if there is none.
     fn forget_oldest(&mut self, sum: &mut usize) -> bool {
         let Some(message) = self.kept.pop_front() else { return false };
-        self.bytes -= message.json().len() + MESSAGE_BYTES;
+        self.bytes -= message.frame().len() + MESSAGE_BYTES;
         *sum -= message.release();
         true
     }
@@ -191,7 +190,7 @@ impl Session {
     pub(crate) fn check(&self) {
         assert!(u64::try_from(self.kept.len()).is_ok_and(|kept| kept <= self.head));
         assert!(self.kept.len() <= MESSAGES_MAX && self.bytes <= SESSION_BYTES_MAX);
-        let bytes: usize = self.kept.iter().map(|message| message.json().len() + MESSAGE_BYTES).sum();
+        let bytes: usize = self.kept.iter().map(|message| message.frame().len() + MESSAGE_BYTES).sum();
         assert_eq!(self.bytes, bytes);
     }
 }
@@ -222,7 +221,7 @@ pub(crate) fn cost<'a>(sessions: impl Iterator<Item = &'a Session>) -> usize {
             Kept::Shared(delivery) => !seen.insert(Arc::as_ptr(delivery)),
             Kept::Own(_) => false,
         };
-        sum += MESSAGE_BYTES + if again { 0 } else { message.json().len() };
+        sum += MESSAGE_BYTES + if again { 0 } else { message.frame().len() };
     }
     sum
 }
@@ -248,7 +247,7 @@ mod tests {
     }
 
     fn contents(session: &Session) -> Vec<(u64, u64)> {
-        let content = |kept: &Kept| u64::from_be_bytes(kept.json().try_into().unwrap());
+        let content = |kept: &Kept| u64::from_be_bytes(kept.frame().try_into().unwrap());
         session.kept().map(|(seq, kept)| (seq, content(kept))).collect()
     }
 

@@ -40,6 +40,19 @@ impl Shard {
         since: Option<(u64, Box<str>)>,
         history: u32,
     ) -> Result<(), Refusal> {
+        let long = since.is_some() || history > 0;
+        self.enter(key, tag, named, long, |user| Ask::Join { user, since, history })
+    }
+
+    /// Asks to become a member of a topic; `long`: the answer may be.
+    pub(crate) fn enter(
+        &mut self,
+        key: Key,
+        tag: Tag,
+        named: Named<'_>,
+        long: bool,
+        ask: impl FnOnce(Arc<User>) -> Ask,
+    ) -> Result<(), Refusal> {
         let topic = self.topic(named)?;
         let Some(user) = self.user_of(key) else { return Ok(()) };
         let max = self.limits.rooms_per_connection_max;
@@ -49,10 +62,9 @@ impl Shard {
         if !again && conn.memberships.len() - inbox >= max as usize {
             return Err(Refusal::TooManyRooms { max });
         }
-        let long = again || since.is_some() || history > 0;
         self.remember(key, &topic);
-        self.ask(key, topic, tag, Ask::Join { user, since, history });
-        if long {
+        self.ask(key, topic, tag, ask(user));
+        if again || long {
             self.await_answer(key);
         }
         Ok(())
@@ -157,19 +169,23 @@ impl Shard {
         }
         match &reply {
             Reply::Joined(_) => self.settle_join(key, topic, true),
-            Reply::Refused(Refusal::RoomFull) => self.settle_join(key, topic, false), // only a join is refused so
+            // Only a join is refused so.
+            Reply::Refused(Refusal::RoomFull | Refusal::DocumentsFull) => self.settle_join(key, topic, false),
             Reply::Left => self.settle_leave(key, topic),
             _ => {}
         }
         if topic.kind() == TopicKind::Inbox {
             match reply {
                 Reply::Inbox(redelivery) => return self.on_inbox(key, topic, redelivery),
-                Reply::Joined(_) | Reply::Refused(Refusal::RoomFull) => return self.on_admission(key, &reply),
+                Reply::Joined(_) | Reply::Refused(Refusal::RoomFull) => {
+                    return self.on_admission(key, &reply);
+                }
                 _ => {}
             }
         }
         let wall = self.now.wall;
         self.send(key, |out| encode::reply(out, topic, tag.as_deref(), &reply, wall));
+        self.send_named_in(key, topic, &reply);
     }
 
     fn on_admission(&mut self, key: Key, reply: &Reply) {

@@ -6,6 +6,8 @@
 mod membership;
 pub(crate) mod session;
 mod inbox;
+mod binary;
+mod documents;
 mod client;
 mod socket;
 mod http;

@@ -168,7 +168,9 @@ impl Shard {
         let (now, serials) = (self.now.mono, introduction.last_seq.unwrap_or(0));
         let heartbeat_due = self.heartbeat_due(introduction.heartbeat);
         let Some(conn) = self.conns.get_mut(home) else { return };
-        let Phase::Away { mut client, until } = std::mem::replace(&mut conn.phase, Phase::Over) else { return };
+        let Phase::Away { mut client, until } = std::mem::replace(&mut conn.phase, Phase::Over) else {
+            return;
+        };
         self.sessions.away.remove(&(until, home.slot));
         client.heartbeat_due = heartbeat_due;
         conn.phase = Phase::Socket(Socket::new(Role::Client(client), now));
@@ -193,7 +195,7 @@ impl Shard {
             outbox.push_own(spares, |out| out.extend_from_slice(frame));
         }
         for (seq, message) in session.kept() {
-            let frame = frame::text(scratch, |out| encode::session::numbered(out, message.json(), seq));
+            let frame = numbered(scratch, message, seq);
             outbox.push_own(spares, |out| out.extend_from_slice(frame));
         }
         if lost.is_some() {
@@ -296,12 +298,18 @@ impl Shard {
     pub(crate) fn send_numbered(&mut self, key: Key, write: impl FnOnce(&mut Vec<u8>)) {
         let Shard { conns, spares, scratch, turn, limits, sessions, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return };
-        scratch.clear();
-        write(scratch);
-        let message = Kept::Own(Box::from(&scratch[..]));
+        let message = Kept::Own(Box::from(frame::text(scratch, write)));
         deliver(conn, message, scratch, spares, &mut sessions.bytes, limits);
         turn.mark(conn, key.slot, Dirty::Soon);
         conn.brake(limits);
+    }
+}
+
+/// The frame of a message as the client gets it: with its number, if it is text.
+fn numbered<'a>(scratch: &'a mut Vec<u8>, message: &'a Kept, seq: u64) -> &'a [u8] {
+    match frame::text_payload(message.frame()) {
+        Some(json) => frame::text(scratch, |out| encode::session::numbered(out, json, seq)),
+        None => message.frame(),
     }
 }
 
@@ -324,7 +332,7 @@ pub(crate) fn deliver(
     let mut pushed = Pushed::Queued;
     if there {
         let seq = session.next_seq();
-        let frame = frame::text(scratch, |out| encode::session::numbered(out, message.json(), seq));
+        let frame = numbered(scratch, &message, seq);
         if matches!(message, Kept::Shared(_)) && outbox.is_full_for(frame.len(), limits) {
             pushed = Pushed::Overrun;
         } else {

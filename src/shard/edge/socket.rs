@@ -168,10 +168,10 @@ impl Shard {
     }
 }
 
-/// Whether a client that we close with this code may come back to its session: it was silent, slow or too eager, but not
+/// Whether a client that we close with this code may come back to its session: it was silent or slow, but not
 /// sent away.
 fn keeps_session(code: CloseCode) -> bool {
-    matches!(code, CloseCode::IDLE_TIMEOUT | CloseCode::SLOW_CONSUMER | CloseCode::RATE_LIMITED)
+    matches!(code, CloseCode::IDLE_TIMEOUT | CloseCode::SLOW_CONSUMER)
 }
 
 /// Queues a whole message or a control frame.
