@@ -60,7 +60,7 @@ fn what_is_not_acknowledged_comes_again_to_whoever_comes_back() {
     for n in 1..=5 {
         assert_eq!(heard(&mut ann), (json!(n), n));
     }
-    ann.send(&json!({"type": "ack", "seq": 3}));
+    assert_eq!(ann.ask(json!({"type": "ack", "seq": 3}))["type"], "ack");
     let mut phone = user(&server, "ann");
     assert_eq!(heard(&mut phone), (json!(4), 4), "one device has acknowledged for all");
     assert_eq!(heard(&mut phone), (json!(5), 5));

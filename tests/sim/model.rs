@@ -227,6 +227,13 @@ impl Viewer {
         self.session.is_some() && self.welcomed.is_none() && said["resumed"] == false
     }
 
+    /// A binary message has a number and does not carry it.
+    pub(crate) fn count_binary(&mut self) {
+        if let Some(last) = &mut self.last_seq {
+            *last += 1;
+        }
+    }
+
     /// Everything that is told to one with a session has the next number, or is announced to be lost.
     fn count(&mut self, said: &Value) {
         let seq =
@@ -496,7 +503,7 @@ impl Viewer {
             return; // whatever it was, it was not done
         }
         let Some(Pending { asked, sure, room, .. }) = pending else {
-            let known = ["not_in_room", "room_full", "too_many_rooms", "invalid_field"];
+            let known = ["not_in_room", "room_required", "room_full", "too_many_rooms", "invalid_field"];
             assert!(known.contains(&code), "{said}");
             return;
         };

@@ -10,7 +10,7 @@ use roomcast::shard::limits::{Coalesce, Limits, Pace, Rate, SlowConsumer};
 use serde_json::{Value, json};
 
 use crate::model::{Asked, Published, Truth, Viewer};
-use crate::net::{self, CLOSE, Dice, End, PING, PONG, Reader, TEXT};
+use crate::net::{self, BINARY, CLOSE, Dice, End, PING, PONG, Reader, TEXT};
 use crate::world::World;
 
 const ROOMS: [&str; 5] = ["a", "b", "c", "tea room", "\u{1f389}"];
@@ -302,7 +302,7 @@ impl Sim {
         let client = &mut self.clients[i];
         let before = std::mem::replace(&mut client.link, link);
         if !client.over {
-            if client.close_heard.is_none() {
+            if client.close_heard.is_none() && client.viewer.welcomed.is_some() {
                 client.seen_us = self.world.now_us;
             }
             match self.dice.below(3) {
@@ -539,6 +539,8 @@ impl Sim {
                 self.send(i, &pong);
             }
             PONG => {}
+            // Some garbage is a message; it is counted, too.
+            BINARY => client.viewer.count_binary(),
             _ => self.hear_close(i, payload),
         }
     }
@@ -578,7 +580,7 @@ impl Sim {
             println!("{} client {i} has lost its connection: {end:?}", self.step);
         }
         client.over = true;
-        if client.close_heard.is_none() {
+        if client.close_heard.is_none() && client.viewer.welcomed.is_some() {
             client.seen_us = self.world.now_us;
         }
         if matches!(client.close_heard, Some(1000 | 1001 | 1005 | 1008)) {

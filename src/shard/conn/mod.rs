@@ -14,8 +14,8 @@
 //! empty the peer is told that no more comes, and the connection ends with the peer's own end or at a deadline. So
 //! an answer is not destroyed by a reset that unread input would cause.
 //!
-//! A client with a session survives its socket: its connection is then away, without one, until the client comes back or
-//! the resume window ends.
+//! A client with a session survives its socket: its connection is then away, without one, until the client comes
+//! back or the resume window ends.
 //!
 //! Data only: what a connection does is in `shard::edge`.
 

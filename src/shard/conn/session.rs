@@ -1,8 +1,9 @@
 //! What one client was sent lately, so that it can come back on another connection as if nothing had happened.
 //!
 //! Only clients that ask for a session have one. It numbers what is delivered (1, 2, 3, …) and keeps the newest
-//! messages; binary ones have a number, too, which they do not carry. The connection's place in its topics is kept beside it, by the shard: while nobody is connected it goes on
-//! being delivered to, until the client comes back or the resume window ends. Sends nothing itself, reads no clock.
+//! messages; binary ones have a number, too, which they do not carry. The connection's place in its topics is kept
+//! beside it, by the shard: while nobody is connected it goes on being delivered to, until the client comes back or the
+//! resume window ends. Sends nothing itself, reads no clock.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -150,8 +150,8 @@ impl Shard {
         same.then_some(key)
     }
 
-    /// The socket of `key` becomes that of the session at `home`. One that it still has is closed: clients notice a loss
-    /// before servers do.
+    /// The socket of `key` becomes that of the session at `home`. One that it still has is closed: clients notice a
+    /// loss before servers do.
     fn attach(&mut self, home: Key, key: Key, introduction: Introduction) {
         let old = self.detach(home);
         if old != home {
