@@ -529,11 +529,13 @@ impl Sim {
                     self.past.push(past);
                 }
                 client.viewer.hear(&said, &mut self.truth, step);
-                if said["type"] == "heartbeat" && self.dice.once_in(2) {
+                if said["type"] == "heartbeat" && self.dice.once_in(2) && !self.clients[i].close_sent {
                     let pong = net::message(b"{\"type\":\"pong\"}", &mut self.dice);
                     self.send(i, &pong);
                 }
             }
+            // After its own close frame a client says nothing (RFC 6455 §5.5.1).
+            PING if client.close_sent => {}
             PING => {
                 let pong = net::frame(PONG, true, payload, &mut self.dice);
                 self.send(i, &pong);
@@ -689,6 +691,7 @@ impl Sim {
 
     /// Everybody who still talks asks how things stand.
     fn question(&mut self) {
+        let mut first = true; // more would be too much for some
         for i in 0..self.clients.len() {
             self.clients[i].viewer.info.clear();
             self.clients[i].viewer.stats = None;
@@ -703,7 +706,9 @@ impl Sim {
                 self.ask(i, &room, Asked::Users, json!({"type": "get_users", "room": room}));
             }
             self.ask(i, "", Asked::Stats, json!({"type": "get_stats"}));
-            self.tell_user(i, USERS[i % USERS.len()]);
+            if std::mem::take(&mut first) {
+                self.tell_user(i, USERS[i % USERS.len()]);
+            }
         }
     }
 

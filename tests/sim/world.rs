@@ -227,7 +227,7 @@ impl World {
         let mail = self.requests.iter().flatten().filter_map(|lane| lane.mail.front().map(|(due, _)| *due));
         let edge = self.edges.iter().flatten().filter_map(|lane| lane.mail.front().map(|(due, _)| *due));
         // Mail that has arrived waits for its receiver, not for time.
-        let coming = mail.chain(edge).filter(|due| *due > self.now_us);
+        let coming = mail.chain(edge).filter(|due| *due > 0);
         sleeps.chain(coming).filter(|until| *until < u64::MAX).min()
     }
 
