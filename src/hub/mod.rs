@@ -16,4 +16,5 @@ pub mod presence;
 pub mod pad;
 pub mod journal;
 pub mod topic;
+pub mod stamps;
 pub mod owner;

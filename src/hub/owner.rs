@@ -31,6 +31,7 @@ use crate::hub::event::{Body, Event, Outcome, Refusal, Reply, Sender};
 use crate::hub::journal::Journal;
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::hub::policy::{Policies, Publishers, Reach, RowId};
+use crate::hub::stamps::Stamps;
 use crate::hub::table::shrink_if_sparse;
 use crate::hub::topic::{Arrival, Full, Record, Wanted, fresh};
 
@@ -100,6 +101,8 @@ pub struct Owner {
     inbox_floor: u64,
     /// Where the next search for a victim begins.
     hand: u32,
+    /// What the application published lately and may try again.
+    stamps: Stamps,
     counts: Counts,
 }
 
@@ -142,6 +145,7 @@ impl Owner {
             no_epoch: Arc::from(""),
             inbox_floor: 0,
             hand: 0,
+            stamps: Stamps::new(keys),
             counts: Counts::default(),
         }
     }
@@ -183,6 +187,7 @@ impl Owner {
             Ask::Direct { payload, user, receipt } => self.direct(asker, payload, user, receipt, now),
             Ask::Inbox => self.redeliver(asker, now),
             Ask::Acknowledge { seq } => self.acknowledge(asker, seq, now),
+            Ask::Order { number, order } => self.order(asker, number, *order, now),
         }
     }
 
@@ -199,7 +204,8 @@ impl Owner {
     /// When [`Owner::expire`] will have something to do; none while it has nothing.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Mono> {
-        self.next_idle().map(|(until, _)| until)
+        let idle = self.next_idle().map(|(until, _)| until);
+        [idle, self.stamps.next_expiry()].into_iter().flatten().min()
     }
 
     /// The topic without members that expires next.
@@ -207,9 +213,10 @@ impl Owner {
         self.idle.first().into_iter().chain(self.idle_documents.first()).min().copied()
     }
 
-    /// Forgets topics that have neither members nor history left, at most [`EXPIRED_PER_CALL_MAX`]; if
+    /// Forgets topics that have neither members nor history left, at most [`EXPIRED_PER_CALL_MAX`], and stamps; if
     /// there are more, [`Owner::next_expiry`] is not later than `now`.
     pub fn expire(&mut self, now: Mono) {
+        self.stamps.expire(now);
         for _ in 0..EXPIRED_PER_CALL_MAX {
             match self.next_idle() {
                 Some((until, slot)) if until <= now => self.remove(slot),
@@ -624,6 +631,7 @@ impl Owner {
         }
         assert_eq!(counts, self.counts);
         assert_eq!(self.slots.len(), self.records.len());
+        self.stamps.check();
         let idle = self.idle.len() + self.idle_documents.len();
         assert_eq!(counts.topics - counts.topics_with_members, idle as u64);
         assert!(counts.history_bytes <= self.policies.history_bytes_total_max);
@@ -644,6 +652,7 @@ pub fn epoch(keys: Keys, shard: ShardId, count: u64) -> Arc<str> {
 }
 
 mod journal;
+mod orders;
 
 #[cfg(test)]
 mod tests;

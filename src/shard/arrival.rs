@@ -3,6 +3,8 @@
 //! A client that resumes a session is moved, socket and all, to the shard that has the session: so nothing of the
 //! session ever moves. Data only.
 
+use crate::base::peer::Peer;
+
 /// What the handshake says about a client.
 #[derive(Debug, Default)]
 pub(crate) struct Introduction {
@@ -24,6 +26,8 @@ pub(crate) struct Introduction {
 #[derive(Debug)]
 pub struct Arrival {
     pub(crate) introduction: Introduction,
+    /// Where it comes from.
+    pub(crate) peer: Peer,
     /// What is still to be written: the answer to the upgrade, and answers before it.
     pub(crate) unsent: Vec<u8>,
     /// What it has sent after the request.

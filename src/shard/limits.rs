@@ -85,6 +85,8 @@ pub struct Limits {
     pub durability: Durability,
     /// Whether `/echo` is served.
     pub echo: bool,
+    /// Whether `/api/` is served.
+    pub api: bool,
     /// How much at a time.
     pub pace: Pace,
 }
@@ -183,6 +185,7 @@ impl Default for Limits {
             coalesce: Coalesce::Auto,
             durability: Durability::Off,
             echo: true,
+            api: true,
             pace: Pace::default(),
         }
     }

@@ -18,4 +18,5 @@ mod stop;
 mod http;
 mod sessions;
 mod direct;
+mod api;
 mod durable;

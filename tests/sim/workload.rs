@@ -82,6 +82,8 @@ pub(crate) struct Sim {
     limits: Limits,
     /// Links that clients with sessions have left behind.
     abandoned: Vec<usize>,
+    /// An outlaw has sent some.
+    garbage: bool,
     /// What clients saw whose sessions are gone.
     past: Vec<Viewer>,
     world: World,
@@ -159,6 +161,7 @@ impl Sim {
             dice,
             limits,
             abandoned: Vec::new(),
+            garbage: false,
             past: Vec::new(),
             world,
             clients: Vec::new(),
@@ -369,6 +372,7 @@ impl Sim {
             97 if self.dice.once_in(3) => self.close(i),
             98 if self.dice.once_in(3) => {
                 self.clients[i].outlaw = true;
+                self.garbage = true;
                 let mut garbage = vec![0; 1 + self.dice.below(30)];
                 garbage.iter_mut().for_each(|byte| *byte = self.dice.bits().to_be_bytes()[0]);
                 self.send(i, &garbage);
@@ -541,8 +545,11 @@ impl Sim {
                 self.send(i, &pong);
             }
             PONG => {}
-            // Some garbage is a message; it is counted, too.
-            BINARY => client.viewer.count_binary(),
+            // What an outlaw sends is a good frame at times, and goes to the others.
+            BINARY => {
+                assert!(self.garbage, "client {i} hears bytes");
+                client.viewer.count_binary();
+            }
             _ => self.hear_close(i, payload),
         }
     }

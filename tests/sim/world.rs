@@ -11,6 +11,7 @@ use std::time::Duration;
 use roomcast::base::clock::{Mono, Now, Wall};
 use roomcast::base::hash::Keys;
 use roomcast::base::id::{Key, ShardId};
+use roomcast::base::peer::Peer;
 use roomcast::metrics::shard::Gauges;
 use roomcast::shard::arrival::Arrival;
 use roomcast::shard::flush::SLICES_MAX;
@@ -287,7 +288,7 @@ impl World {
         let node = &mut self.nodes[n];
         let intake = std::mem::take(&mut node.intake);
         for &link in &intake {
-            let key = node.shard.handle_open();
+            let key = node.shard.handle_open(Peer::Loopback);
             node.place(Socket { key, link, readable: false, ended: false, queued: false });
         }
         intake.len()

@@ -108,7 +108,7 @@ mod tests {
                 match outcome {
                     Outcome::Direct { .. } => sent += 1,
                     Outcome::Reply { reply: told, .. } => reply = Some(told),
-                    Outcome::Deliver { .. } => panic!("nobody is a member"),
+                    Outcome::Deliver { .. } | Outcome::Told { .. } => panic!("nobody asked for that"),
                 }
             }
             (reply, sent)

@@ -10,6 +10,7 @@ mod binary;
 mod documents;
 mod client;
 mod socket;
+mod api;
 mod http;
 mod timers;
 
@@ -33,8 +34,10 @@ impl Shard {
                     key = self.follow(key, &input[used..]).unwrap_or(key);
                     used
                 }
+                Phase::Body { .. } => self.consume_body(key, input),
                 Phase::Socket(_) => self.consume_frames(key, input),
-                Phase::Away { .. } | Phase::Closing { .. } | Phase::Over => return,
+                // Whoever waits for an answer is held, see above.
+                Phase::Asking(_) | Phase::Away { .. } | Phase::Closing { .. } | Phase::Over => return,
             };
             input = &mut input[used..];
         }

@@ -46,11 +46,11 @@ pub(super) fn letters(mut digest: u128, count: usize) -> String {
     text
 }
 
-/// The inverse of [`letters`]; none if there are others among them.
-fn digits(text: &[u8]) -> Option<u128> {
-    text.iter().rev().try_fold(0, |sum, letter| {
-        let digit = LETTERS.iter().position(|known| known == letter)?;
-        Some(sum * 32 + digit as u128)
+/// The inverse of [`letters`]; none if there are others among them, or too many.
+pub(super) fn digits(text: &str) -> Option<u128> {
+    text.bytes().rev().try_fold(0_u128, |sum, letter| {
+        let digit = LETTERS.iter().position(|known| *known == letter)?;
+        Some(sum.checked_mul(32)? + digit as u128)
     })
 }
 
@@ -61,7 +61,7 @@ pub(super) fn session_id(keys: Keys, serial: u64) -> String {
 
 /// The serial of a session id that this process gave out; none for any other text.
 fn session_serial(keys: Keys, id: &str) -> Option<u64> {
-    let (serial, secret) = id.as_bytes().split_at_checked(SERIAL_LETTERS)?;
+    let (serial, secret) = id.split_at_checked(SERIAL_LETTERS)?;
     let serial = u64::try_from(digits(serial)?).ok()?;
     if secret.len() != SECRET_LETTERS {
         return None;
@@ -75,8 +75,8 @@ impl Shard {
     /// A socket comes from another shard, for a client whose session is here. Its key, as after
     /// [`Shard::handle_open`]; [`Shard::poll_move`] may tell another one at once.
     pub fn handle_arrival(&mut self, arrival: Arrival) -> Key {
-        let Arrival { introduction, unsent, mut input } = arrival;
-        let key = self.handle_open();
+        let Arrival { introduction, peer, unsent, mut input } = arrival;
+        let key = self.handle_open(peer);
         if let Some(conn) = self.conns.get_mut(key) {
             conn.outbox.push_own(&mut self.spares, |out| out.extend_from_slice(&unsent));
         }
@@ -118,7 +118,7 @@ impl Shard {
         let mut unsent = Vec::new();
         conn.outbox.take_all(&mut self.spares, &mut unsent);
         conn.phase = Phase::Over;
-        let arrival = Arrival { introduction, unsent, input: Vec::new() };
+        let arrival = Arrival { introduction, peer: conn.peer, unsent, input: Vec::new() };
         self.turn.vacated.push(key);
         self.turn.moves.push_back((key, Move::Shard(home, Box::new(arrival))));
     }
@@ -145,7 +145,7 @@ impl Shard {
         let same = match (&introduction.user_id, &client.user) {
             (None, _) => true,
             (Some(id), Some(user)) => user.id == *id,
-            (Some(id), None) => self.client_id(serial) == **id,
+            (Some(id), None) => self.client_id(key) == **id,
         };
         same.then_some(key)
     }
@@ -161,7 +161,7 @@ impl Shard {
             self.close(old, CloseCode::DISCONNECTED, "the session goes on elsewhere");
         }
         let Some(newcomer) = self.conns.get_mut(key) else { return };
-        let outbox = std::mem::take(&mut newcomer.outbox);
+        let (outbox, peer) = (std::mem::take(&mut newcomer.outbox), newcomer.peer);
         newcomer.phase = Phase::Over;
         self.turn.vacated.push(key);
         self.turn.moves.push_back((key, Move::To(home)));
@@ -174,7 +174,7 @@ impl Shard {
         self.sessions.away.remove(&(until, home.slot));
         client.heartbeat_due = heartbeat_due;
         conn.phase = Phase::Socket(Socket::new(Role::Client(client), now));
-        conn.outbox = outbox;
+        (conn.outbox, conn.peer) = (outbox, peer);
         self.clients_open += 1;
         self.greet(home, Some(true));
         self.replay(home, serials);
@@ -220,7 +220,7 @@ impl Shard {
                 return key;
             }
         };
-        let mut left = Conn::new(until);
+        let mut left = Conn::new(conn.peer, until);
         left.phase = std::mem::replace(&mut conn.phase, Phase::Away { client, until });
         left.outbox = std::mem::take(&mut conn.outbox);
         left.rest = conn.rest.take();
