@@ -503,7 +503,14 @@ impl Viewer {
             return; // whatever it was, it was not done
         }
         let Some(Pending { asked, sure, room, .. }) = pending else {
-            let known = ["not_in_room", "room_required", "room_full", "too_many_rooms", "invalid_field"];
+            let known = [
+                "invalid_json",
+                "not_in_room",
+                "room_required",
+                "room_full",
+                "too_many_rooms",
+                "invalid_field",
+            ];
             assert!(known.contains(&code), "{said}");
             return;
         };
