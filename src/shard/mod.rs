@@ -177,7 +177,11 @@ impl Shard {
                 Timer::Gather(slot) => self.on_gather_deadline(slot),
             }
         }
-        self.owner.expire(self.now.mono);
+        // What is due at the owner is said to edges, so it waits for them as requests do.
+        if self.takes_requests() {
+            self.owner.expire(self.now.mono);
+            self.route_outcomes();
+        }
         if !self.sessions.away.is_empty() {
             self.expire_sessions();
         }
@@ -244,7 +248,8 @@ impl Shard {
         }
         let timers = self.wheel.next_deadline().map(|tick| Mono(tick.saturating_mul(TICK_US)));
         let away = self.sessions.away.first().map(|(until, _)| *until);
-        let due = [timers, self.owner.next_expiry(), self.window.due(), away].into_iter().flatten().min()?;
+        let expiry = self.owner.next_expiry().filter(|_| self.takes_requests());
+        let due = [timers, expiry, self.window.due(), away].into_iter().flatten().min()?;
         Some(due.since(self.now.mono))
     }
 

@@ -4,12 +4,18 @@
 //! only by what it hears, and judged at once where that is possible, at the end where it takes the others' word.
 //! Knows nothing of shards.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use roomcast::wire::typed::Delivered;
 use serde_json::Value;
+
+use crate::papers::{Papers, Paperwork};
 
 /// A room and the name of its numbering.
 type Numbering = (String, String);
+
+/// Begins the payload of plain binary messages.
+pub(crate) const RELAYED: &[u8] = b"relayed \xff";
 
 /// A publication or broadcast that some client sent; its payload carries its index.
 pub(crate) struct Published {
@@ -25,6 +31,8 @@ pub(crate) struct Published {
 #[derive(Default)]
 pub(crate) struct Truth {
     pub(crate) published: Vec<Published>,
+    /// Who sent each plain binary message.
+    pub(crate) relayed: Vec<usize>,
     log: BTreeMap<Numbering, BTreeMap<u64, usize>>,
     places: BTreeMap<usize, (Numbering, u64)>,
     /// The user of each client that was welcomed.
@@ -38,6 +46,14 @@ pub(crate) struct Truth {
     pub(crate) acknowledged: BTreeMap<String, u64>,
     /// The drain began.
     pub(crate) drained: bool,
+    /// Users stay for a while without a connection.
+    pub(crate) grace: bool,
+    /// Whom a moderator wanted out of a room for some time.
+    pub(crate) banned: BTreeSet<(String, String)>,
+    /// Whom a moderator wanted quiet.
+    pub(crate) muted: BTreeSet<(String, String)>,
+    /// Rooms in which a moderator wanted everything forgotten.
+    pub(crate) clears: BTreeSet<String>,
 }
 
 impl Truth {
@@ -96,18 +112,36 @@ impl Truth {
 /// What a client asked, by its kind of answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Asked {
-    Join { since: Option<(u64, String)> },
+    Join {
+        since: Option<(u64, String)>,
+    },
     Leave,
-    Publish { n: usize, echo: bool },
+    Publish {
+        n: usize,
+        echo: bool,
+    },
     Typing,
-    History { limit: usize, before: Option<u64> },
+    History {
+        limit: usize,
+        before: Option<u64>,
+    },
     Users,
     Broadcast,
-    Direct { to: &'static str },
+    Direct {
+        to: &'static str,
+    },
     Acknowledge,
     Stats,
     Ping,
+    /// Whether it may.
+    Moderate {
+        may: bool,
+    },
+    Paper(String, Paperwork),
 }
+
+/// Who moderates all rooms.
+pub(crate) const MODERATOR: &str = "ann";
 
 /// A question that waits for its answer.
 #[derive(Debug)]
@@ -125,7 +159,7 @@ pub(crate) struct Membership {
     pub(crate) epoch: String,
     /// The offset that comes next.
     pub(crate) next: u64,
-    /// Who is there; none once presence events were lost.
+    /// Who is there; none in a crowd, and once presence events were lost.
     users: Option<BTreeSet<String>>,
 }
 
@@ -149,6 +183,8 @@ pub(crate) struct Viewer {
     /// Offsets passed over: they must be its own publications without echo.
     skipped: Vec<(Numbering, u64)>,
     announced: Vec<(Numbering, u64, u64)>,
+    /// What it was told to be forgotten.
+    cleared: BTreeMap<Numbering, u64>,
     pub(crate) broadcasts: Vec<usize>,
     broadcasts_lost: u64,
     pub(crate) shutdown: bool,
@@ -172,13 +208,17 @@ pub(crate) struct Viewer {
     /// The last answers to `get_users` and `get_stats`.
     pub(crate) info: BTreeMap<String, (u64, u64)>,
     pub(crate) stats: Option<(u64, u64)>,
+    pub(crate) papers: Papers,
+    /// Binary publications that a list has named and that must follow it.
+    owed: VecDeque<(Numbering, u64)>,
+    relays: BTreeSet<usize>,
 }
 
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_else(|| panic!("no {field} in {value}"))
 }
 
-fn number(value: &Value, field: &str) -> u64 {
+pub(crate) fn number(value: &Value, field: &str) -> u64 {
     value[field].as_u64().unwrap_or_else(|| panic!("no {field} in {value}"))
 }
 
@@ -228,7 +268,7 @@ impl Viewer {
     }
 
     /// A binary message has a number and does not carry it.
-    pub(crate) fn count_binary(&mut self) {
+    fn count_binary(&mut self) {
         if let Some(last) = &mut self.last_seq {
             *last += 1;
         }
@@ -244,6 +284,7 @@ impl Viewer {
             *last = number(said, "to");
             self.loose = true;
             self.rooms.clear();
+            self.owed.clear();
             return;
         }
         if said["type"] != "welcome" {
@@ -260,6 +301,7 @@ impl Viewer {
         if said["topic"] == "session" {
             return;
         }
+        assert!(kind == "welcome" || self.owed.is_empty(), "{said} comes before {:?}", self.owed);
         let pending = said.get("id").map(|id| {
             let id = id.as_u64().expect("all our ids are numbers");
             let pending = self.pending.remove(&id).or_else(|| self.stale.remove(&id));
@@ -272,8 +314,15 @@ impl Viewer {
             }
             pending
         });
-        if self.loose && said.get("room").is_some() {
+        if self.loose && (said.get("room").is_some() || said.get("doc_id").is_some()) {
             return; // who knows
+        }
+        let paper = match &pending {
+            Some(Pending { asked: Asked::Paper(name, what), .. }) => Some((&**name, *what)),
+            _ => None,
+        };
+        if paper.is_some() || said.get("doc_id").is_some() {
+            return self.papers.hear(said, paper, self.user.as_deref().unwrap_or_default());
         }
         match kind {
             "welcome" => {
@@ -296,7 +345,15 @@ impl Viewer {
                 *self.left.entry(room.into()).or_default() += 1;
             }
             "chat_message" => self.hear_publication(said, pending, truth),
-            "user_joined" | "user_left" => self.hear_presence(said, kind == "user_joined"),
+            "user_joined" | "user_left" => self.hear_presence(said, kind == "user_joined", truth),
+            "presence" => {
+                let listed = self.listed(said);
+                let member = self.rooms.get_mut(text(said, "room")).expect("presence is told to members");
+                member.users = listed;
+            }
+            "kicked" => self.hear_kicked(said, truth),
+            "muted" => assert!(self.rooms.contains_key(text(said, "room")), "{said}: it is not there"),
+            "history_cleared" => self.hear_cleared(said, truth),
             "typing_indicator" => {
                 let member = self.rooms.get(text(said, "room")).expect("typing is told to members");
                 let known = member.users.as_ref().is_none_or(|users| users.contains(text(said, "user_id")));
@@ -313,7 +370,7 @@ impl Viewer {
                 self.stats = Some((number(said, "total_clients"), number(said, "total_rooms")));
             }
             "pong" => assert_eq!(pending.expect("asked with id").asked, Asked::Ping),
-            "error" => self.hear_error(said, pending),
+            "error" => self.hear_error(said, pending, truth),
             "heartbeat" => {}
             "server_shutdown" => {
                 assert!(truth.drained && !std::mem::replace(&mut self.shutdown, true));
@@ -334,17 +391,13 @@ impl Viewer {
     fn hear_joined(&mut self, said: &Value, pending: Option<Pending>, truth: &mut Truth) {
         let (room, epoch, offset) = (text(said, "room"), text(said, "epoch"), number(said, "offset"));
         assert!(self.joins.contains_key(room), "nobody asked to join {room}");
-        let users = said["users"].as_array().expect("a list of users");
-        assert_eq!(users.len() as u64, number(said, "user_count"), "few users: all are listed");
-        let users: BTreeSet<String> = users.iter().map(|user| text(user, "user_id").to_owned()).collect();
-        assert!(users.contains(self.user.as_ref().expect("welcomed")), "the new member is listed");
-        assert!(users.len() as u64 <= number(said, "members_count"));
+        let users = self.listed(said);
+        assert!(truth.grace || number(said, "user_count") <= number(said, "members_count"));
         if let Some(member) = self.rooms.get(room) {
             assert_eq!(member.epoch, epoch, "a numbering lives while it has members");
-            assert!(member.users.as_ref().is_none_or(|known| *known == users), "presence in {said}");
+            assert!(member.users.is_none() || member.users == users, "presence in {said}");
             self.sync(room, offset);
         }
-        let users = Some(users);
         self.rooms.insert(room.into(), Membership { epoch: epoch.into(), next: offset + 1, users });
         let messages = said.get("messages").map(|list| self.observe_list(room, epoch, list, truth));
         if let Some(last) = messages.as_ref().and_then(|offsets| offsets.last()) {
@@ -356,51 +409,132 @@ impl Viewer {
         if recovered {
             assert_eq!(messages, Some(whole), "recovered since {from}: {said}");
         } else {
-            // A hundred messages are kept, for an hour: in a shorter run, nothing else excuses.
-            assert!(of != epoch || from > offset || whole.len() > 100, "not recovered since {from}: {said}");
+            // A hundred messages are kept, for an hour: in a shorter run, nothing else excuses but a moderator.
+            let excused = of != epoch || from > offset || whole.len() > 100 || truth.clears.contains(room);
+            assert!(excused, "not recovered since {from}: {said}");
         }
     }
 
+    /// The users that are told of, if they are not too many: then all.
+    fn listed(&self, said: &Value) -> Option<BTreeSet<String>> {
+        let users = said.get("users")?.as_array().expect("a list of users");
+        if users.is_empty() {
+            assert!(number(said, "user_count") > 0, "{said}: who asks is there");
+            return None;
+        }
+        assert_eq!(users.len() as u64, number(said, "user_count"), "all are listed, or none");
+        let users: BTreeSet<String> = users.iter().map(|user| text(user, "user_id").to_owned()).collect();
+        assert!(users.contains(self.user.as_ref().expect("welcomed")), "{said}: a member is listed");
+        Some(users)
+    }
+
+    fn hear_kicked(&mut self, said: &Value, truth: &Truth) {
+        let (room, me) = (text(said, "room"), self.user.clone().expect("welcomed"));
+        assert!(self.rooms.remove(room).is_some(), "{said}: it is not there");
+        assert!(text(said, "by") == MODERATOR && me != MODERATOR, "{said}: of {me}");
+        let known = number(said, "seconds") == 0 || truth.banned.contains(&(room.to_owned(), me));
+        assert!(known, "nobody asked for {said}");
+        // What it asked meanwhile found it gone.
+        self.pending
+            .values_mut()
+            .filter(|pending| pending.room == room)
+            .for_each(|pending| pending.sure = false);
+    }
+
+    fn hear_cleared(&mut self, said: &Value, truth: &Truth) {
+        let (room, offset) = (text(said, "room"), number(said, "offset"));
+        assert!(truth.clears.contains(room), "nobody asked for {said}");
+        self.sync(room, offset);
+        let numbering = (room.to_owned(), self.rooms[room].epoch.clone());
+        self.cleared.insert(numbering, offset);
+    }
+
     /// A list of publications, told again. Their offsets, which have no hole.
-    fn observe_list(&self, room: &str, epoch: &str, list: &Value, truth: &mut Truth) -> Vec<u64> {
+    fn observe_list(&mut self, room: &str, epoch: &str, list: &Value, truth: &mut Truth) -> Vec<u64> {
         let list = list.as_array().expect("a list of messages");
         let mut offsets = Vec::new();
+        let cleared = self.cleared.get(&(room.to_owned(), epoch.to_owned())).copied().unwrap_or(0);
         for one in list {
             let offset = number(one, "offset");
+            assert!(offset > cleared, "{one} was to be forgotten");
             assert!(offsets.last().is_none_or(|last| last + 1 == offset), "a hole before {one}");
             assert_eq!(text(one, "room"), room);
-            truth.observe(&(room.into(), epoch.into()), offset, index(one));
+            let numbering = (room.into(), epoch.into());
+            if text(one, "type") == "binary" {
+                self.owed.push_back((numbering, offset));
+            } else {
+                truth.observe(&numbering, offset, index(one));
+            }
             offsets.push(offset);
         }
         offsets
     }
 
     fn hear_publication(&mut self, said: &Value, pending: Option<Pending>, truth: &mut Truth) {
-        let (room, offset, n) = (text(said, "room"), number(said, "offset"), index(said));
-        let member = self.rooms.get(room).unwrap_or_else(|| panic!("not in the room of {said}"));
-        assert!(offset >= member.next, "{said} comes when {} is next", member.next);
+        let (room, n) = (text(said, "room"), index(said));
+        if let Some(pending) = &pending {
+            assert_eq!(pending.asked, Asked::Publish { n, echo: true });
+        }
+        let own = pending.is_some();
+        self.observe_publication(room, number(said, "offset"), n, text(said, "user_id"), own, truth);
+    }
+
+    /// A binary message: a publication, now or as part of the last list; or one without a place.
+    pub(crate) fn hear_binary(&mut self, message: &[u8], truth: &mut Truth) {
+        self.count_binary();
+        if self.loose {
+            return;
+        }
+        let index = |bytes: &[u8]| {
+            let n = *bytes.first_chunk().expect("our payloads begin with a number");
+            usize::try_from(u64::from_be_bytes(n)).expect("indices are small")
+        };
+        let Some(Delivered { room, user, offset, payload, .. }) = Delivered::parse(message) else {
+            // What outlaws send may come to be a message of some type.
+            let Some(marked) = message[4..].strip_prefix(RELAYED) else { return };
+            let n = index(marked);
+            assert!(truth.relayed[n] != self.client && self.relays.insert(n), "{n} comes twice, or back");
+            assert!(!self.rooms.is_empty(), "{n} comes to one who is nowhere");
+            return;
+        };
+        let n = index(payload);
+        if let Some((numbering, owed)) = self.owed.pop_front() {
+            assert_eq!((numbering.0.as_str(), owed), (room, offset), "another was to come");
+            return truth.observe(&numbering, offset, n);
+        }
+        self.observe_publication(room, offset, n, user, false, truth);
+    }
+
+    /// The next publication of a room; `answer`: it has an `id`.
+    fn observe_publication(
+        &mut self,
+        room: &str,
+        offset: u64,
+        n: usize,
+        user: &str,
+        answer: bool,
+        truth: &mut Truth,
+    ) {
+        let member = self.rooms.get(room).unwrap_or_else(|| panic!("{n} is said in {room}, where it is not"));
+        assert!(offset >= member.next, "{offset} of {room} comes when {} is next", member.next);
         let numbering = (room.to_owned(), member.epoch.clone());
         truth.observe(&numbering, offset, n);
         let Published { client, echo, tagged, .. } = truth.published[n];
-        match pending {
-            Some(pending) => assert_eq!(pending.asked, Asked::Publish { n, echo: true }),
-            None if client == self.client => assert!(echo && !tagged, "{said}: own, and not like that"),
-            None => {}
-        }
-        if let Some(user) = truth.users.get(&client) {
-            assert_eq!(text(said, "user_id"), user);
+        assert!(answer || client != self.client || (echo && !tagged), "{n}: own, and not like that");
+        if let Some(known) = truth.users.get(&client) {
+            assert_eq!(user, known);
         }
         self.sync(room, offset - 1);
         self.rooms.get_mut(room).expect("a member").next = offset + 1;
     }
 
-    fn hear_presence(&mut self, said: &Value, came: bool) {
+    fn hear_presence(&mut self, said: &Value, came: bool, truth: &Truth) {
         let member = self.rooms.get_mut(text(said, "room")).expect("presence is told to members");
         let user = text(said, "user_id");
         let Some(users) = &mut member.users else { return };
         let news = if came { users.insert(user.into()) } else { users.remove(user) };
         assert!(news, "{said}: that is known");
-        assert!(users.len() as u64 <= number(said, "members_count"), "{said}: {users:?}");
+        assert!(truth.grace || users.len() as u64 <= number(said, "members_count"), "{said}: {users:?}");
     }
 
     fn hear_broadcast(&mut self, said: &Value, truth: &mut Truth) {
@@ -463,7 +597,7 @@ impl Viewer {
                 truth.observe(&(pending.room.clone(), member.epoch.clone()), offset, n);
                 self.sync(&pending.room, offset);
             }
-            Asked::Typing | Asked::Broadcast | Asked::Acknowledge => {}
+            Asked::Typing | Asked::Broadcast | Asked::Acknowledge | Asked::Moderate { may: true } => {}
             Asked::Direct { to } => self.reached.push((to, number(said, "delivered"))),
             other => panic!("{said} answers {other:?}"),
         }
@@ -486,18 +620,13 @@ impl Viewer {
 
     fn hear_info(&mut self, said: &Value, pending: Pending) {
         assert_eq!(pending.asked, Asked::Users);
-        let users: BTreeSet<String> = said["users"]
-            .as_array()
-            .expect("a list of users")
-            .iter()
-            .map(|user| text(user, "user_id").to_owned())
-            .collect();
+        let users = self.listed(said);
         let member = &self.rooms[&pending.room];
-        assert!(member.users.as_ref().is_none_or(|known| *known == users), "{:?}, {said}", member.users);
+        assert!(member.users.is_none() || member.users == users, "{:?}, {said}", member.users);
         self.info.insert(pending.room, (number(said, "members_count"), number(said, "user_count")));
     }
 
-    fn hear_error(&mut self, said: &Value, pending: Option<Pending>) {
+    fn hear_error(&mut self, said: &Value, pending: Option<Pending>, truth: &Truth) {
         let code = text(said, "code");
         if code == "rate_limited" {
             return; // whatever it was, it was not done
@@ -510,12 +639,21 @@ impl Viewer {
                 "room_full",
                 "too_many_rooms",
                 "invalid_field",
+                "forbidden",
             ];
             assert!(known.contains(&code), "{said}");
             return;
         };
+        let concerns = || (room.clone(), self.user.clone().expect("welcomed"));
         match (&asked, code) {
             _ if self.loose => {}
+            (Asked::Join { .. }, "forbidden") => {
+                assert!(!sure && truth.banned.contains(&concerns()), "{said}")
+            }
+            (Asked::Publish { .. } | Asked::Typing, "forbidden") => {
+                assert!(truth.muted.contains(&concerns()), "{said}")
+            }
+            (Asked::Moderate { may }, "forbidden") => assert!(!may, "{said}"),
             (Asked::Join { .. }, "room_full" | "too_many_rooms") => assert!(!sure, "{said}: it is in {room}"),
             (Asked::Stats, "unavailable") => {}
             (Asked::Join { .. } | Asked::Stats | Asked::Ping | Asked::Broadcast, _) => panic!("{said}"),

@@ -3,13 +3,19 @@
 //! Every choice comes from the run's dice. Judges connections (how they open, answer and end); what is said on them
 //! is judged by `model`.
 
+mod writing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use roomcast::hub::document;
+use roomcast::hub::moderation::Appointment;
+use roomcast::hub::pattern::NamePattern;
+use roomcast::hub::policy::Documents;
 use roomcast::shard::limits::{Coalesce, Limits, Pace, Rate, SlowConsumer};
 use serde_json::{Value, json};
 
-use crate::model::{Asked, Published, Truth, Viewer};
+use crate::model::{Asked, MODERATOR, Published, Truth, Viewer};
 use crate::net::{self, BINARY, CLOSE, Dice, End, PING, PONG, Reader, TEXT};
 use crate::world::World;
 
@@ -18,6 +24,8 @@ const USERS: [&str; 3] = ["ann", "bob", "cy"];
 const CLIENTS_MAX: usize = 24;
 /// Who was held up until so lately may have missed the server's last words, in microseconds.
 const GRACE_US: u64 = 300_000;
+/// After so long the server counts its rooms anew for `get_stats`, however many topics there are in a run.
+const STALE_US: u64 = 1000;
 /// Rounds in which the world has to come to rest. A round moves some bytes of each link.
 const ROUNDS_MAX: usize = 400_000;
 /// Moments at which something happens by itself, after the last connection has gone its way.
@@ -82,8 +90,6 @@ pub(crate) struct Sim {
     limits: Limits,
     /// Links that clients with sessions have left behind.
     abandoned: Vec<usize>,
-    /// An outlaw has sent some.
-    garbage: bool,
     /// What clients saw whose sessions are gone.
     past: Vec<Viewer>,
     world: World,
@@ -118,6 +124,17 @@ fn limits(dice: &mut Dice) -> Limits {
         rate: dice.once_in(5).then_some(Rate { per_second: 50, burst: 20 }),
         rooms_per_connection_max: *dice.pick(&[2, 128]),
         members_per_room_max: *dice.pick(&[None, None, Some(4)]),
+        presence_grace: Duration::from_millis(*dice.pick(&[0, 0, 50, 2000])),
+        presence_list_max: *dice.pick(&[100, 100, 2, 0]),
+        moderators: vec![Appointment { rooms: NamePattern::new("*"), users: NamePattern::new(MODERATOR) }],
+        documents: Documents {
+            limits: document::Limits {
+                history: *dice.pick(&[4, 50, 1000]),
+                bytes_max: *dice.pick(&[100, 1 << 20]),
+            },
+            age: *dice.pick(&[secs(1), secs(20)]),
+            bytes_total_max: *dice.pick(&[20_000, 64 << 20]),
+        },
         connections_per_user_max: *dice.pick(&[None, Some(1), Some(3)]),
         ping_interval: *dice.pick(&[None, Some(secs(1)), Some(secs(25))]),
         pong_timeout: *dice.pick(&[secs(1), secs(10)]),
@@ -154,6 +171,8 @@ impl Sim {
             println!("{shards} shards, {limits:?}");
         }
         let world = World::new(shards, &limits, &mut dice);
+        let mut truth = Truth::default();
+        truth.grace = !limits.presence_grace.is_zero();
         Sim {
             step: 0,
             digest: 0,
@@ -161,11 +180,10 @@ impl Sim {
             dice,
             limits,
             abandoned: Vec::new(),
-            garbage: false,
             past: Vec::new(),
             world,
             clients: Vec::new(),
-            truth: Truth::default(),
+            truth,
         }
     }
 
@@ -338,6 +356,10 @@ impl Sim {
         if self.clients[i].viewer.loose {
             return self.close(i);
         }
+        // What it edits and is not answered would have to be told from what is lost.
+        if self.clients[i].viewer.last_seq.is_none() && self.dice.once_in(3) {
+            return self.write(i);
+        }
         // Mostly it speaks where it is.
         let rooms = &self.clients[i].viewer.rooms;
         let at = self.dice.below(rooms.len().max(1));
@@ -347,7 +369,8 @@ impl Sim {
             0..=13 => self.join(i),
             14..=18 => self.ask(i, room, Asked::Leave, json!({"type": "leave_room", "room": room})),
             19..=51 => self.publish(i, room),
-            52..=56 => (0..10).for_each(|_| self.publish(i, room)),
+            52..=53 => (0..10).for_each(|_| self.publish(i, room)),
+            54..=56 => (0..4).for_each(|_| self.send_bytes(i, room)),
             57..=62 => {
                 let typing = json!({"type": "typing_indicator", "room": room, "is_typing": true});
                 self.ask(i, room, Asked::Typing, typing);
@@ -368,11 +391,11 @@ impl Sim {
             80..=83 => self.ask(i, "", Asked::Stats, json!({"type": "get_stats"})),
             84..=90 => self.ask(i, "", Asked::Ping, json!({"type": "ping", "ts": 5})),
             91..=94 => self.send(i, &net::frame(PING, true, b"are you there", &mut Dice::new(1))),
-            78..=79 | 95..=96 => self.ask(i, room, Asked::Users, json!({"type": "get_users", "room": room})),
+            95..=96 => self.moderate(i, room),
+            78..=79 => self.ask(i, room, Asked::Users, json!({"type": "get_users", "room": room})),
             97 if self.dice.once_in(3) => self.close(i),
             98 if self.dice.once_in(3) => {
                 self.clients[i].outlaw = true;
-                self.garbage = true;
                 let mut garbage = vec![0; 1 + self.dice.below(30)];
                 garbage.iter_mut().for_each(|byte| *byte = self.dice.bits().to_be_bytes()[0]);
                 self.send(i, &garbage);
@@ -454,6 +477,37 @@ impl Sim {
         self.ask(i, room, Asked::Join { since }, message);
     }
 
+    /// Somebody does what moderators do, mostly one of them.
+    fn moderate(&mut self, i: usize, room: &str) {
+        let moderates = self.clients[i].named == Some(MODERATOR);
+        if !moderates && !self.dice.once_in(4) {
+            return;
+        }
+        let nth = self.dice.below(self.truth.users.len().max(1));
+        let user = self.truth.users.values().nth(nth).map_or(USERS[1], String::as_str).to_owned();
+        let may = moderates && user != MODERATOR;
+        let seconds = *self.dice.pick(&[0, 0, 1, 3]);
+        let concerns = (room.to_owned(), user.clone());
+        let act = json!({"room": room, "user_id": user, "seconds": seconds});
+        let (kind, may) = match self.dice.below(4) {
+            0 => {
+                self.truth.clears.extend(moderates.then(|| room.to_owned()));
+                ("clear_history", moderates)
+            }
+            1 => {
+                self.truth.muted.extend(may.then_some(concerns));
+                ("mute", may)
+            }
+            _ => {
+                self.truth.banned.extend(may.then_some(concerns));
+                ("kick", may)
+            }
+        };
+        let mut message = act;
+        message["type"] = json!(kind);
+        self.ask(i, room, Asked::Moderate { may }, message);
+    }
+
     fn publish(&mut self, i: usize, room: &'static str) {
         let client = &mut self.clients[i];
         if self.world.links[client.link].is_ending() {
@@ -516,7 +570,11 @@ impl Sim {
         }
         let client = &mut self.clients[i];
         if self.trace {
-            println!("{step} client {i} hears {opcode}: {}", String::from_utf8_lossy(payload));
+            println!(
+                "{step} @{} client {i} hears {opcode}: {}",
+                self.world.now_us,
+                String::from_utf8_lossy(payload)
+            );
         }
         assert_eq!(client.close_heard, None, "client {i} hears {opcode} after the close frame");
         match opcode {
@@ -538,18 +596,14 @@ impl Sim {
                     self.send(i, &pong);
                 }
             }
-            // After its own close frame a client says nothing (RFC 6455 §5.5.1).
+            BINARY => client.viewer.hear_binary(payload, &mut self.truth),
+            // RFC 6455 §5.5.1: nothing after the close frame.
             PING if client.close_sent => {}
             PING => {
                 let pong = net::frame(PONG, true, payload, &mut self.dice);
                 self.send(i, &pong);
             }
             PONG => {}
-            // What an outlaw sends is a good frame at times, and goes to the others.
-            BINARY => {
-                assert!(self.garbage, "client {i} hears bytes");
-                client.viewer.count_binary();
-            }
             _ => self.hear_close(i, payload),
         }
     }
@@ -586,7 +640,7 @@ impl Sim {
         let client = &mut self.clients[i];
         let link = &mut self.world.links[client.link];
         if self.trace {
-            println!("{} client {i} has lost its connection: {end:?}", self.step);
+            println!("{} client {i} has lost its connection: {end:?} at {}", self.step, self.world.now_us);
         }
         client.over = true;
         if client.close_heard.is_none() && client.viewer.welcomed.is_some() {
@@ -635,6 +689,7 @@ impl Sim {
         self.rest();
         self.settle();
         self.compare();
+        self.compare_documents();
         for viewer in &self.past {
             viewer.judge(&self.truth, false);
         }
@@ -679,6 +734,8 @@ impl Sim {
             }
             self.rest();
             self.world.check_rest();
+            self.world.now_us += STALE_US;
+            self.let_go();
             let members = self.clients.iter().filter(|client| client.is_member()).count();
             let away = |client: &Client| client.over && client.viewer.session.is_some();
             if self.clients.iter().any(away) {
@@ -696,6 +753,20 @@ impl Sim {
         panic!("the clients do not come to rest");
     }
 
+    /// Who has left is gone once the grace is over, and so is who leaves meanwhile.
+    fn let_go(&mut self) {
+        let grace_us = u64::try_from(self.limits.presence_grace.as_micros()).expect("a short grace");
+        let count = |sim: &Sim| sim.clients.iter().filter(|client| client.is_member()).count();
+        while grace_us > 0 {
+            let before = count(self);
+            self.world.now_us += grace_us;
+            self.rest();
+            if count(self) == before {
+                return;
+            }
+        }
+    }
+
     /// Everybody who still talks asks how things stand.
     fn question(&mut self) {
         let mut first = true; // more would be too much for some
@@ -703,6 +774,7 @@ impl Sim {
             self.clients[i].viewer.info.clear();
             self.clients[i].viewer.stats = None;
             self.clients[i].viewer.reached.clear();
+            self.clients[i].viewer.papers.told.clear();
             // What an outlaw says next may be what it is closed for.
             let asks = self.clients[i].talks() && !self.clients[i].outlaw;
             if self.clients[i].kind != Kind::Native || !asks {
@@ -715,6 +787,9 @@ impl Sim {
             self.ask(i, "", Asked::Stats, json!({"type": "get_stats"}));
             if std::mem::take(&mut first) {
                 self.tell_user(i, USERS[i % USERS.len()]);
+            }
+            if self.clients[i].viewer.last_seq.is_none() {
+                self.read_again(i);
             }
         }
     }

@@ -6,6 +6,7 @@
 mod membership;
 pub(crate) mod session;
 mod inbox;
+mod moderation;
 mod binary;
 mod documents;
 mod client;
