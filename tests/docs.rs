@@ -20,7 +20,9 @@ use roomcast::hub::document::{self, PARTS_MAX};
 use roomcast::hub::event::Refusal;
 use roomcast::hub::moderation::SANCTIONS_PER_TOPIC_MAX;
 use roomcast::hub::name::TopicKind;
-use roomcast::hub::policy::{PRESENCE_LIST_MAX, ROOM_HISTORY_AGE, ROOM_HISTORY_MESSAGES};
+use roomcast::hub::policy::{
+    INBOX_AGE, INBOX_MESSAGES, PRESENCE_LIST_MAX, ROOM_HISTORY_AGE, ROOM_HISTORY_MESSAGES,
+};
 use roomcast::hub::stamps::{STAMP_AGE, STAMPS_MAX};
 use roomcast::wire::http::target::Target;
 use serde_json::Value;
@@ -300,6 +302,7 @@ fn paths_of_the_api_are_those_of_the_router() {
 #[test]
 fn numbers_in_the_text_are_those_of_the_code() {
     let page = protocol().replace('\n', " ");
+    assert_eq!(INBOX_AGE.as_secs(), 24 * 3600, "the page says `24 hours`");
     assert_eq!(SANCTIONS_PER_TOPIC_MAX, 1000, "the page says `A thousand of them`");
     assert_eq!(ROOM_HISTORY_AGE.as_secs(), 3600, "the page says `of the last hour`");
     for text in [
@@ -309,6 +312,7 @@ fn numbers_in_the_text_are_those_of_the_code() {
         format!("any value of at most {} bytes", roomcast::hub::pad::INFO_BYTES_MAX),
         format!("its last {ROOM_HISTORY_MESSAGES} publications of the last hour"),
         format!("at most {} bytes. The reply", roomcast::hub::command::TAG_BYTES_MAX),
+        format!("the last {INBOX_MESSAGES} of one user, for 24 hours"),
         format!("1 to {} bytes; without it", roomcast::hub::name::USER_ID_BYTES_MAX),
     ] {
         assert!(page.contains(&text), "docs/protocol.md says nothing like `{text}`");

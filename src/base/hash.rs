@@ -6,6 +6,7 @@
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
+pub use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use siphasher::sip128::{Hasher128, SipHasher24 as SipHasher24x128};
 

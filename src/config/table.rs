@@ -168,6 +168,18 @@ pub static SETTINGS: &[Setting] = &[
         details: "One more is closed with 1008.",
     },
     Setting {
+        name: "max-detached",
+        category: Category::Limits,
+        kind: Kind::Count(1, MANY, |t, v| t.limits.away_max = v),
+        words: &[],
+        default: "10000",
+        example: "100000",
+        help: "Most sessions that may wait for their clients at a time.",
+        details: "Beyond it the oldest are given up, on each shard its share. They are no connections and need no \
+            files, so they do not count for `--max-connections`, but they do as members and for \
+            `--max-connections-per-user`.",
+    },
+    Setting {
         name: "max-message",
         category: Category::Limits,
         kind: Kind::Bytes(1, SIZE_MAX, |t, v| t.limits.message_bytes_max = v),
@@ -392,6 +404,18 @@ pub static SETTINGS: &[Setting] = &[
         help: "Send `heartbeat` messages to every client, not only to those that ask.",
         details: "For clients that cannot see protocol pings. A single one may ask with \
             `/ws?heartbeat=json`; protocol pings go out in any case.",
+    },
+    Setting {
+        name: "resume-window",
+        category: Category::Timeouts,
+        kind: Kind::Time(TIME_MIN, SILENCE_MAX, |t, v| t.limits.resume_window = Some(v)),
+        words: &[("off", |t| t.limits.resume_window = None)],
+        default: "2m",
+        example: "30s",
+        help: "Time for which a client that lost its connection keeps its place in its rooms.",
+        details: "Only clients that ask for a session (`last_seq`) have one. Until it comes back, or the time is over, \
+            such a client counts as a member, and the last 100 messages for it are kept, in 64 MiB per shard for all \
+            together. `off`: there are no sessions.",
     },
     Setting {
         name: "send-queue-bytes",

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::base::id::Origin;
+use crate::base::id::{Key, Origin};
 use crate::base::shared::Shared;
 use crate::hub::document::Cursor;
 use crate::hub::name::{Topic, TopicKind, User};
@@ -125,6 +125,18 @@ pub enum Command<'a> {
     Broadcast {
         /// As in `Publish`.
         payload: &'a [u8],
+    },
+    /// Send a message to a user, wherever that is connected.
+    Direct {
+        /// To whom.
+        user_id: Cow<'a, str>,
+        /// As in `Publish`.
+        payload: &'a [u8],
+    },
+    /// Messages to the client's own user up to this number need not come again.
+    Acknowledge {
+        /// The last of them.
+        seq: u64,
     },
     /// Numbers about the server.
     Stats,
@@ -280,6 +292,22 @@ pub enum Ask {
     },
     /// Who is in it.
     Users,
+    /// Of an inbox: number, keep, and send to all connections of its user.
+    Direct {
+        /// Opaque.
+        payload: Shared,
+        /// Who sends it.
+        user: Arc<User>,
+        /// Whom each shard tells how many connections it reached: a number of the asker's shard.
+        receipt: Option<Key>,
+    },
+    /// Of an inbox: what is kept.
+    Inbox,
+    /// Of an inbox: forget everything up to this number.
+    Acknowledge {
+        /// The last of them.
+        seq: u64,
+    },
     /// What only moderators may do.
     Moderate(Act),
     /// Of the application behind this server.

@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::base::clock::Wall;
-use crate::base::id::Origin;
+use crate::base::id::{Key, Origin, ShardId};
 use crate::base::shared::Shared;
 use crate::hub::command::Tag;
 use crate::hub::document::{self, Cursor};
@@ -238,8 +238,28 @@ pub enum Reply {
     },
     /// To `Stats`, gathered from all shards.
     Stats(Box<Stats>),
+    /// To `Inbox`.
+    Inbox(Redelivery),
     /// To anything that cannot be done.
     Refused(Refusal),
+}
+
+/// What is kept for a user that comes back.
+#[derive(Debug, Default)]
+pub struct Redelivery {
+    /// First and last number of what was not acknowledged but is no longer kept; to be told first.
+    pub lost: Option<(u64, u64)>,
+    /// All that is kept and not acknowledged, oldest first.
+    pub messages: Vec<Arc<Publication>>,
+}
+
+/// Where the sender of a direct message waits for how many connections it reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Receipt {
+    /// The sender's shard.
+    pub shard: ShardId,
+    /// A number of that shard.
+    pub number: Key,
 }
 
 /// What the application's publication was given, and whom it reaches.
@@ -376,6 +396,15 @@ pub enum Outcome {
         tag: Tag,
         /// The answer.
         reply: Reply,
+    },
+    /// A message for all connections of the user whose inbox the topic is.
+    Direct {
+        /// The inbox.
+        topic: Topic,
+        /// Its newest message.
+        message: Arc<Publication>,
+        /// Whom to tell how many connections it reached.
+        receipt: Option<Receipt>,
     },
     /// An answer to the application behind this server.
     Told {

@@ -45,6 +45,8 @@ pub struct History {
     entries: VecDeque<Entry>,
     /// Invariant: sum of [`cost`] over `entries`.
     bytes: usize,
+    /// Nobody misses what was published up to here: it was acknowledged, or comes from before.
+    acknowledged: u64,
 }
 
 #[derive(Debug)]
@@ -55,6 +57,27 @@ struct Entry {
 }
 
 impl History {
+    /// A history that begins after the publication `head`.
+    #[must_use]
+    pub fn after(head: u64) -> History {
+        History { acknowledged: head, ..History::default() }
+    }
+
+    /// Forgets everything up to `offset`, of which nobody misses anything.
+    pub fn acknowledge(&mut self, offset: u64) {
+        self.acknowledged = self.acknowledged.max(offset);
+        while self.entries.front().is_some_and(|entry| entry.publication.offset <= offset) {
+            self.forget_oldest();
+        }
+    }
+
+    /// First and last offset of what was not acknowledged and is forgotten, while anything is remembered.
+    #[must_use]
+    pub fn unacknowledged_lost(&self) -> Option<(u64, u64)> {
+        let first = self.entries.front()?.publication.offset;
+        (self.acknowledged + 1 < first).then(|| (self.acknowledged + 1, first - 1))
+    }
+
     /// Remembers the topic's newest publication, at the price of the oldest ones. One that alone exceeds
     /// the bound on bytes is not kept, and nothing before it either: there must be no hole.
     pub fn push(&mut self, publication: Arc<Publication>, now: Mono, policy: &Policy) {

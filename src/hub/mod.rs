@@ -15,8 +15,6 @@ pub mod policy;
 pub mod history;
 mod agenda;
 pub mod presence;
-pub mod inbox;
-pub mod session;
 pub mod pad;
 pub mod journal;
 pub mod topic;

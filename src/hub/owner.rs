@@ -15,6 +15,7 @@
 //! with it. Same requests, same outcomes, same order.
 
 mod documents;
+mod inbox;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
@@ -104,6 +105,8 @@ pub struct Owner {
     epochs: u64,
     /// The epoch of all that is not numbered.
     no_epoch: Arc<str>,
+    /// The highest number of any inbox that was forgotten: where a new one begins.
+    inbox_floor: u64,
     /// Where the next search for a victim begins.
     hand: u32,
     /// What the application published lately and may try again.
@@ -161,6 +164,7 @@ impl Owner {
             journal: None,
             epochs: 0,
             no_epoch: Arc::from(""),
+            inbox_floor: 0,
             hand: 0,
             stamps: Stamps::new(keys),
             counts: Counts::default(),
@@ -201,6 +205,9 @@ impl Owner {
             Ask::Typing { is_typing } => self.typing(asker, is_typing, now),
             Ask::History { limit, before } => self.history(asker, limit, before, now),
             Ask::Users => self.users(asker),
+            Ask::Direct { payload, user, receipt } => self.direct(asker, payload, user, receipt, now),
+            Ask::Inbox => self.redeliver(asker, now),
+            Ask::Acknowledge { seq } => self.acknowledge(asker, seq, now),
             Ask::Moderate(act) => self.moderate(asker, act, now),
             Ask::Order { number, order } => self.order(asker, number, *order, now),
         }
@@ -502,7 +509,8 @@ impl Owner {
     /// A record for a topic that is not held, with a numbering of its own.
     fn create(&mut self, topic: &Topic) -> u32 {
         let row = self.policies.find(topic.kind(), topic.name());
-        let epoch = if self.policies.row(row).numbered {
+        let inbox = topic.kind() == TopicKind::Inbox;
+        let epoch = if self.policies.row(row).numbered && !inbox {
             self.epochs += 1;
             epoch(self.keys, self.shard, self.epochs)
         } else {
@@ -513,7 +521,10 @@ impl Owner {
 
     /// A record for a topic that is not held.
     fn hold(&mut self, topic: &Topic, epoch: Arc<str>, row: RowId) -> u32 {
-        let record = Box::new(Record::new(topic.clone(), epoch, row));
+        let mut record = Box::new(Record::new(topic.clone(), epoch, row));
+        if topic.kind() == TopicKind::Inbox {
+            record.begin_after(self.inbox_floor);
+        }
         let slot = self.records.insert(Held { record, bytes: 0, idle: None });
         let slot = index32(slot);
         self.slots.insert(topic.clone(), slot);

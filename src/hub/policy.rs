@@ -17,6 +17,12 @@ pub const ROOM_HISTORY_MESSAGES: usize = 100;
 /// How long a room or channel remembers a publication.
 pub const ROOM_HISTORY_AGE: Duration = Duration::from_secs(60 * 60);
 
+/// Messages that an inbox keeps for its user.
+pub const INBOX_MESSAGES: usize = 100;
+
+/// How long an inbox keeps a message.
+pub const INBOX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What remembers for ever forgets after a hundred years.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
@@ -140,9 +146,10 @@ impl Policy {
                 document: options.documents.limits,
                 ..Policy::fleeting(Publishers::Server, Reach::Members, None)
             },
-            TopicKind::Inbox => {
-                Policy::fleeting(Publishers::Anyone, Reach::Members, options.user_connections_max)
-            }
+            TopicKind::Inbox => Policy {
+                members_max: options.user_connections_max,
+                ..Policy::lasting(Publishers::Anyone, INBOX_MESSAGES, INBOX_AGE)
+            },
             TopicKind::Everyone => Policy::fleeting(Publishers::Anyone, Reach::AllShards, Some(0)),
         }
     }

@@ -11,7 +11,7 @@ use crate::base::clock::{Mono, Now};
 use crate::base::hash::Keys;
 use crate::base::id::{Origin, ShardId};
 use crate::base::shared::Shared;
-use crate::hub::event::{Body, LISTED_USERS_MAX, Publication, Roll, Snapshot};
+use crate::hub::event::{Body, LISTED_USERS_MAX, Publication, Redelivery, Roll, Snapshot};
 use crate::hub::history::{Gap, History};
 use crate::hub::name::{Topic, User};
 use crate::hub::pad::Pad;
@@ -208,10 +208,10 @@ impl Record {
         policy: &Policy,
     ) -> Arc<Publication> {
         let offset = if policy.numbered { self.head + 1 } else { 0 };
-        self.head = offset;
+        let before = std::mem::replace(&mut self.head, offset);
         let publication = fresh(offset, user, (payload, body), now);
         if policy.history_messages_max > 0 {
-            let kept = self.kept.get_or_insert_with(|| Box::new(Kept::History(History::default())));
+            let kept = self.kept.get_or_insert_with(|| Box::new(Kept::History(History::after(before))));
             if let Kept::History(history) = &mut **kept {
                 history.push(Arc::clone(&publication), now.mono, policy);
             }
@@ -297,6 +297,27 @@ impl Record {
         let messages = history.newest(limit, before, now, policy).cloned().collect();
         self.drop_empty_history();
         messages
+    }
+
+    /// The numbering of a new record goes on after `head`.
+    pub(super) fn begin_after(&mut self, head: u64) {
+        debug_assert!(self.head == 0 && self.kept.is_none());
+        self.head = head;
+    }
+
+    /// All that is kept and not acknowledged, oldest first.
+    pub fn redelivery(&mut self, now: Mono, policy: &Policy) -> Redelivery {
+        let messages = self.newest(u32::MAX, None, now, policy);
+        let lost = self.history().and_then(History::unacknowledged_lost);
+        Redelivery { lost, messages }
+    }
+
+    /// Forgets everything up to `offset`, for good; nobody has missed that.
+    pub fn acknowledge(&mut self, offset: u64) {
+        if let Some(history) = self.history_mut() {
+            history.acknowledge(offset);
+        }
+        self.drop_empty_history();
     }
 
     /// When all that is remembered will have expired, if nobody comes; none if nothing is remembered at `now`.

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
@@ -26,8 +26,9 @@ use crate::mailbox::{Mailbox, Wake};
 use crate::reactor::alarm::Alarm;
 use crate::reactor::lodger::{Lodger, Next};
 use crate::reactor::socket::{Got, Socket, token};
+use crate::shard::arrival::Arrival;
 use crate::shard::flush::SLICES_MAX;
-use crate::shard::port::{Close, ToEdge, ToOwner, Written};
+use crate::shard::port::{Close, Move, ToEdge, ToOwner, Written};
 use crate::shard::state::Shard;
 use crate::store::writer::Outlet;
 
@@ -67,6 +68,24 @@ pub struct Accepted<T> {
     pub peer: SocketAddr,
     /// Kept as long as the connection, and dropped with it.
     pub kept: T,
+}
+
+/// A socket on its way from one shard to another, where its client has a session.
+#[derive(Debug)]
+pub struct Handed<T> {
+    /// Not registered anywhere any more.
+    stream: TcpStream,
+    kept: T,
+    arrival: Box<Arrival>,
+}
+
+/// Where sockets are handed to another shard.
+#[derive(Debug)]
+pub struct Home<T> {
+    /// As many as there are connections, at most.
+    pub lane: Sender<Handed<T>>,
+    /// Ends the sleep of who takes from it.
+    pub wake: Arc<Wake>,
 }
 
 /// Reads both clocks; the same origin for all reactors.
@@ -109,6 +128,10 @@ pub struct Parts<T> {
     pub edges: Mailbox<ToEdge>,
     /// Sockets from the acceptor.
     pub intake: Receiver<Accepted<T>>,
+    /// Sockets from other shards.
+    pub handed: Receiver<Handed<T>>,
+    /// Where such are sent, by shard.
+    pub homes: Vec<Home<T>>,
     /// Orders from the server.
     pub control: Receiver<Control>,
     /// To the store, if there is one.
@@ -169,10 +192,14 @@ impl<T, L: Lodger> Reactor<T, L> {
             self.take_mail();
             self.take_events(&events);
             self.ask_lodger()?;
+            self.take_handed();
+            self.move_sockets();
             self.read_ready();
             self.parts.shard.handle_timers();
             self.parts.shard.work();
+            self.move_sockets();
             self.flush();
+            self.move_sockets();
             self.reap();
             self.send_mail();
             self.parts.shard.end_turn();
@@ -205,13 +232,14 @@ impl<T, L: Lodger> Reactor<T, L> {
 
     /// Announces sleep; false if something came meanwhile.
     fn prepare_sleep(&mut self) -> bool {
-        let Parts { shard, wake, requests, edges, intake, control, outlet, .. } = &mut self.parts;
+        let Parts { shard, wake, requests, edges, intake, handed, control, outlet, .. } = &mut self.parts;
         wake.prepare_sleep(|| {
             let room = requests.regained_room() | edges.regained_room();
             // Mail that the shard does not take now is no reason to turn: what it waits for is.
             room || (requests.has_mail() && shard.takes_requests())
                 || (edges.has_mail() && shard.takes_edge_mail())
                 || !intake.is_empty()
+                || !handed.is_empty()
                 || !control.is_empty()
                 || outlet.as_ref().is_some_and(Outlet::has_news)
         })
@@ -236,15 +264,78 @@ impl<T, L: Lodger> Reactor<T, L> {
                 self.parts.shard.handle_reset(key);
                 continue;
             }
-            let slot = key.slot as usize;
-            if self.sockets.len() <= slot {
-                self.sockets.resize_with(slot + 1, || None);
-            }
-            self.sockets[slot] = Some(Socket::new(key.generation, stream, kept));
-            self.ready.push_back(key);
-            tracing::debug!(%peer, shard = %self.parts.id, slot, "connection opened");
+            self.place(key, Socket::new(key.generation, stream, kept));
+            tracing::debug!(%peer, shard = %self.parts.id, slot = key.slot, "connection opened");
         }
         // Those that are left are looked at before the next sleep.
+    }
+
+    /// Puts the socket of `key`, which is on the ready list from now on, where it is found.
+    fn place(&mut self, key: Key, socket: Socket<T>) {
+        let slot = key.slot as usize;
+        if self.sockets.len() <= slot {
+            self.sockets.resize_with(slot + 1, || None);
+        }
+        self.sockets[slot] = Some(socket);
+        self.ready.push_back(key);
+    }
+
+    /// Takes over sockets whose clients have their sessions here.
+    fn take_handed(&mut self) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Ok(Handed { mut stream, kept, arrival }) = self.parts.handed.try_recv() else { return };
+            if self.draining {
+                continue;
+            }
+            let key = self.parts.shard.handle_arrival(*arrival);
+            if let Err(error) = self.poll.registry().register(&mut stream, token(key), Interest::READABLE) {
+                tracing::warn!(%error, "cannot watch a socket of another shard");
+                self.parts.shard.handle_reset(key);
+                continue;
+            }
+            self.place(key, Socket::new(key.generation, stream, kept));
+            self.move_sockets();
+        }
+    }
+
+    /// Sockets change hands where sessions are resumed or lose their clients.
+    fn move_sockets(&mut self) {
+        while let Some((from, to)) = self.parts.shard.poll_move() {
+            self.move_socket(from, to);
+        }
+    }
+
+    fn move_socket(&mut self, from: Key, to: Move) {
+        let known = find(&mut self.sockets, from).is_some();
+        let Some(mut socket) =
+            self.sockets.get_mut(from.slot as usize).filter(|_| known).and_then(Option::take)
+        else {
+            return;
+        };
+        match to {
+            Move::To(key) => {
+                socket.generation = key.generation;
+                // It is looked at in any case, as what it was on the ready list for has another key now.
+                (socket.readable, socket.queued) = (true, true);
+                let watched = socket.watch_as(key, self.poll.registry());
+                self.place(key, socket);
+                if let Err(error) = watched {
+                    tracing::warn!(%error, "cannot watch a socket that changes hands");
+                    self.parts.shard.handle_reset(key);
+                }
+            }
+            Move::Shard(shard, arrival) => {
+                let (mut stream, kept) = socket.into_parts();
+                if let Err(error) = self.poll.registry().deregister(&mut stream) {
+                    tracing::warn!(%error, "cannot give a socket away");
+                    return;
+                }
+                let home = &self.parts.homes[shard.index()];
+                // A shard that has ended takes nothing, and the process ends.
+                let _ = home.lane.send(Handed { stream, kept, arrival });
+                home.wake.notify();
+            }
+        }
     }
 
     /// Lets the lodger do what is due, and takes over at once what it accepted.
@@ -348,6 +439,7 @@ impl<T, L: Lodger> Reactor<T, L> {
                         self.ready.push_back(key);
                     }
                     self.parts.shard.handle_bytes(key, &mut self.buffer[..count]);
+                    self.move_sockets();
                     if self.parts.shard.poll_reply(key) {
                         self.write(key);
                     }
@@ -356,10 +448,12 @@ impl<T, L: Lodger> Reactor<T, L> {
                 Got::End => {
                     socket.readable = false;
                     self.parts.shard.handle_eof(key);
+                    self.move_sockets();
                 }
                 Got::Broken => {
                     socket.readable = false;
                     self.parts.shard.handle_reset(key);
+                    self.move_sockets();
                 }
             }
         }

@@ -26,7 +26,7 @@ pub(super) struct Socket<T> {
     pub(super) generation: u32,
     stream: TcpStream,
     /// Dropped with the socket.
-    _kept: T,
+    kept: T,
     /// There may be something to read: an edge came and the socket was not drained since.
     pub(super) readable: bool,
     /// An edge told that the peer sends no more: a short read is not the last one, as no edge will follow.
@@ -57,7 +57,7 @@ impl<T> Socket<T> {
         Socket {
             generation,
             stream,
-            _kept: kept,
+            kept,
             readable: true,
             ended: false,
             watched_for_room: false,
@@ -104,6 +104,21 @@ impl<T> Socket<T> {
         }
         self.watched_for_room = true;
         poll.reregister(&mut self.stream, token(key), Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// The poll tells about it under this key from now on, also what it told before.
+    ///
+    /// # Errors
+    /// If the kernel has no memory left for it.
+    pub(super) fn watch_as(&mut self, key: Key, poll: &Registry) -> io::Result<()> {
+        let room = self.watched_for_room.then_some(Interest::WRITABLE);
+        let interest = room.map_or(Interest::READABLE, |room| Interest::READABLE | room);
+        poll.reregister(&mut self.stream, token(key), interest)
+    }
+
+    /// The stream, and what is kept with it.
+    pub(super) fn into_parts(self) -> (TcpStream, T) {
+        (self.stream, self.kept)
     }
 
     /// No more comes from us. An error means that the peer is gone, which the next read tells.

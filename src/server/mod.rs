@@ -33,7 +33,7 @@ use crate::hub::owner;
 use crate::mailbox::{Mailbox, Wake, mesh};
 use crate::metrics::shard::Gauges;
 use crate::pages;
-use crate::reactor::{Accepted, Clock, Control, Parts, Reactor};
+use crate::reactor::{Accepted, Clock, Control, Handed, Home, Parts, Reactor};
 use crate::server::acceptor::{Acceptor, Door, Stop};
 use crate::server::admission::{Admission, Caps, Ticket};
 use crate::server::listener::{BindError, Listener};
@@ -109,6 +109,8 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     let (failed, failures) = unbounded();
     let store = open_store(plan, keys, &wakes, &failed)?;
     let (shards, ends): (Vec<Running>, Vec<Ends>) = (0..plan.shards).map(|_| lanes()).unzip();
+    // Not bounded: each value holds one of the connections, which are.
+    let handed: Vec<Handing> = (0..plan.shards).map(|_| unbounded()).collect();
     let acceptor = acceptor(plan, keys, listeners, &shards, &wakes).map_err(system("make a poll"))?;
     let stop = acceptor.stopper();
     let lodger = if plan.shards == 1 && cfg!(unix) {
@@ -117,7 +119,7 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
         spawn("acceptor".to_owned(), failed.clone(), move || acceptor.run())?;
         None
     };
-    start_shards(plan, keys, &wakes, (ends, store), lodger, &failed)?;
+    start_shards(plan, keys, &wakes, (ends, &handed, store), lodger, &failed)?;
     for address in &addresses {
         tracing::info!(%address, "listening");
     }
@@ -134,6 +136,9 @@ struct Running {
     intake: Sender<Accepted<Ticket>>,
     control: Sender<Control>,
 }
+
+/// The lane by which other shards hand it sockets.
+type Handing = (Sender<Handed<Ticket>>, Receiver<Handed<Ticket>>);
 
 /// The other ends of its lanes.
 struct Ends {
@@ -164,7 +169,7 @@ fn start_shards(
     plan: &Plan,
     keys: Keys,
     wakes: &[Arc<Wake>],
-    (ends, store): (Vec<Ends>, Store),
+    (ends, handed, store): (Vec<Ends>, &[Handing], Store),
     mut lodger: Option<Acceptor>,
     exits: &Sender<Exit>,
 ) -> Result<(), StartError> {
@@ -179,6 +184,8 @@ fn start_shards(
     let requests: Vec<Mailbox<ToOwner>> = mesh(wakes, LANE_CAPACITY);
     let edges: Vec<Mailbox<ToEdge>> = mesh(wakes, LANE_CAPACITY);
     let mail = requests.into_iter().zip(edges);
+    let homes = handed.iter().zip(wakes);
+    let homes = homes.map(|((lane, _), wake)| Home { lane: lane.clone(), wake: Arc::clone(wake) });
     let Store { mut restored, outlets } = store;
     let mut outlets = outlets.into_iter();
     for ((id, Ends { intake, control }), (requests, edges)) in (0..).map(ShardId).zip(ends).zip(mail) {
@@ -195,6 +202,8 @@ fn start_shards(
             requests,
             edges,
             intake,
+            handed: handed[id.index()].1.clone(),
+            homes: homes.clone().collect(),
             control,
             outlet: outlets.next(),
         };

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::shard::conn::{Hold, Phase};
+use crate::shard::conn::{Hold, Phase, session};
 use crate::shard::members::VACANT;
 use crate::shard::state::Shard;
 
@@ -16,6 +16,7 @@ impl Shard {
         self.check_memberships();
         self.check_lists();
         self.check_counts();
+        self.check_sessions();
         for (_, conn) in self.conns.iter() {
             conn.outbox.check();
         }
@@ -30,7 +31,11 @@ impl Shard {
     pub fn check_rest(&self) {
         self.check();
         assert!(self.gathers.is_empty(), "{} gathers", self.gathers.len());
-        assert!(self.active.is_empty() && self.everyone.is_empty(), "unfinished fan-outs");
+        assert!(
+            self.active.is_empty() && self.everyone.is_empty() && self.directs.is_empty(),
+            "unfinished fan-outs"
+        );
+        assert!(self.receipts.is_empty(), "{} receipts", self.receipts.len());
         assert!(self.lanes.requests.iter().all(VecDeque::is_empty), "unsent requests");
         assert!(self.lanes.edges.iter().all(VecDeque::is_empty), "unsent mail");
         assert!(self.turn.is_idle(), "an unfinished turn");
@@ -89,12 +94,37 @@ impl Shard {
         }
     }
 
+    /// Who has a session is found by it, who is away is waited for, and who has an inbox is listed.
+    fn check_sessions(&self) {
+        let (mut numbered, mut away, mut listed, mut sessions) = (0, 0, 0, Vec::new());
+        for (key, conn) in self.conns.iter() {
+            numbered += usize::from(conn.numbered);
+            if let Phase::Away { until, .. } = &conn.phase {
+                away += 1;
+                assert!(conn.numbered && conn.outbox.is_empty() && conn.rest.is_none(), "{key:?} is away");
+                assert!(self.sessions.away.contains(&(*until, key.slot)), "{key:?} is not waited for");
+            }
+            let Some(client) = conn.any_client() else { continue };
+            listed += usize::from(client.listed);
+            let session = client.more.as_ref().and_then(|more| more.session.as_ref());
+            assert_eq!(conn.numbered, session.is_some() && client.welcomed, "{key:?}");
+            if let Some(session) = session.filter(|_| conn.numbered) {
+                session.check();
+                assert_eq!(self.sessions.slots.get(&client.serial), Some(&key.slot));
+                sessions.push(session);
+            }
+        }
+        assert_eq!((numbered, away), (self.sessions.slots.len(), self.sessions.away.len()), "sessions");
+        assert_eq!(session::cost(sessions.into_iter()), self.sessions.bytes, "what sessions keep");
+        assert_eq!(listed, self.users.len(), "connections of users");
+    }
+
     /// Counters equal what they count.
     fn check_counts(&self) {
         let clients = self.conns.iter().filter(|(_, conn)| conn.hears_broadcasts()).count();
         assert_eq!(clients as u64, self.clients_open, "clients_open");
         let waiting: usize = self.members.iter().map(|(_, local)| local.jobs.len()).sum();
-        assert_eq!(waiting + self.everyone.len(), self.jobs_waiting, "jobs_waiting");
+        assert_eq!(waiting + self.everyone.len() + self.directs.len(), self.jobs_waiting, "jobs_waiting");
         let timers = self.conns.iter().filter(|(_, conn)| conn.timer.is_some()).count();
         assert_eq!(timers + self.gathers.len(), self.wheel.len(), "timers");
         if self.conns.is_empty() && self.active.is_empty() {

@@ -10,9 +10,11 @@ use crate::base::shared::Shared;
 use crate::dialect::native::encode::{self, typed};
 use crate::hub::event::{Event, Outcome, Publication, Sender};
 use crate::hub::name::{Topic, TopicKind};
+use crate::shard::conn::session::Kept;
 use crate::shard::conn::{Dirty, reposition};
+use crate::shard::edge::session::deliver;
 use crate::shard::members::{Fanout, Job, LocalTopic};
-use crate::shard::outbox::{Delivery, Pushed};
+use crate::shard::outbox::{Delivery, Keepers, Pushed};
 use crate::shard::state::Shard;
 use crate::wire::ws::frame;
 
@@ -27,6 +29,7 @@ impl Shard {
                 }
                 _ => self.on_reply(&topic, origin, tag, reply),
             },
+            Outcome::Direct { topic, message, receipt } => self.on_direct(&topic, message, receipt),
             Outcome::Told { topic, origin, number, told } => self.on_told(&topic, origin.conn, number, &told),
             Outcome::Deliver { topic, event, sender } if topic.kind() == TopicKind::Everyone => {
                 let fanout = self.prepare(&topic, &event, sender, self.conns.slots());
@@ -53,6 +56,10 @@ impl Shard {
     /// Goes on with unfinished fan-outs as far as the budget reaches, a slice of each topic in turns. Broadcasts have
     /// half of it while rooms wait, so that neither holds up the other.
     pub(crate) fn run_fanouts(&mut self) {
+        if !self.directs.is_empty() {
+            let others = !(self.everyone.is_empty() && self.active.is_empty());
+            self.run_directs(if others { self.turn.pushes_left / 2 } else { 0 });
+        }
         if self.everyone.is_empty() {
             return self.run_topics();
         }
@@ -145,6 +152,15 @@ impl Shard {
         for &slot in &list[from..to] {
             // Nobody is in a vacant slot.
             let Some(conn) = self.conns.by_slot_mut(slot) else { continue };
+            if conn.numbered {
+                let Shard { scratch, spares, sessions, limits, turn, .. } = self;
+                let Some(message) = kept(fanout, slot) else { continue };
+                match deliver(conn, message, scratch, spares, &mut sessions.bytes, limits) {
+                    Pushed::Overrun => turn.overrun.push(slot),
+                    Pushed::Queued => turn.mark(conn, slot, at_once),
+                }
+                continue;
+            }
             if fanout.sender == Some(slot) {
                 let Some(copy) = &fanout.copy else { continue };
                 conn.outbox.push_own(&mut self.spares, |out| out.extend_from_slice(copy));
@@ -172,7 +188,19 @@ impl Shard {
             let slot = index32(fanout.cursor);
             fanout.cursor += 1;
             let Some(conn) = self.conns.by_slot_mut(slot) else { continue };
-            if fanout.sender == Some(slot) || !conn.hears_broadcasts() {
+            if fanout.sender == Some(slot) {
+                continue;
+            }
+            if conn.numbered {
+                let Shard { scratch, spares, sessions, limits, turn, .. } = self;
+                let message = Kept::Shared(Arc::clone(&fanout.delivery));
+                match deliver(conn, message, scratch, spares, &mut sessions.bytes, limits) {
+                    Pushed::Overrun => turn.overrun.push(slot),
+                    Pushed::Queued => turn.mark(conn, slot, Dirty::Bulk),
+                }
+                continue;
+            }
+            if !conn.hears_broadcasts() {
                 continue;
             }
             if conn.outbox.push(&mut self.spares, &fanout.delivery, &self.limits) == Pushed::Overrun {
@@ -201,7 +229,7 @@ impl Shard {
         Fanout { delivery, sender, copy, waits: false, cursor: 0, end }
     }
 
-    fn delivery(&mut self, topic: &Topic, event: &Event) -> Arc<Delivery> {
+    pub(crate) fn delivery(&mut self, topic: &Topic, event: &Event) -> Arc<Delivery> {
         let scratch = &mut self.scratch;
         let (offset, frame) = match event {
             Event::Published(publication) => {
@@ -219,18 +247,26 @@ impl Shard {
             _ => (0, Shared::copy_of(frame::text(scratch, |out| encode::event(out, topic, event, None)))),
         };
         let announced = event.is_announced();
-        Arc::new(Delivery { topic: topic.clone(), offset, announced, frame })
+        Arc::new(Delivery { topic: topic.clone(), offset, announced, frame, keepers: Keepers::default() })
     }
 
     /// Lets go of clients that did not read as fast as their topics went: before anything else is queued for them, as
     /// what they lost is not announced, and whatever they see after it would hide the hole.
-    fn drop_overrun(&mut self) {
+    pub(crate) fn drop_overrun(&mut self) {
         while let Some(slot) = self.turn.overrun.pop() {
             if let Some(key) = self.conns.key_of(slot) {
                 self.on_overrun(key);
             }
         }
     }
+}
+
+/// What a client with a session gets of a fan-out; none if it wanted no echo.
+fn kept(fanout: &Fanout, slot: u32) -> Option<Kept> {
+    if fanout.sender != Some(slot) {
+        return Some(Kept::Shared(Arc::clone(&fanout.delivery)));
+    }
+    fanout.copy.as_ref().map(|copy| Kept::Own(copy.clone()))
 }
 
 /// The frame of a publication as all members get it.

@@ -133,6 +133,7 @@ impl Shard {
 
     /// The connection is over: it leaves its topics now and is freed when the driver asks.
     pub(crate) fn doom(&mut self, key: Key) {
+        let key = self.detach(key);
         self.end(key);
         let Some(conn) = self.conns.get_mut(key) else { return };
         if !matches!(conn.phase, Phase::Over) {
@@ -143,13 +144,14 @@ impl Shard {
 
     /// The next socket to shut or to free.
     pub fn poll_close(&mut self) -> Option<(Key, Close)> {
+        debug_assert!(self.turn.moves.is_empty(), "sockets are where they belong");
+        while let Some(key) = self.turn.vacated.pop() {
+            self.free(key);
+        }
         while let Some(key) = self.turn.doomed.pop() {
-            let Some(conn) = self.conns.remove(key) else { continue };
-            debug_assert!(conn.memberships.is_empty());
-            if let Some(timer) = conn.timer {
-                self.wheel.cancel(timer);
+            if self.free(key) {
+                return Some((key, Close::Drop));
             }
-            return Some((key, Close::Drop));
         }
         while let Some(key) = self.turn.closing.pop() {
             let until = self.now.mono + LINGER;
@@ -168,6 +170,15 @@ impl Shard {
             return Some((key, Close::Shutdown));
         }
         None
+    }
+
+    fn free(&mut self, key: Key) -> bool {
+        let Some(conn) = self.conns.remove(key) else { return false };
+        debug_assert!(conn.memberships.is_empty());
+        if let Some(timer) = conn.timer {
+            self.wheel.cancel(timer);
+        }
+        true
     }
 
     /// Lets the input of stalled connections go on whose owner has caught up.

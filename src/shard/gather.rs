@@ -12,6 +12,7 @@ use crate::dialect::native::encode;
 use crate::hub::command::Tag;
 use crate::hub::event::{Refusal, Stats};
 use crate::hub::name::Topic;
+use crate::shard::conn::{Conn, Phase};
 use crate::shard::port::{ClientSeen, Part, Question, ToEdge};
 use crate::shard::state::{Census, Gather, Shard, Timer, tick_at};
 use crate::wire::ws::close::CloseCode;
@@ -159,8 +160,12 @@ impl Shard {
         Some(ClientSeen { id: self.client_id(key).into(), user, topics: conn.memberships.len() as u64 })
     }
 
-    /// Closes a client for the application behind this server; false if it is gone, or going.
+    /// Closes a client for the application behind this server, or gives up its session; false if it is gone, or going.
     fn disconnect(&mut self, key: Key) -> bool {
+        if matches!(self.conns.get(key), Some(Conn { phase: Phase::Away { .. }, .. })) {
+            self.end_session(key);
+            return true;
+        }
         let open = self.conns.get_mut(key).is_some_and(|conn| conn.client().is_some());
         if open {
             self.close(key, CloseCode::DISCONNECTED, "disconnected by the API");

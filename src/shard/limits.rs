@@ -74,6 +74,10 @@ pub struct Limits {
     pub missed_pongs_max: u32,
     /// Silence (pongs do not count) after which a connection is closed with 4003; none = never.
     pub idle_timeout: Option<Duration>,
+    /// How long a session waits for its client; none = there are no sessions.
+    pub resume_window: Option<Duration>,
+    /// Sessions of the process that may wait for their clients at a time.
+    pub away_max: u32,
     /// From our close frame to the peer's.
     pub close_timeout: Duration,
     /// Whether every native connection gets `heartbeat` messages, not only those that ask for them.
@@ -184,6 +188,8 @@ impl Default for Limits {
             pong_timeout: Duration::from_secs(10),
             missed_pongs_max: 1,
             idle_timeout: None,
+            resume_window: Some(Duration::from_secs(120)),
+            away_max: 10_000,
             close_timeout: Duration::from_secs(5),
             heartbeat_json: false,
             queue_bytes_max: 1 << 20,

@@ -14,8 +14,8 @@
 //! 1. [`Shard::begin_turn`] tells the time; [`Shard::handle_drain`], [`Shard::handle_open`] for new sockets
 //! 2. mail: [`Shard::handle_stored`]; [`Shard::handle_edge_mail`] while [`Shard::takes_edge_mail`],
 //!    [`Shard::handle_request`] while [`Shard::takes_requests`]
-//! 3. sockets: [`Shard::handle_writable`]; [`Shard::poll_resume`]; [`Shard::handle_bytes`] (while
-//!    [`Shard::takes_input`]) and then [`Shard::poll_reply`]; [`Shard::handle_eof`], [`Shard::handle_reset`]
+//! 3. sockets: [`Shard::handle_arrival`]; [`Shard::handle_writable`]; [`Shard::poll_resume`]; [`Shard::handle_bytes`]
+//!    (while [`Shard::takes_input`]) and then [`Shard::poll_reply`]; [`Shard::handle_eof`], [`Shard::handle_reset`]
 //! 4. [`Shard::handle_timers`]
 //! 5. [`Shard::work`]: owner work, then unfinished fan-outs
 //! 6. [`Shard::poll_flush`], [`Shard::outgoing`], [`Shard::is_last`] (after such bytes step 7 has to follow in the same
@@ -26,15 +26,19 @@
 //! 9. [`Shard::end_turn`] publishes the gauges and lets stalled publishers go on
 //! 10. sleep until [`Shard::poll_timeout`], mail, or a socket
 //!
+//! Where sessions are resumed and lost, sockets change hands: [`Shard::poll_move`] after each step.
+//!
 //! Handlers only queue; the end of the turn writes, closes and sends mail, but for echoes and long replies, which are
 //! written right after their read. Nothing is freed in the middle.
 
 pub mod limits;
+pub mod arrival;
 pub mod port;
 pub mod placement;
 pub(crate) mod outbox;
 pub(crate) mod window;
 pub(crate) mod members;
+pub(crate) mod users;
 pub(crate) mod conn;
 pub(crate) mod turn;
 pub mod state;
@@ -160,6 +164,7 @@ impl Shard {
             ToEdge::Outcome(outcome) => self.on_outcome(outcome),
             ToEdge::Question { from, number, question } => self.on_question(from, number, &question),
             ToEdge::Answer { number, part } => self.on_answer(number, *part),
+            ToEdge::Receipt { number, count } => self.on_receipt(number, count),
         }
     }
 
@@ -176,6 +181,9 @@ impl Shard {
         if self.takes_requests() {
             self.owner.expire(self.now.mono);
             self.route_outcomes();
+        }
+        if !self.sessions.away.is_empty() {
+            self.expire_sessions();
         }
     }
 
@@ -224,7 +232,7 @@ impl Shard {
     pub fn end_turn(&mut self) {
         self.release_stalled();
         self.gauges[self.id.index()].publish(Reading {
-            connections: self.conns.len() as u64,
+            connections: (self.conns.len() - self.sessions.away.len()) as u64,
             clients: self.clients_open,
             rooms: self.owner.counts().rooms_with_members,
         });
@@ -234,12 +242,14 @@ impl Shard {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let own_requests = !self.lanes.requests[self.id.index()].is_empty() && self.takes_requests();
-        if self.turn.unfinished() || !self.active.is_empty() || !self.everyone.is_empty() || own_requests {
+        let fanouts = !(self.active.is_empty() && self.everyone.is_empty() && self.directs.is_empty());
+        if self.turn.unfinished() || fanouts || own_requests {
             return Some(Duration::ZERO);
         }
         let timers = self.wheel.next_deadline().map(|tick| Mono(tick.saturating_mul(TICK_US)));
+        let away = self.sessions.away.first().map(|(until, _)| *until);
         let expiry = self.owner.next_expiry().filter(|_| self.takes_requests());
-        let due = [timers, expiry, self.window.due()].into_iter().flatten().min()?;
+        let due = [timers, expiry, self.window.due(), away].into_iter().flatten().min()?;
         Some(due.since(self.now.mono))
     }
 
@@ -259,6 +269,7 @@ impl Shard {
             let Some(conn) = self.conns.get_mut(key) else { continue };
             match conn.phase {
                 Phase::Head { .. } | Phase::Body { .. } => self.end(key),
+                Phase::Away { .. } => self.end_session(key),
                 Phase::Asking(_) => self.hurry(key),
                 Phase::Closing { .. } | Phase::Over => {}
                 Phase::Socket(_) => {
@@ -277,7 +288,7 @@ impl Shard {
         self.conns.is_empty()
     }
 
-    /// Connections of any kind.
+    /// Connections of any kind, and sessions that wait for their clients.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.conns.len()

@@ -15,6 +15,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::base::id::index32;
 use crate::base::shared::Shared;
@@ -43,6 +44,28 @@ pub(crate) struct Delivery {
     pub(crate) announced: bool,
     /// The encoded frame.
     pub(crate) frame: Shared,
+    /// Sessions that keep it.
+    pub(crate) keepers: Keepers,
+}
+
+/// Counts the sessions that keep a delivery, so that its bytes count once. Only its shard counts.
+#[derive(Debug, Default)]
+pub(crate) struct Keepers(AtomicU32);
+
+impl Keepers {
+    /// One more; how many there were.
+    pub(crate) fn add(&self) -> u32 {
+        let before = self.0.load(Ordering::Relaxed);
+        self.0.store(before + 1, Ordering::Relaxed);
+        before
+    }
+
+    /// One less; how many are left.
+    pub(crate) fn sub(&self) -> u32 {
+        let left = self.0.load(Ordering::Relaxed) - 1;
+        self.0.store(left, Ordering::Relaxed);
+        left
+    }
 }
 
 /// A run of deliveries of one topic that were dropped.
@@ -282,6 +305,11 @@ impl Outbox {
         self.queue().map_or(0, |queue| queue.own_bytes)
     }
 
+    /// Whether an event of so many bytes is too much: the socket is full, and so is the queue.
+    pub(crate) fn is_full_for(&self, bytes: usize, limits: &Limits) -> bool {
+        self.queue().is_some_and(|queue| queue.blocked && !queue.has_room(bytes, limits))
+    }
+
     /// Appends a frame of the connection's own: `write` appends it to the buffer.
     pub(crate) fn push_own(&mut self, spares: &mut Spares, write: impl FnOnce(&mut Vec<u8>)) {
         if let Waiting::Queue(queue) = &mut self.waiting
@@ -362,6 +390,17 @@ impl Outbox {
         queue.own_bytes = if matches!(queue.first, Item::Own { .. }) { queue.bytes } else { 0 };
         queue.messages = queue.first.messages();
         self.waiting = Waiting::Queue(queue);
+    }
+
+    /// Moves everything that is not yet written to `out`: only own frames, of a connection that is in no topic.
+    pub(crate) fn take_all(&mut self, spares: &mut Spares, out: &mut Vec<u8>) {
+        let Waiting::Queue(mut queue) = std::mem::take(&mut self.waiting) else { return };
+        out.extend_from_slice(&queue.first.bytes()[queue.head_written as usize..]);
+        while let Some(item) = queue.rest.pop_front() {
+            out.extend_from_slice(item.bytes());
+            spares.give(item);
+        }
+        spares.give_queue(queue);
     }
 
     /// Gives every gap among the first `window` items its frame: `write` appends the announcement. What was

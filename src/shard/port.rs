@@ -11,6 +11,7 @@ use crate::base::id::{Key, ShardId};
 use crate::hub::command::Request;
 use crate::hub::event::{Outcome, Stats};
 use crate::hub::name::{Topic, User};
+use crate::shard::arrival::Arrival;
 
 /// Mail from an edge to the owner of a topic.
 pub type ToOwner = Request;
@@ -28,6 +29,13 @@ pub enum ToEdge {
         number: Key,
         /// What is asked.
         question: Question,
+    },
+    /// So many connections of a shard were sent a direct message.
+    Receipt {
+        /// Of the message, at the shard of its sender.
+        number: Key,
+        /// How many.
+        count: u32,
     },
     /// What a shard answers.
     Answer {
@@ -101,6 +109,15 @@ pub enum Close {
     Shutdown,
     /// The connection is over: free the socket. Its key is stale from now on.
     Drop,
+}
+
+/// Where a socket belongs from now on, when [`crate::shard::Shard::poll_move`] says so.
+#[derive(Debug)]
+pub enum Move {
+    /// To this connection of the same shard, which has none.
+    To(Key),
+    /// To another shard, which is told by [`crate::shard::Shard::handle_arrival`]; its old key is stale.
+    Shard(ShardId, Box<Arrival>),
 }
 
 /// What became of a write.

@@ -15,11 +15,13 @@ use crate::hub::owner::Owner;
 use crate::hub::policy::{Options, Policies};
 use crate::metrics::shard::Gauges;
 use crate::shard::conn::Conn;
+use crate::shard::conn::session::Sessions;
 use crate::shard::limits::Limits;
 use crate::shard::members::{Fanout, Members};
-use crate::shard::outbox::Spares;
+use crate::shard::outbox::{Delivery, Spares};
 use crate::shard::port::{Part, ToEdge};
 use crate::shard::turn::Turn;
+use crate::shard::users::Users;
 use crate::shard::window::Window;
 
 /// Microseconds of one tick of the timer wheel.
@@ -48,6 +50,22 @@ pub(crate) struct Gather {
     pub(crate) sum: Option<Part>,
     pub(crate) missing: u16,
     pub(crate) timer: TimerId,
+}
+
+/// A message to a user on its way to the user's connections.
+pub(crate) struct Direct {
+    pub(crate) delivery: Arc<Delivery>,
+    /// Who is still to be given it; who came later has it already.
+    pub(crate) keys: Vec<Key>,
+}
+
+/// A message to a user whose sender waits for the number of connections that it reached.
+pub(crate) struct Awaited {
+    pub(crate) asker: Key,
+    pub(crate) tag: Tag,
+    pub(crate) delivered: u32,
+    /// Shards that have not answered.
+    pub(crate) missing: u16,
 }
 
 /// The largest rooms of a shard with their members.
@@ -102,6 +120,13 @@ pub struct Shard {
     /// Native clients that are welcomed and not closing.
     pub(super) clients_open: u64,
     pub(super) prng: Prng,
+    pub(super) sessions: Sessions,
+    /// Whom messages to users reach.
+    pub(super) users: Users,
+    /// Such messages that are not yet pushed to all.
+    pub(super) directs: VecDeque<Direct>,
+    /// Those sent from here that are still being counted.
+    pub(super) receipts: Slab<Awaited>,
 }
 
 /// The first tick at or after `time`.
@@ -159,6 +184,10 @@ impl Shard {
             serials: 0,
             clients_open: 0,
             prng: Prng::new(seed),
+            sessions: Sessions::new(keys),
+            users: Users::default(),
+            directs: VecDeque::new(),
+            receipts: Slab::new(),
         }
     }
 }

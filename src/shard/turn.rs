@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::base::id::{Key, ShardId};
 use crate::shard::conn::{Conn, Dirty};
 use crate::shard::limits::Pace;
+use crate::shard::port::Move;
 
 /// Lists that a turn fills and works off.
 #[derive(Default)]
@@ -21,6 +22,10 @@ pub(crate) struct Turn {
     pub(crate) closing: Vec<Key>,
     /// Connections that are over; freed when the driver asks.
     pub(crate) doomed: Vec<Key>,
+    /// Connections that are over and have no socket.
+    pub(crate) vacated: Vec<Key>,
+    /// Sockets that change hands, in order.
+    pub(crate) moves: VecDeque<(Key, Move)>,
     /// Connections whose input may go on.
     pub(crate) resumed: VecDeque<Key>,
     /// Connections that are not read from until the owner has caught up, by owner.
@@ -68,7 +73,12 @@ impl Turn {
 
     /// Whether anything is left that the next turn can do without news from outside.
     pub(crate) fn unfinished(&self) -> bool {
-        !(self.soon.is_empty() && self.bulk.is_empty() && self.resumed.is_empty() && self.doomed.is_empty())
+        !(self.soon.is_empty()
+            && self.bulk.is_empty()
+            && self.resumed.is_empty()
+            && self.doomed.is_empty()
+            && self.vacated.is_empty()
+            && self.moves.is_empty())
     }
 
     /// Whether no list holds anything.

@@ -160,9 +160,28 @@ pub(crate) fn all() -> Vec<serde_json::Value> {
     let everybody = Event::Published(publication(None));
     add(&|out| encode::event(out, &topic(TopicKind::Everyone), &everybody, None));
     let interval = Some(Duration::from_secs(25));
-    let welcome =
-        Welcome { client_id: "c", user_id: "u", session: "s", node: "n", heartbeat_interval: interval };
+    let resumed = Some(true);
+    let mut welcome = Welcome {
+        client_id: "c",
+        user_id: "u",
+        session: "s",
+        resumed,
+        node: "n",
+        heartbeat_interval: interval,
+    };
     add(&|out| encode::welcome(out, &welcome));
+    welcome.resumed = None;
+    add(&|out| encode::welcome(out, &welcome));
+    for name in [None, Some("Ada")] {
+        let message = publication(name);
+        add(&|out| encode::inbox::direct_message(out, &message));
+        let mut json = Vec::new();
+        encode::inbox::direct_message(&mut json, &message);
+        add(&|out| encode::session::numbered(out, &json, 1));
+    }
+    add(&|out| encode::inbox::delivered(out, TAG, 1));
+    add(&|out| encode::inbox::inbox_lost(out, "ada", (1, 2)));
+    add(&|out| encode::session::session_lost(out, (1, 2)));
     add(&|out| encode::pong(out, TAG, Some(b"1"), NOW));
     add(&|out| encode::pong(out, None, None, NOW));
     add(&|out| encode::heartbeat(out, NOW));

@@ -17,5 +17,7 @@ mod slow;
 mod alive;
 mod stop;
 mod http;
+mod sessions;
+mod direct;
 mod api;
 mod durable;

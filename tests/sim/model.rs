@@ -40,6 +40,10 @@ pub(crate) struct Truth {
     /// Broadcasts that somebody heard right after another.
     after: BTreeMap<usize, BTreeSet<usize>>,
     pub(crate) broadcasts_heard: BTreeSet<usize>,
+    /// Direct messages that anybody heard, by receiver and number.
+    directs: BTreeMap<(String, u64), usize>,
+    /// The greatest number that a connection of the user has acknowledged, or tried to.
+    pub(crate) acknowledged: BTreeMap<String, u64>,
     /// The drain began.
     pub(crate) drained: bool,
     /// Users stay for a while without a connection.
@@ -123,6 +127,10 @@ pub(crate) enum Asked {
     },
     Users,
     Broadcast,
+    Direct {
+        to: &'static str,
+    },
+    Acknowledge,
     Stats,
     Ping,
     /// Whether it may.
@@ -161,6 +169,8 @@ pub(crate) struct Viewer {
     client: usize,
     pub(crate) user: Option<String>,
     pub(crate) welcomed: Option<usize>,
+    /// The step of its first welcome.
+    began: Option<usize>,
     pub(crate) rooms: BTreeMap<String, Membership>,
     pub(crate) pending: BTreeMap<u64, Pending>,
     /// The last question about each room that was answered well.
@@ -178,6 +188,23 @@ pub(crate) struct Viewer {
     pub(crate) broadcasts: Vec<usize>,
     broadcasts_lost: u64,
     pub(crate) shutdown: bool,
+    /// The number of the last message, for one who has a session.
+    pub(crate) last_seq: Option<u64>,
+    /// The session's name, once it was told.
+    pub(crate) session: Option<String>,
+    /// Questions of earlier connections: they may never have arrived.
+    stale: BTreeMap<u64, Pending>,
+    /// A part of what it was told is lost, and the view of rooms with it.
+    pub(crate) loose: bool,
+    /// It comes back, and the session must still be there.
+    pub(crate) must_resume: bool,
+    /// Numbers of the direct messages that came, and ranges of those that were announced.
+    directs: BTreeSet<u64>,
+    /// Those of them that came on this connection.
+    directs_here: BTreeSet<u64>,
+    directs_lost: Vec<(u64, u64)>,
+    /// Users that were written to, and how many connections that reached.
+    pub(crate) reached: Vec<(&'static str, u64)>,
     /// The last answers to `get_users` and `get_stats`.
     pub(crate) info: BTreeMap<String, (u64, u64)>,
     pub(crate) stats: Option<(u64, u64)>,
@@ -200,9 +227,9 @@ fn index(value: &Value) -> usize {
 }
 
 impl Viewer {
-    /// The view of one who has heard nothing yet.
-    pub(crate) fn new(client: usize) -> Viewer {
-        Viewer { client, ..Viewer::default() }
+    /// The view of one who has heard nothing yet, with a session or without.
+    pub(crate) fn new(client: usize, session: bool) -> Viewer {
+        Viewer { client, last_seq: session.then_some(0), ..Viewer::default() }
     }
 
     /// Notes a question before it is sent.
@@ -226,14 +253,59 @@ impl Viewer {
         *self.joins.entry(room.into()).or_default() += 1;
     }
 
+    /// The client comes back on another connection; its questions may have been lost.
+    pub(crate) fn returns(&mut self, must_resume: bool) {
+        self.stale.append(&mut self.pending);
+        self.shutdown = false;
+        self.directs_here.clear();
+        self.must_resume = must_resume;
+        self.welcomed = None;
+    }
+
+    /// Whether the next message is a welcome that ends this view: the session is gone.
+    pub(crate) fn is_over_with(&self, said: &Value) -> bool {
+        self.session.is_some() && self.welcomed.is_none() && said["resumed"] == false
+    }
+
+    /// A binary message has a number and does not carry it.
+    fn count_binary(&mut self) {
+        if let Some(last) = &mut self.last_seq {
+            *last += 1;
+        }
+    }
+
+    /// Everything that is told to one with a session has the next number, or is announced to be lost.
+    fn count(&mut self, said: &Value) {
+        let seq =
+            said.get("session_seq").or_else(|| said.get("seq").filter(|_| said["type"] != "direct_message"));
+        let Some(last) = &mut self.last_seq else { return assert_eq!(seq, None, "{said}") };
+        if said["topic"] == "session" {
+            assert_eq!(number(said, "from"), *last + 1, "{said}");
+            *last = number(said, "to");
+            self.loose = true;
+            self.rooms.clear();
+            self.owed.clear();
+            return;
+        }
+        if said["type"] != "welcome" {
+            assert_eq!(seq.and_then(Value::as_u64), Some(*last + 1), "{said}");
+            *last += 1;
+        }
+    }
+
     /// One message of the server.
     pub(crate) fn hear(&mut self, said: &Value, truth: &mut Truth, step: usize) {
         let kind = text(said, "type");
         assert_eq!(kind == "welcome", self.welcomed.is_none(), "welcome comes first, and once");
-        assert!(self.owed.is_empty(), "{said} comes before {:?}", self.owed);
+        self.count(said);
+        if said["topic"] == "session" {
+            return;
+        }
+        assert!(kind == "welcome" || self.owed.is_empty(), "{said} comes before {:?}", self.owed);
         let pending = said.get("id").map(|id| {
             let id = id.as_u64().expect("all our ids are numbers");
-            let pending = self.pending.remove(&id).unwrap_or_else(|| panic!("nobody asked {said}"));
+            let pending = self.pending.remove(&id).or_else(|| self.stale.remove(&id));
+            let pending = pending.unwrap_or_else(|| panic!("nobody asked {said}"));
             if kind != "error" {
                 assert!(!pending.never, "{said} answers one who never joined");
                 let last = self.answered.insert(pending.room.clone(), id);
@@ -242,6 +314,9 @@ impl Viewer {
             }
             pending
         });
+        if self.loose && (said.get("room").is_some() || said.get("doc_id").is_some()) {
+            return; // who knows
+        }
         let paper = match &pending {
             Some(Pending { asked: Asked::Paper(name, what), .. }) => Some((&**name, *what)),
             _ => None,
@@ -251,7 +326,14 @@ impl Viewer {
         }
         match kind {
             "welcome" => {
-                self.welcomed = Some(step);
+                if self.last_seq.is_some() {
+                    let resumed = said["resumed"].as_bool().expect("it asked for a session");
+                    assert_eq!(resumed, self.session.is_some(), "a view ends with its session");
+                    let before = self.session.replace(text(said, "session").into());
+                    assert!(!resumed || before == self.session, "another session");
+                }
+                let began = *self.began.get_or_insert(step);
+                self.welcomed = Some(began);
                 self.user = Some(text(said, "user_id").into());
                 truth.users.insert(self.client, text(said, "user_id").into());
             }
@@ -278,6 +360,7 @@ impl Viewer {
                 assert!(known, "{said}: who is that?");
             }
             "broadcast" => self.hear_broadcast(said, truth),
+            "direct_message" => self.hear_direct(said, truth),
             "dropped" => self.hear_dropped(said),
             "ack" => self.hear_ack(said, pending.expect("acks have ids"), truth),
             "message_history" => self.hear_history(said, pending.expect("asked with id"), truth),
@@ -398,6 +481,10 @@ impl Viewer {
 
     /// A binary message: a publication, now or as part of the last list; or one without a place.
     pub(crate) fn hear_binary(&mut self, message: &[u8], truth: &mut Truth) {
+        self.count_binary();
+        if self.loose {
+            return;
+        }
         let index = |bytes: &[u8]| {
             let n = *bytes.first_chunk().expect("our payloads begin with a number");
             usize::try_from(u64::from_be_bytes(n)).expect("indices are small")
@@ -462,8 +549,23 @@ impl Viewer {
         self.broadcasts.push(n);
     }
 
+    fn hear_direct(&mut self, said: &Value, truth: &mut Truth) {
+        let (seq, n) = (number(said, "seq"), index(said));
+        let user = self.user.clone().expect("welcomed");
+        self.directs.insert(seq);
+        assert!(self.directs_here.insert(seq), "{said} comes twice");
+        let here = *truth.directs.entry((user, seq)).or_insert(n);
+        assert_eq!(here, n, "two messages at {seq}");
+        if let Some(sender) = truth.users.get(&truth.published[n].client) {
+            assert_eq!(text(said, "user_id"), sender);
+        }
+    }
+
     fn hear_dropped(&mut self, said: &Value) {
         let events = said.get("events").map_or(0, |_| number(said, "events"));
+        if text(said, "topic").starts_with("user:") {
+            return self.directs_lost.push((number(said, "from"), number(said, "to")));
+        }
         let Some(room) = said.get("room") else {
             assert_eq!(text(said, "topic"), "everyone:");
             self.broadcasts_lost += events;
@@ -488,13 +590,15 @@ impl Viewer {
 
     fn hear_ack(&mut self, said: &Value, pending: Pending, truth: &mut Truth) {
         match pending.asked {
+            Asked::Publish { .. } if self.loose => {}
             Asked::Publish { n, echo: false } => {
                 let offset = number(said, "offset");
                 let member = self.rooms.get(&pending.room).expect("members publish");
                 truth.observe(&(pending.room.clone(), member.epoch.clone()), offset, n);
                 self.sync(&pending.room, offset);
             }
-            Asked::Typing | Asked::Broadcast | Asked::Moderate { may: true } => {}
+            Asked::Typing | Asked::Broadcast | Asked::Acknowledge | Asked::Moderate { may: true } => {}
+            Asked::Direct { to } => self.reached.push((to, number(said, "delivered"))),
             other => panic!("{said} answers {other:?}"),
         }
     }
@@ -528,13 +632,21 @@ impl Viewer {
             return; // whatever it was, it was not done
         }
         let Some(Pending { asked, sure, room, .. }) = pending else {
-            let known =
-                ["not_in_room", "room_full", "too_many_rooms", "invalid_field", "room_required", "forbidden"];
+            let known = [
+                "invalid_json",
+                "not_in_room",
+                "room_required",
+                "room_full",
+                "too_many_rooms",
+                "invalid_field",
+                "forbidden",
+            ];
             assert!(known.contains(&code), "{said}");
             return;
         };
         let concerns = || (room.clone(), self.user.clone().expect("welcomed"));
         match (&asked, code) {
+            _ if self.loose => {}
             (Asked::Join { .. }, "forbidden") => {
                 assert!(!sure && truth.banned.contains(&concerns()), "{said}")
             }
@@ -555,6 +667,9 @@ impl Viewer {
 
     /// Judges the view when everything that was said has been heard. `open`: the connection stands still.
     pub(crate) fn judge(&self, truth: &Truth, open: bool) {
+        if self.loose {
+            return;
+        }
         let mine = |n: &usize| truth.published[*n].client == self.client;
         for (numbering, offset) in &self.skipped {
             match truth.log.get(numbering).and_then(|log| log.get(offset)) {
@@ -583,6 +698,26 @@ impl Viewer {
         }
         if open {
             self.judge_tail(truth);
+            self.judge_directs(truth);
+        }
+    }
+
+    /// The newest message that this view has heard, for acknowledging it.
+    pub(crate) fn newest_direct(&self) -> Option<u64> {
+        self.directs.last().copied()
+    }
+
+    /// What nobody has acknowledged has come, or was announced to be lost.
+    fn judge_directs(&self, truth: &Truth) {
+        let Some(user) = &self.user else { return };
+        let acknowledged = truth.acknowledged.get(user).copied().unwrap_or(0);
+        for (_, seq) in truth.directs.keys().filter(|(to, seq)| to == user && *seq > acknowledged) {
+            let announced = self.directs_lost.iter().any(|(from, to)| (*from..=*to).contains(seq));
+            assert!(
+                announced || self.directs.contains(seq),
+                "client {}: message {seq} to {user} never came",
+                self.client
+            );
         }
     }
 

@@ -220,6 +220,12 @@ impl Link {
         if taken == 0 { Written::Full } else { Written::Bytes(taken) }
     }
 
+    /// The server watches the socket anew: the poll tells again what there is.
+    pub(crate) fn watch_anew(&mut self) {
+        self.readable = true;
+        self.writable = true;
+    }
+
     /// The server sends nothing more.
     pub(crate) fn shutdown(&mut self) {
         self.falling_end.get_or_insert(End::Fin);

@@ -30,6 +30,8 @@ const STALE_US: u64 = 1000;
 const ROUNDS_MAX: usize = 400_000;
 /// Moments at which something happens by itself, after the last connection has gone its way.
 const JUMPS_MAX: usize = 20_000;
+/// Tries until nobody is closed for being slow while all ask how things stand.
+const SETTLING_MAX: usize = 50;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -50,6 +52,8 @@ struct Client {
     viewer: Viewer,
     next_id: u64,
     named: Option<&'static str>,
+    /// When it was last connected, in microseconds.
+    seen_us: u64,
     upgraded: bool,
     /// Answers to plain requests.
     answers: usize,
@@ -84,6 +88,10 @@ pub(crate) struct Sim {
     trace: bool,
     dice: Dice,
     limits: Limits,
+    /// Links that clients with sessions have left behind.
+    abandoned: Vec<usize>,
+    /// What clients saw whose sessions are gone.
+    past: Vec<Viewer>,
     world: World,
     clients: Vec<Client>,
     truth: Truth,
@@ -133,6 +141,8 @@ fn limits(dice: &mut Dice) -> Limits {
         missed_pongs_max: *dice.pick(&[1, 3]),
         idle_timeout: *dice.pick(&[None, None, Some(secs(40))]),
         close_timeout: *dice.pick(&[secs(1), secs(5)]),
+        resume_window: *dice.pick(&[None, Some(secs(1)), Some(secs(120)), Some(secs(120))]),
+        away_max: *dice.pick(&[2, 10_000, 10_000]),
         heartbeat_json: dice.once_in(4),
         queue_bytes_max: *dice.pick(&[500, 3000, 1 << 20]),
         queue_messages_max: *dice.pick(&[2, 10, 1024]),
@@ -163,7 +173,18 @@ impl Sim {
         let world = World::new(shards, &limits, &mut dice);
         let mut truth = Truth::default();
         truth.grace = !limits.presence_grace.is_zero();
-        Sim { step: 0, digest: 0, trace, dice, limits, world, clients: Vec::new(), truth }
+        Sim {
+            step: 0,
+            digest: 0,
+            trace,
+            dice,
+            limits,
+            abandoned: Vec::new(),
+            past: Vec::new(),
+            world,
+            clients: Vec::new(),
+            truth,
+        }
     }
 
     /// One step: somebody does something, some bytes move, some shard may turn, some time passes.
@@ -214,14 +235,18 @@ impl Sim {
             2 => Kind::Half,
             _ => Kind::Native,
         };
-        let viewer = Viewer::new(self.clients.len());
+        let named =
+            (kind == Kind::Native && self.dice.once_in(2)).then(|| USERS[self.dice.below(USERS.len())]);
+        let session = named.is_some() && self.limits.resume_window.is_some() && self.dice.once_in(2);
+        let viewer = Viewer::new(self.clients.len(), session);
         let mut client = Client {
             kind,
             link,
             reader: Reader::default(),
             viewer,
             next_id: 0,
-            named: None,
+            named,
+            seen_us: 0,
             upgraded: false,
             answers: 0,
             echoes: Vec::new(),
@@ -237,10 +262,9 @@ impl Sim {
             Kind::Http { asked } => net::request("/health", false).repeat(asked),
             Kind::Half => net::request("/ws", true)[..20].to_vec(),
             Kind::Native => {
-                let mut path = String::from("/ws?");
-                if self.dice.once_in(2) {
-                    client.named = Some(USERS[self.dice.below(USERS.len())]);
-                    path += &format!("user_id={}&", client.named.unwrap_or_default());
+                let mut path = String::from(if session { "/ws?last_seq=0&" } else { "/ws?" });
+                if let Some(user) = named {
+                    path += &format!("user_id={user}&");
                 }
                 for room in ROOMS.iter().take(self.dice.below(3)) {
                     client.viewer.joins_at_once(room);
@@ -255,6 +279,11 @@ impl Sim {
 
     /// A client does something that it could do now.
     fn act(&mut self, i: usize) {
+        if self.clients[i].viewer.session.is_some()
+            && self.dice.once_in(if self.clients[i].over { 4 } else { 60 })
+        {
+            return self.come_back(i);
+        }
         let link = &mut self.world.links[self.clients[i].link];
         let client = &mut self.clients[i];
         if client.over {
@@ -268,6 +297,8 @@ impl Sim {
             2..=4 => link.deaf = true,
             5 => link.mute = true,
             6..=14 => (link.deaf, link.mute) = (false, false),
+            // Who comes back hears first whether its session goes on.
+            _ if client.viewer.session.is_some() && client.viewer.welcomed.is_none() => {}
             _ if client.kind == Kind::Native && client.talks() => return self.talk(i),
             _ if client.kind == Kind::Echo && client.talks() => {
                 let payload = vec![b'e'; self.dice.below(1500)];
@@ -285,9 +316,48 @@ impl Sim {
         }
     }
 
+    /// A client with a session connects again, whatever has become of its last connection: it may have ended, be cut
+    /// now, or lie dead with nobody knowing.
+    fn come_back(&mut self, i: usize) {
+        let link = self.world.connect(&mut self.dice);
+        let client = &mut self.clients[i];
+        let before = std::mem::replace(&mut client.link, link);
+        if !client.over {
+            if client.close_heard.is_none() && client.viewer.welcomed.is_some() {
+                client.seen_us = self.world.now_us;
+            }
+            match self.dice.below(3) {
+                0 => self.world.links[before].end(End::Reset),
+                1 => self.world.links[before].end(End::Fin),
+                _ => self.world.links[before].mute = true,
+            }
+            self.abandoned.push(before);
+        }
+        let window = self.limits.resume_window.unwrap_or_default();
+        let window_us = u64::try_from(window.as_micros()).unwrap_or(0);
+        let in_time =
+            self.world.now_us + GRACE_US < client.seen_us + window_us && client.held_until_us.is_none();
+        // Nobody knows whether its own close frame has arrived.
+        let closes = client.close_sent && client.close_heard.is_none();
+        let must = in_time && !closes && self.limits.away_max > 1000;
+        client.viewer.returns(must);
+        client.reader = Reader::default();
+        (client.upgraded, client.close_sent, client.close_heard) = (false, false, None);
+        (client.outlaw, client.gave_up, client.over, client.held_until_us) = (false, false, false, None);
+        let session = client.viewer.session.as_deref().unwrap_or_default();
+        let user = client.named.map(|user| format!("&user_id={user}")).unwrap_or_default();
+        let last_seq = client.viewer.last_seq.unwrap_or(0);
+        let path = format!("/ws?session={session}&last_seq={last_seq}{user}");
+        self.world.links[link].send(&net::request(&path, true));
+    }
+
     /// A native client says something.
     fn talk(&mut self, i: usize) {
-        if self.dice.once_in(3) {
+        if self.clients[i].viewer.loose {
+            return self.close(i);
+        }
+        // What it edits and is not answered would have to be told from what is lost.
+        if self.clients[i].viewer.last_seq.is_none() && self.dice.once_in(3) {
             return self.write(i);
         }
         // Mostly it speaks where it is.
@@ -317,11 +387,12 @@ impl Sim {
                 let history = json!({"type": "get_history", "room": room, "limit": limit, "before": before});
                 self.ask(i, room, Asked::History { limit, before }, history);
             }
+            75..=77 => self.tell(i),
             80..=83 => self.ask(i, "", Asked::Stats, json!({"type": "get_stats"})),
             84..=90 => self.ask(i, "", Asked::Ping, json!({"type": "ping", "ts": 5})),
             91..=94 => self.send(i, &net::frame(PING, true, b"are you there", &mut Dice::new(1))),
             95..=96 => self.moderate(i, room),
-            75..=79 => self.ask(i, room, Asked::Users, json!({"type": "get_users", "room": room})),
+            78..=79 => self.ask(i, room, Asked::Users, json!({"type": "get_users", "room": room})),
             97 if self.dice.once_in(3) => self.close(i),
             98 if self.dice.once_in(3) => {
                 self.clients[i].outlaw = true;
@@ -364,6 +435,28 @@ impl Sim {
         client.viewer.ask(id, room, asked);
         let frame = net::message(message.to_string().as_bytes(), &mut self.dice);
         self.send(i, &frame);
+    }
+
+    /// A message to a user, or an acknowledgement of one's own.
+    fn tell(&mut self, i: usize) {
+        let viewer = &self.clients[i].viewer;
+        if let (Some(seq), Some(user)) =
+            (viewer.newest_direct().filter(|_| self.dice.once_in(3)), &viewer.user)
+        {
+            let acknowledged = self.truth.acknowledged.entry(user.clone()).or_default();
+            *acknowledged = seq.max(*acknowledged);
+            return self.ask(i, "", Asked::Acknowledge, json!({"type": "ack", "seq": seq}));
+        }
+        let to = USERS[self.dice.below(USERS.len())];
+        self.tell_user(i, to);
+    }
+
+    fn tell_user(&mut self, i: usize, to: &'static str) {
+        let n = self.truth.published.len();
+        let (echo, tagged, step) = (false, true, self.step);
+        self.truth.published.push(Published { client: i, room: None, echo, tagged, step });
+        let message = json!({"type": "direct_message", "user_id": to, "message": {"n": n}});
+        self.ask(i, "", Asked::Direct { to }, message);
     }
 
     fn join(&mut self, i: usize) {
@@ -490,8 +583,15 @@ impl Sim {
             }
             TEXT => {
                 let said = serde_json::from_slice(payload).expect("the server writes JSON");
+                client.seen_us = self.world.now_us;
+                if client.viewer.is_over_with(&said) {
+                    // Its session is gone: it begins anew, and what it saw before is judged as far as that went.
+                    assert!(!client.viewer.must_resume, "client {i}: its session is gone");
+                    let past = std::mem::replace(&mut client.viewer, Viewer::new(i, true));
+                    self.past.push(past);
+                }
                 client.viewer.hear(&said, &mut self.truth, step);
-                if said["type"] == "heartbeat" && !client.close_sent && self.dice.once_in(2) {
+                if said["type"] == "heartbeat" && self.dice.once_in(2) && !self.clients[i].close_sent {
                     let pong = net::message(b"{\"type\":\"pong\"}", &mut self.dice);
                     self.send(i, &pong);
                 }
@@ -512,12 +612,15 @@ impl Sim {
         let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
         let client = &mut self.clients[i];
         client.close_heard = Some(code);
+        client.seen_us = self.world.now_us;
         let held = client.held_until_us.is_some();
         let justified = match code {
             1000 => client.close_sent,
             1001 => self.truth.drained,
             1008 => client.named.is_some() && self.limits.connections_per_user_max.is_some(),
             4003 => self.limits.idle_timeout.is_some(),
+            // An earlier connection, given up before it was open, may have been heard last.
+            4008 => client.viewer.session.is_some(),
             // A kernel that buffers little makes everybody slow.
             4004 => true,
             4006 => held,
@@ -540,6 +643,12 @@ impl Sim {
             println!("{} client {i} has lost its connection: {end:?} at {}", self.step, self.world.now_us);
         }
         client.over = true;
+        if client.close_heard.is_none() && client.viewer.welcomed.is_some() {
+            client.seen_us = self.world.now_us;
+        }
+        if matches!(client.close_heard, Some(1000 | 1001 | 1005 | 1008)) {
+            client.viewer.session = None; // it does not come back
+        }
         // Who ended its own side without a close frame, or held the bytes up, has no claim to last words.
         let held =
             client.held_until_us.is_some_and(|until| until.saturating_add(GRACE_US) > self.world.now_us);
@@ -578,14 +687,12 @@ impl Sim {
             client.held_until_us = client.held_until_us.map(|until| until.min(self.world.now_us));
         }
         self.rest();
-        self.world.check_rest();
-        self.world.now_us += STALE_US;
-        self.let_go();
-        self.question();
-        self.rest();
-        self.world.check_rest();
+        self.settle();
         self.compare();
         self.compare_documents();
+        for viewer in &self.past {
+            viewer.judge(&self.truth, false);
+        }
         for client in &self.clients {
             let open = client.is_member() && !client.outlaw && !client.close_sent;
             client.viewer.judge(&self.truth, open);
@@ -607,6 +714,45 @@ impl Sim {
         }
     }
 
+    /// Everybody with a session comes back, and all ask how things stand, until nobody is lost over it.
+    fn settle(&mut self) {
+        for _ in 0..SETTLING_MAX {
+            for i in 0..self.clients.len() {
+                if self.clients[i].over && self.clients[i].viewer.session.is_some() {
+                    self.come_back(i);
+                }
+            }
+            for link in std::mem::take(&mut self.abandoned) {
+                self.world.links[link].end(End::Reset);
+            }
+            self.rest();
+            // Who does not know which rooms it is in is no help.
+            for i in 0..self.clients.len() {
+                if self.clients[i].viewer.loose && self.clients[i].talks() {
+                    self.close(i);
+                }
+            }
+            self.rest();
+            self.world.check_rest();
+            self.world.now_us += STALE_US;
+            self.let_go();
+            let members = self.clients.iter().filter(|client| client.is_member()).count();
+            let away = |client: &Client| client.over && client.viewer.session.is_some();
+            if self.clients.iter().any(away) {
+                continue;
+            }
+            self.question();
+            self.rest();
+            self.world.check_rest();
+            if self.clients.iter().filter(|client| client.is_member()).count() == members
+                && !self.clients.iter().any(away)
+            {
+                return;
+            }
+        }
+        panic!("the clients do not come to rest");
+    }
+
     /// Who has left is gone once the grace is over, and so is who leaves meanwhile.
     fn let_go(&mut self) {
         let grace_us = u64::try_from(self.limits.presence_grace.as_micros()).expect("a short grace");
@@ -623,9 +769,11 @@ impl Sim {
 
     /// Everybody who still talks asks how things stand.
     fn question(&mut self) {
+        let mut first = true; // more would be too much for some
         for i in 0..self.clients.len() {
             self.clients[i].viewer.info.clear();
             self.clients[i].viewer.stats = None;
+            self.clients[i].viewer.reached.clear();
             self.clients[i].viewer.papers.told.clear();
             // What an outlaw says next may be what it is closed for.
             let asks = self.clients[i].talks() && !self.clients[i].outlaw;
@@ -637,7 +785,12 @@ impl Sim {
                 self.ask(i, &room, Asked::Users, json!({"type": "get_users", "room": room}));
             }
             self.ask(i, "", Asked::Stats, json!({"type": "get_stats"}));
-            self.read_again(i);
+            if std::mem::take(&mut first) {
+                self.tell_user(i, USERS[i % USERS.len()]);
+            }
+            if self.clients[i].viewer.last_seq.is_none() {
+                self.read_again(i);
+            }
         }
     }
 
@@ -659,12 +812,20 @@ impl Sim {
             let count = members.iter().filter(|client| client.named == Some(user)).count();
             assert!(count <= max, "{count} connections of {user}");
         }
-        for client in &members {
+        // A session whose client never heard its name is nobody's, and yet in its rooms until its time is over.
+        let nameless =
+            |client: &Client| client.over && client.viewer.last_seq.is_some() && client.viewer.user.is_none();
+        let ghosts = self.clients.iter().any(nameless);
+        for client in members.iter().filter(|_| !ghosts) {
             let viewer = &client.viewer;
             for (room, info) in &viewer.info {
                 let users = &rooms[&**room];
                 let distinct = users.iter().collect::<BTreeSet<_>>().len();
                 assert_eq!(*info, (users.len() as u64, distinct as u64), "{room}: {users:?}");
+            }
+            for (user, count) in &viewer.reached {
+                let there = members.iter().filter(|client| client.named == Some(user)).count();
+                assert_eq!(*count, there as u64, "connections of {user}");
             }
             let stats = (members.len() as u64, rooms.len() as u64);
             assert!(viewer.stats.is_none_or(|told| told == stats), "{:?}, not {stats:?}", viewer.stats);

@@ -13,9 +13,10 @@ use roomcast::base::hash::Keys;
 use roomcast::base::id::{Key, ShardId};
 use roomcast::base::peer::Peer;
 use roomcast::metrics::shard::Gauges;
+use roomcast::shard::arrival::Arrival;
 use roomcast::shard::flush::SLICES_MAX;
 use roomcast::shard::limits::Limits;
-use roomcast::shard::port::{Close, ToEdge, ToOwner};
+use roomcast::shard::port::{Close, Move, ToEdge, ToOwner};
 use roomcast::shard::state::{Setting, Shard};
 
 use crate::net::{Dice, Got, Link};
@@ -87,6 +88,8 @@ struct Node {
     sockets: Vec<Option<Socket>>,
     ready: VecDeque<Key>,
     intake: Vec<usize>,
+    /// Links from other shards, where their clients have their sessions.
+    handed: Vec<(usize, Box<Arrival>)>,
     buffer: Vec<u8>,
     /// It is told to drain in its next turn.
     drains: bool,
@@ -98,6 +101,15 @@ struct Node {
 impl Node {
     fn find(&mut self, key: Key) -> Option<&mut Socket> {
         self.sockets.get_mut(key.slot as usize)?.as_mut().filter(|socket| socket.key == key)
+    }
+
+    fn place(&mut self, socket: Socket) {
+        let slot = socket.key.slot as usize;
+        if self.sockets.len() <= slot {
+            self.sockets.resize_with(slot + 1, || None);
+        }
+        assert!(self.sockets[slot].is_none(), "a slot is used again only after it was freed");
+        self.sockets[slot] = Some(socket);
     }
 
     fn enqueue(&mut self, key: Key) {
@@ -146,6 +158,7 @@ impl World {
             sockets: Vec::new(),
             ready: VecDeque::new(),
             intake: Vec::new(),
+            handed: Vec::new(),
             buffer: vec![0; *dice.pick(&[7, 100, 1000, 1 << 16])],
             drains: false,
             until: u64::MAX,
@@ -215,7 +228,7 @@ impl World {
         let mail = self.requests.iter().flatten().filter_map(|lane| lane.mail.front().map(|(due, _)| *due));
         let edge = self.edges.iter().flatten().filter_map(|lane| lane.mail.front().map(|(due, _)| *due));
         // Mail that has arrived waits for its receiver, not for time.
-        let coming = mail.chain(edge).filter(|due| *due > self.now_us);
+        let coming = mail.chain(edge).filter(|due| *due > 0);
         sleeps.chain(coming).filter(|until| *until < u64::MAX).min()
     }
 
@@ -238,6 +251,7 @@ impl World {
             || node.drains
             || !node.ready.is_empty()
             || !node.intake.is_empty()
+            || !node.handed.is_empty()
             || node.sockets.iter().flatten().any(edge)
             || (0..count).any(|peer| self.requests[n][peer].room || self.edges[n][peer].room)
             || (node.shard.takes_requests() && (0..count).any(|peer| self.requests[peer][n].has_mail(now)))
@@ -255,10 +269,14 @@ impl World {
         let mut seen = self.take_sockets(n);
         seen += self.take_mail(n, dice);
         seen += self.take_edges(n);
+        seen += self.take_handed(n);
+        seen += self.move_sockets(n);
         seen += self.read_ready(n, dice);
         self.nodes[n].shard.handle_timers();
         self.nodes[n].shard.work();
+        seen += self.move_sockets(n);
         seen += self.flush(n, dice);
+        seen += self.move_sockets(n);
         seen += self.reap(n);
         seen += self.send_mail(n, dice);
         self.nodes[n].shard.end_turn();
@@ -271,14 +289,42 @@ impl World {
         let intake = std::mem::take(&mut node.intake);
         for &link in &intake {
             let key = node.shard.handle_open(Peer::Loopback);
-            let slot = key.slot as usize;
-            if node.sockets.len() <= slot {
-                node.sockets.resize_with(slot + 1, || None);
-            }
-            assert!(node.sockets[slot].is_none(), "a slot is used again only after it was freed");
-            node.sockets[slot] = Some(Socket { key, link, readable: false, ended: false, queued: false });
+            node.place(Socket { key, link, readable: false, ended: false, queued: false });
         }
         intake.len()
+    }
+
+    /// Takes over links whose clients have their sessions here; the poll tells anew what it told another shard.
+    fn take_handed(&mut self, n: usize) -> usize {
+        let handed = std::mem::take(&mut self.nodes[n].handed);
+        let count = handed.len();
+        for (link, arrival) in handed {
+            let node = &mut self.nodes[n];
+            let key = node.shard.handle_arrival(*arrival);
+            node.place(Socket { key, link, readable: false, ended: false, queued: false });
+            self.links[link].watch_anew();
+            self.move_sockets(n);
+        }
+        count
+    }
+
+    /// Sockets change hands.
+    fn move_sockets(&mut self, n: usize) -> usize {
+        let mut seen = 0;
+        while let Some((from, to)) = self.nodes[n].shard.poll_move() {
+            seen += 1;
+            let slot = self.nodes[n].sockets.get_mut(from.slot as usize);
+            let socket = slot.and_then(Option::take).filter(|socket| socket.key == from);
+            let socket = socket.expect("a shard moves sockets that it was given");
+            self.links[socket.link].watch_anew();
+            match to {
+                Move::To(key) => self.nodes[n].place(Socket { key, queued: false, ..socket }),
+                Move::Shard(shard, arrival) => {
+                    self.nodes[shard.index()].handed.push((socket.link, arrival));
+                }
+            }
+        }
+        seen
     }
 
     fn take_mail(&mut self, n: usize, dice: &mut Dice) -> usize {
@@ -338,13 +384,15 @@ impl World {
     }
 
     fn read_ready(&mut self, n: usize, dice: &mut Dice) -> usize {
-        let World { nodes, links, .. } = self;
-        let node = &mut nodes[n];
         let mut seen = 0;
-        for _ in 0..node.ready.len() {
+        for _ in 0..self.nodes[n].ready.len() {
+            seen += self.move_sockets(n);
+            let World { nodes, links, .. } = self;
+            let node = &mut nodes[n];
             let Some(key) = node.ready.pop_front() else { break };
             let takes = node.shard.takes_input(key);
-            let Some(socket) = node.sockets[key.slot as usize].as_mut().filter(|s| s.key == key) else {
+            let socket = node.sockets.get_mut(key.slot as usize).and_then(Option::as_mut);
+            let Some(socket) = socket.filter(|socket| socket.key == key) else {
                 continue;
             };
             socket.queued = false;
@@ -361,6 +409,7 @@ impl World {
                         node.ready.push_back(key);
                     }
                     node.shard.handle_bytes(key, &mut node.buffer[..count]);
+                    // As after a move the key may be of no socket, nothing is owed to it then.
                     if node.shard.poll_reply(key) {
                         write(node, links, key, dice);
                     }

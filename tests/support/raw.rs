@@ -42,6 +42,11 @@ pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
 impl Raw {
     /// Upgrades at `target`; the kernel holds as little as possible of what is not read.
     pub(crate) fn open(server: &Server, target: &str) -> Raw {
+        Raw::open_with(server, target, &[])
+    }
+
+    /// As [`Raw::open`]; `input` is sent with the request.
+    pub(crate) fn open_with(server: &Server, target: &str, input: &[u8]) -> Raw {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(RECEIVE_BYTES).expect("a small buffer");
         socket.connect(&server.address.into()).expect("the server accepts");
@@ -51,7 +56,7 @@ impl Raw {
             "GET {target} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
-        stream.write_all(request.as_bytes()).expect("the request goes out");
+        stream.write_all(&[request.as_bytes(), input].concat()).expect("the request goes out");
         let mut raw = Raw(BufReader::new(stream));
         let head = head(&mut raw.0);
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");

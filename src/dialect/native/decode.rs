@@ -49,7 +49,7 @@ pub struct Type {
 }
 
 /// Every message type that is understood, the frequent ones first.
-pub const TYPES: [Type; 20] = [
+pub const TYPES: [Type; 22] = [
     Type { word: "chat_message", read: chat_message },
     Type { word: "typing_indicator", read: typing_indicator },
     Type { word: "text_operation", read: documents::text_operation },
@@ -66,6 +66,8 @@ pub const TYPES: [Type; 20] = [
     Type { word: "get_history", read: get_history },
     Type { word: "get_users", read: |fields| Ok(Command::Users { room: fields.name(TopicKind::Room)? }) },
     Type { word: "broadcast", read: |fields| Ok(Command::Broadcast { payload: fields.payload()? }) },
+    Type { word: "direct_message", read: direct_message },
+    Type { word: "ack", read: ack },
     Type { word: "get_stats", read: |_| Ok(Command::Stats) },
     Type { word: "kick", read: moderation::kick },
     Type { word: "mute", read: moderation::mute },
@@ -73,7 +75,7 @@ pub const TYPES: [Type; 20] = [
 ];
 
 /// Every field that some message type has, the frequent ones first.
-pub const FIELDS: [&str; 21] = [
+pub const FIELDS: [&str; 22] = [
     "type",
     "room",
     "message",
@@ -87,13 +89,14 @@ pub const FIELDS: [&str; 21] = [
     "history",
     "limit",
     "before",
+    "user_id",
+    "seq",
     "doc_id",
     "version",
     "operation",
     "position",
     "selection",
     "user_info",
-    "user_id",
     "seconds",
 ];
 
@@ -270,6 +273,17 @@ fn publish<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {
         fields.get("data").ok_or(Refusal::InvalidField { field: "data", expected: "any value but null" })?;
     let payload = data.raw().as_bytes();
     Ok(Command::Publish { kind, name, payload, echo: fields.boolean_or_true("echo")? })
+}
+
+fn direct_message<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {
+    let user_id = fields.name(TopicKind::Inbox)?;
+    let refusal = Refusal::InvalidField { field: "message", expected: "any value but the empty string" };
+    Ok(Command::Direct { user_id, payload: fields.payload().map_err(|_| refusal)? })
+}
+
+fn ack<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {
+    let refusal = Refusal::InvalidField { field: "seq", expected: "an integer, not negative" };
+    Ok(Command::Acknowledge { seq: fields.integer("seq")?.ok_or(refusal)? })
 }
 
 fn typing_indicator<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {

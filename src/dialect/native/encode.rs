@@ -4,7 +4,9 @@
 //! the bytes that came, all other text is escaped. `type` is always the first field.
 
 mod documents;
+pub mod inbox;
 mod moderation;
+pub mod session;
 pub mod typed;
 
 use std::sync::Arc;
@@ -34,6 +36,8 @@ pub struct Welcome<'a> {
     pub user_id: &'a str,
     /// Names the connection to a later one that takes its place.
     pub session: &'a str,
+    /// Whether that was its session before, too; none for who asked for none.
+    pub resumed: Option<bool>,
     /// The server's own name.
     pub node: &'a str,
     /// Silence after which the server pings; none = never, written as 0.
@@ -47,6 +51,9 @@ pub fn welcome(out: &mut Vec<u8>, welcome: &Welcome<'_>) {
     text(out, ",\"client_id\":", welcome.client_id);
     text(out, ",\"user_id\":", welcome.user_id);
     text(out, ",\"session\":", welcome.session);
+    if let Some(resumed) = welcome.resumed {
+        boolean(out, ",\"resumed\":", resumed);
+    }
     text(out, ",\"node\":", welcome.node);
     text(out, ",\"protocol\":", PROTOCOL);
     let interval = welcome.heartbeat_interval.unwrap_or_default();
@@ -102,6 +109,8 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
             users(out, &roll.users, &roll.moderators);
             out.push(b'}');
         }
+        // Its messages are told one by one.
+        Reply::Inbox(_) => debug_assert!(false, "an inbox is no answer"),
         Reply::Kicked { by, seconds } => moderation::sanction(out, "kicked", topic, by, *seconds),
         Reply::Muted { by, seconds } => moderation::sanction(out, "muted", topic, by, *seconds),
         Reply::Stats(stats) => server_stats(out, tag, stats),
@@ -282,8 +291,9 @@ fn published(out: &mut Vec<u8>, topic: &Topic, publication: &Publication, tag: O
     match topic.kind() {
         TopicKind::Everyone => broadcast(out, publication),
         TopicKind::Channel => message(out, topic.name(), publication),
+        TopicKind::Inbox => inbox::direct_message(out, publication),
         // Nothing publishes to the others yet.
-        TopicKind::Room | TopicKind::Inbox | TopicKind::Feed | TopicKind::Document => {
+        TopicKind::Room | TopicKind::Feed | TopicKind::Document => {
             chat_message(out, topic.name(), publication, tag);
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::base::clock::Now;
 use crate::hub::event::Publication;
 use crate::hub::journal::{Durability, Entry, Journal, Restored};
+use crate::hub::name::TopicKind;
 use crate::hub::owner::Owner;
 use crate::hub::topic::Record;
 
@@ -84,13 +85,17 @@ impl Owner {
     pub(super) fn note_trimmed(&mut self, slot: u32) {
         let Some(journal) = &mut self.journal else { return };
         let record = &self.records[slot as usize].record;
+        if record.topic().kind() == TopicKind::Inbox {
+            return; // kept in memory only
+        }
         let entry = Entry::Trimmed { topic: record.topic().clone(), first: record.first() };
         journal.write(entry, self.polled + self.outcomes.len() as u64);
     }
 
     pub(super) fn note_forgotten(&mut self, record: &Record) {
         let Some(journal) = &mut self.journal else { return };
-        if self.policies.row(record.row()).history_messages_max > 0 && record.head() > 0 {
+        let inbox = record.topic().kind() == TopicKind::Inbox;
+        if self.policies.row(record.row()).history_messages_max > 0 && record.head() > 0 && !inbox {
             let entry = Entry::Forgotten { topic: record.topic().clone() };
             journal.write(entry, self.polled + self.outcomes.len() as u64);
         }

@@ -33,6 +33,9 @@ pub(super) fn policies(options: Options, history_bytes_total_max: usize) -> Poli
     room.history_messages_max = 4;
     room.history_age = AGE;
     room.history_bytes_max = 6 * PUBLICATION_BYTES;
+    // Here an inbox stands for a topic that neither counts nor remembers; what it keeps has tests of its own.
+    let inbox = policies.of_kind_mut(TopicKind::Inbox);
+    (inbox.numbered, inbox.history_messages_max) = (false, 0);
     policies
 }
 
@@ -131,6 +134,7 @@ pub(super) fn words(outcomes: &[(u16, Outcome)]) -> Vec<String> {
             Reply::Edited { version } => format!("{shard}:edited {version}"),
             other => format!("{shard}:{other:?}"),
         },
+        Outcome::Direct { message, .. } => format!("{shard}:direct {}", message.offset),
         Outcome::Told { number, told, .. } => match &**told {
             Told::Posted(stamp) => {
                 format!("{shard}:{number} posted {} to {}", stamp.offset, stamp.delivered)

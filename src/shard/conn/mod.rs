@@ -20,8 +20,12 @@
 //! empty the peer is told that no more comes, and the connection ends with the peer's own end or at a deadline. So
 //! an answer is not destroyed by a reset that unread input would cause.
 //!
+//! A client with a session survives its socket: its connection is then away, without one, until the client comes
+//! back or the resume window ends.
+//!
 //! Data only: what a connection does is in `shard::edge`.
 
+pub(crate) mod session;
 pub(crate) mod client;
 pub(crate) mod request;
 pub(crate) mod socket;
@@ -56,6 +60,8 @@ pub(crate) struct Conn {
     pub(crate) hold: Hold,
     /// Which flush list it is on.
     pub(crate) dirty: Dirty,
+    /// Its client has a session: whatever is delivered is numbered and kept.
+    pub(crate) numbered: bool,
     /// Where the other end is.
     pub(crate) peer: Peer,
 }
@@ -70,6 +76,13 @@ pub(crate) enum Phase {
     Asking(Box<Asking>),
     /// An open WebSocket.
     Socket(Socket),
+    /// A client whose socket is gone and that may come back until then.
+    Away {
+        /// Who it is; its topics and its session go on.
+        client: Box<Client>,
+        /// When it is given up.
+        until: Mono,
+    },
     /// On the way out.
     Closing {
         /// The connection ends then, whatever the peer does.
@@ -145,6 +158,7 @@ impl Conn {
             timer: None,
             hold: Hold::default(),
             dirty: Dirty::No,
+            numbered: false,
             peer,
         }
     }
@@ -170,16 +184,28 @@ impl Conn {
         matches!(&self.phase, Phase::Socket(Socket { role: Role::Echo, .. }))
     }
 
-    /// The native client, if it is one and was not closed.
+    /// The native client, if it is one and was not closed; also one that is away.
     pub(crate) fn client(&mut self) -> Option<&mut Client> {
         match &mut self.phase {
             Phase::Socket(socket) if socket.is_closing() => None,
-            Phase::Socket(Socket { role: Role::Client(client), .. }) => Some(client),
+            Phase::Socket(Socket { role: Role::Client(client), .. }) | Phase::Away { client, .. } => {
+                Some(client)
+            }
             _ => None,
         }
     }
 
-    /// The native client's user, if it is one and has said who it is.
+    /// The client, in whatever state it is.
+    pub(crate) fn any_client(&self) -> Option<&Client> {
+        match &self.phase {
+            Phase::Socket(Socket { role: Role::Client(client), .. }) | Phase::Away { client, .. } => {
+                Some(client)
+            }
+            _ => None,
+        }
+    }
+
+    /// The native client's user, if it is one that is connected and has said who it is.
     pub(crate) fn user(&self) -> Option<&Arc<User>> {
         match &self.phase {
             Phase::Socket(Socket { role: Role::Client(client), .. }) => client.user.as_ref(),
@@ -187,7 +213,7 @@ impl Conn {
         }
     }
 
-    /// Whether this is an open native client that was welcomed.
+    /// Whether this is an open native client that was welcomed, and is not away.
     pub(crate) fn hears_broadcasts(&self) -> bool {
         matches!(&self.phase, Phase::Socket(socket @ Socket { role: Role::Client(client), .. })
             if client.welcomed && !socket.is_closing())
@@ -204,7 +230,7 @@ impl Conn {
             Phase::Head { until, .. } | Phase::Body { until, .. } => Some((*until, Deadline::Head)),
             Phase::Asking(asking) => Some((asking.until, Deadline::Answer)),
             Phase::Closing { until, .. } => Some((*until, Deadline::Linger)),
-            Phase::Over => None,
+            Phase::Away { .. } | Phase::Over => None,
             Phase::Socket(socket) => socket.next_deadline(limits),
         }
     }

@@ -61,7 +61,8 @@ pub(crate) enum Life {
 
 /// What an open WebSocket is for.
 pub(crate) enum Role {
-    /// Gives back what comes.
+    /// Gives back what comes. Also what is left of a client's socket, which only has to be closed, when the client has
+    /// a session and goes on without it.
     Echo,
     /// Speaks the native protocol.
     Client(Box<Client>),

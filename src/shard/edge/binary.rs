@@ -9,6 +9,8 @@ use crate::hub::command::Ask;
 use crate::hub::event::{Body, Publication, Refusal, Reply};
 use crate::hub::name::{Topic, TopicKind};
 use crate::shard::conn::Dirty;
+use crate::shard::conn::session::Kept;
+use crate::shard::edge::session::deliver;
 use crate::shard::state::Shard;
 use crate::wire::typed::{AUDIO_BYTES_MAX, Invalid, Sent};
 
@@ -72,7 +74,7 @@ impl Shard {
 
     /// Queues a publication's frame as the connection's own.
     fn send_binary(&mut self, key: Key, topic: &Topic, publication: &Publication) {
-        let Shard { conns, spares, scratch, turn, limits, .. } = self;
+        let Shard { conns, spares, scratch, turn, limits, sessions, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return };
         if conn.client().is_none() {
             return;
@@ -84,7 +86,12 @@ impl Shard {
                 None => return,
             },
         };
-        conn.outbox.push_own(spares, |out| out.extend_from_slice(frame));
+        if conn.numbered {
+            let message = Kept::Own(Box::from(frame));
+            deliver(conn, message, scratch, spares, &mut sessions.bytes, limits);
+        } else {
+            conn.outbox.push_own(spares, |out| out.extend_from_slice(frame));
+        }
         turn.mark(conn, key.slot, Dirty::Soon);
         conn.brake(limits);
     }

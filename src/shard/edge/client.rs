@@ -12,77 +12,47 @@ use crate::dialect::native::{decode, encode};
 use crate::hub::command::{Ask, By, Command, Tag};
 use crate::hub::event::Refusal;
 use crate::hub::name::{TopicKind, User};
-use crate::shard::conn::client::{Client, Waiting};
+use crate::shard::arrival::Introduction;
+use crate::shard::conn::client::{Client, More};
+use crate::shard::conn::session::Session;
 use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Dirty, Hold, Phase};
+use crate::shard::edge::session::{SERIAL_BITS, digits, letters, session_id};
 use crate::shard::port::Question;
 use crate::shard::state::Shard;
 use crate::wire::ws::close::CloseCode;
 use crate::wire::ws::frame::{self, Opcode};
 
-/// Letters of identifiers: lower case and digits without those that look alike.
-const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 /// Letters of a client id: 80 bits, so that ids don't meet by chance across nodes.
 const CLIENT_ID_LETTERS: usize = 16;
 const _: () = assert!(CLIENT_ID_LETTERS * 5 == veil::BITS as usize);
-/// Letters of a session id: 125 bits, as it is a secret.
-const SESSION_ID_LETTERS: usize = 25;
-
-/// What the handshake says about a client.
-#[derive(Debug, Default)]
-pub(crate) struct Introduction {
-    /// The user that it says it is.
-    pub(crate) user_id: Option<Box<str>>,
-    /// The name to show.
-    pub(crate) username: Option<Box<str>>,
-    /// Rooms to join at once.
-    pub(crate) rooms: Vec<Box<str>>,
-    /// It asks for `heartbeat` messages.
-    pub(crate) heartbeat: bool,
-}
-
-/// The number that [`letters`] wrote; none if it cannot have been.
-fn number(text: &str, count: usize) -> Option<u128> {
-    let digit = |letter| LETTERS.iter().position(|known| *known == letter);
-    let digits = || text.bytes().rev().map(digit);
-    (text.len() == count)
-        .then(|| digits().try_fold(0, |sum, digit| Some(sum * 32 + digit? as u128)))
-        .flatten()
-}
-
-fn letters(mut digest: u128, count: usize) -> String {
-    let mut text = String::with_capacity(count);
-    for _ in 0..count {
-        text.push(char::from(LETTERS[(digest % 32) as usize]));
-        digest /= 32;
-    }
-    text
-}
 
 impl Shard {
     /// A connection becomes a native client.
     pub(crate) fn open_client(&mut self, key: Key, introduction: Introduction) {
         let now = self.now.mono;
-        let wants = introduction.heartbeat || self.limits.heartbeat_json;
-        let interval = self.limits.ping_interval.filter(|_| wants);
-        let heartbeat_due = interval.map_or(Mono::NEVER, |interval| now + interval);
-        let Introduction { user_id, username, rooms, .. } = introduction;
+        let heartbeat_due = self.heartbeat_due(introduction.heartbeat);
+        let Introduction { user_id, username, rooms, last_seq, .. } = introduction;
         self.serials += 1;
-        let serial = u64::from(self.id.0) << 48 | self.serials;
+        let serial = u64::from(self.id.0) << SERIAL_BITS | self.serials;
         let named = user_id.is_some();
         let user = match (user_id, username) {
             (None, None) => None, // made when it is first needed: most memory is that of idle connections
             (Some(id), name) => Some(User { id, name }),
             (None, name) => Some(User { id: self.client_id(key).into(), name }),
         };
+        let session = last_seq.and(self.limits.resume_window).map(|_| Session::default());
         let client = Client {
             serial,
             user: user.map(Arc::new),
             bucket: Bucket::default(),
             heartbeat_due,
-            waiting: (!rooms.is_empty()).then(|| Box::new(Waiting { rooms })),
+            more: (!rooms.is_empty() || session.is_some()).then(|| Box::new(More { rooms, session })),
             welcomed: false,
             in_inbox: false,
+            named,
+            listed: false,
+            place: 0,
         };
         let user = client.user.clone();
         let Some(conn) = self.conns.get_mut(key) else { return };
@@ -96,33 +66,60 @@ impl Shard {
         }
     }
 
+    /// When a client that comes now gets its first `heartbeat`.
+    pub(crate) fn heartbeat_due(&self, asked: bool) -> Mono {
+        let interval = self.limits.ping_interval.filter(|_| asked || self.limits.heartbeat_json);
+        interval.map_or(Mono::NEVER, |interval| self.now.mono + interval)
+    }
+
     pub(crate) fn welcome(&mut self, key: Key) {
         let Some(client) = self.conns.get_mut(key).and_then(Conn::client) else { return };
         client.welcomed = true;
         self.clients_open += 1;
-        let rooms = client.waiting.take().map(|waiting| waiting.rooms).unwrap_or_default();
+        let rooms = client.more.as_mut().map(|more| std::mem::take(&mut more.rooms)).unwrap_or_default();
+        let has_session = client.session().is_some();
+        if !has_session {
+            client.more = None;
+        }
+        let named = client.named;
+        self.greet(key, has_session.then_some(false));
+        self.begin_session(key);
+        self.enter_rooms(key, rooms);
+        if named {
+            self.open_inbox(key);
+        }
+    }
+
+    /// Says `welcome`, and to whom asked for a session whether it goes on.
+    pub(crate) fn greet(&mut self, key: Key, resumed: Option<bool>) {
+        let Some(client) = self.conns.get_mut(key).and_then(Conn::client) else { return };
         let serial = client.serial;
         let user_id = client.user.as_ref().map(|user| user.id.to_string());
         let client_id = self.client_id(key);
-        let session = letters(self.keys.digest("session", serial), SESSION_ID_LETTERS);
+        let session = session_id(self.keys, serial);
         let node = Arc::clone(&self.node);
         let heartbeat_interval = self.limits.ping_interval;
-        self.send(key, |out| {
+        self.speak(key, |out| {
             encode::welcome(
                 out,
                 &encode::Welcome {
                     client_id: &client_id,
                     user_id: user_id.as_deref().unwrap_or(&client_id),
                     session: &session,
+                    resumed,
                     node: &node,
                     heartbeat_interval,
                 },
             );
         });
+    }
+
+    /// Joins the rooms that the handshake named, but those that the client is in.
+    pub(crate) fn enter_rooms(&mut self, key: Key, rooms: Vec<Box<str>>) {
         for room in rooms {
             let (kind, name) = (TopicKind::Room, &*room);
             if self.known_topic(key, (kind, name)).is_some() {
-                continue; // named twice
+                continue; // named twice, or known from before
             }
             let join = Command::Join { kind, name: name.into(), since: None, history: None };
             self.on_command(key, None, join);
@@ -212,6 +209,11 @@ impl Shard {
                 }
                 Ok(())
             }
+            Command::Direct { user_id, payload } => self.send_direct(key, tag, &user_id, payload),
+            Command::Acknowledge { seq } => {
+                self.acknowledge(key, tag, seq);
+                Ok(())
+            }
             Command::Stats => self.gather(key, tag, Question::Stats, None),
             Command::Ping { ts } => {
                 let wall = self.now.wall;
@@ -251,15 +253,23 @@ impl Shard {
 
     /// Where the client of this id is, if it is there still; none if nobody ever had it.
     pub(crate) fn place_of_client(&self, id: &str) -> Option<(ShardId, Key)> {
-        let place = veil::unveil(self.keys, number(id, CLIENT_ID_LETTERS)?);
+        let place = veil::unveil(self.keys, digits(id).filter(|_| id.len() == CLIENT_ID_LETTERS)?);
         let shard = u16::try_from(place >> 64).ok().filter(|shard| *shard < self.shards)?;
         #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
         Some((ShardId(shard), Key::from_bits(place as u64)))
     }
 
+    /// Queues one text frame for `key`, numbered if the client has a session.
+    pub(crate) fn send(&mut self, key: Key, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.conns.get(key).is_some_and(|conn| conn.numbered) {
+            return self.send_numbered(key, write);
+        }
+        self.speak(key, write);
+    }
+
     /// Queues one text frame for `key`; after a close frame nothing is said (RFC 6455 §5.5.1), as an answer that was
     /// under way would be.
-    pub(crate) fn send(&mut self, key: Key, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn speak(&mut self, key: Key, write: impl FnOnce(&mut Vec<u8>)) {
         let Shard { conns, spares, scratch, turn, limits, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return };
         if conn.client().is_none() {

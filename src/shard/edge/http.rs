@@ -11,10 +11,10 @@ use crate::dialect::route::{self, Endpoint};
 use crate::hub::name::{self, NameError, USER_ID_BYTES_MAX};
 use crate::metrics::shard::total;
 use crate::pages::{self, Page};
+use crate::shard::arrival::Introduction;
 use crate::shard::conn::request::Terms;
 use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Phase};
-use crate::shard::edge::client::Introduction;
 use crate::shard::state::Shard;
 use crate::wire::http::answer::{self, After, Answer, NOSNIFF, Problem, Status};
 use crate::wire::http::head::{Body, Head, HeadReader, Slots};
@@ -108,7 +108,7 @@ impl Shard {
                     conn.phase = Phase::Socket(Socket::new(Role::Echo, now));
                 }
             }
-            Some(introduction) => self.open_client(key, introduction),
+            Some(introduction) => self.come(key, introduction),
         }
         self.rearm(key);
     }
@@ -191,10 +191,18 @@ fn introduction(target: &Target<'_>, room: Option<&str>) -> Result<Introduction,
             "heartbeat" => introduction.heartbeat = value? == "json",
             "user_id" => introduction.user_id = user_name(&value?)?,
             "username" => introduction.username = user_name(&value?)?,
+            "session" => introduction.session = Some(value?.into()),
+            "last_seq" => introduction.last_seq = Some(last_seq(&value?)?),
             _ => {}
         }
     }
     Ok(introduction)
+}
+
+/// How far a client has got in its session.
+fn last_seq(text: &str) -> Result<u64, Problem> {
+    let number = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+    number.ok_or_else(|| Problem::new(Status::BadRequest, "last_seq is an integer, not negative."))
 }
 
 /// A user's id or name; an empty one is none.

@@ -177,7 +177,13 @@ impl Shard {
             _ => {}
         }
         if topic.kind() == TopicKind::Inbox {
-            return self.on_admission(key, &reply);
+            match reply {
+                Reply::Inbox(redelivery) => return self.on_inbox(key, topic, redelivery),
+                Reply::Joined(_) | Reply::Refused(Refusal::RoomFull) => {
+                    return self.on_admission(key, &reply);
+                }
+                _ => {}
+            }
         }
         let wall = self.now.wall;
         self.send(key, |out| encode::reply(out, topic, tag.as_deref(), &reply, wall));
@@ -239,6 +245,12 @@ impl Shard {
         if conn.hears_broadcasts() {
             self.clients_open -= 1;
         }
+        self.unlist(key);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if conn.numbered {
+            self.forget_session(key);
+        }
+        let Some(conn) = self.conns.get_mut(key) else { return };
         if let Some(client) = conn.client() {
             client.welcomed = false;
         }

@@ -4,6 +4,8 @@
 //! itself: bytes go to `wire`, meaning comes from `dialect`.
 
 mod membership;
+pub(crate) mod session;
+mod inbox;
 mod moderation;
 mod binary;
 mod documents;
@@ -19,7 +21,7 @@ use crate::shard::state::Shard;
 
 impl Shard {
     /// Handles input until it is used up or held; what is held is kept with the connection.
-    pub(crate) fn consume(&mut self, key: Key, mut input: &mut [u8]) {
+    pub(crate) fn consume(&mut self, mut key: Key, mut input: &mut [u8]) {
         while !input.is_empty() {
             let Some(conn) = self.conns.get_mut(key) else { return };
             if !conn.hold.none() {
@@ -27,11 +29,16 @@ impl Shard {
                 return;
             }
             let used = match conn.phase {
-                Phase::Head { .. } => self.consume_head(key, input),
+                Phase::Head { .. } => {
+                    let used = self.consume_head(key, input);
+                    // A client that resumes its session has gone on as another connection.
+                    key = self.follow(key, &input[used..]).unwrap_or(key);
+                    used
+                }
                 Phase::Body { .. } => self.consume_body(key, input),
                 Phase::Socket(_) => self.consume_frames(key, input),
                 // Whoever waits for an answer is held, see above.
-                Phase::Asking(_) | Phase::Closing { .. } | Phase::Over => return,
+                Phase::Asking(_) | Phase::Away { .. } | Phase::Closing { .. } | Phase::Over => return,
             };
             input = &mut input[used..];
         }

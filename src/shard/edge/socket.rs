@@ -112,7 +112,10 @@ impl Shard {
     /// keep to that (`is_end` is false): then what it sent too much must not turn our end into a reset.
     fn on_close(&mut self, key: Key, code: Option<CloseCode>, is_end: bool) {
         let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return };
-        if !socket.is_closing() {
+        let answers = !socket.is_closing();
+        // Who says that it is done does not come back; all other codes, as that of a page that is left, may be a loss.
+        let key = if matches!(code, None | Some(CloseCode::NORMAL)) { key } else { self.detach(key) };
+        if answers {
             let (payload, length) = code.map_or(([0; CONTROL_BYTES_MAX], 0), |code| close::write(code, ""));
             self.send_control(key, Opcode::Close, &payload[..length]);
         }
@@ -137,6 +140,7 @@ impl Shard {
         if socket.is_closing() {
             return;
         }
+        let key = if keeps_session(code) { self.detach(key) } else { key };
         self.retire(key);
         if let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) {
             socket.life = Life::Closing(now);
@@ -151,7 +155,9 @@ impl Shard {
     /// nothing more is read; our close frame says why.
     pub(crate) fn fail(&mut self, key: Key, code: CloseCode, reason: &str) {
         let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return };
-        if !socket.is_closing() {
+        let speaks = !socket.is_closing();
+        let key = self.detach(key);
+        if speaks {
             let (payload, length) = close::write(code, reason);
             self.send_control(key, Opcode::Close, &payload[..length]);
         }
@@ -192,6 +198,12 @@ impl Shard {
             self.turn.resumed.push_back(key);
         }
     }
+}
+
+/// Whether a client that we close with this code may come back to its session: it was silent or slow, but not
+/// sent away.
+fn keeps_session(code: CloseCode) -> bool {
+    matches!(code, CloseCode::IDLE_TIMEOUT | CloseCode::SLOW_CONSUMER)
 }
 
 /// Queues a whole message or a control frame.

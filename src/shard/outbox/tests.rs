@@ -71,7 +71,7 @@ impl Line {
             _ => format!("{name}{offset} "),
         };
         let frame = Shared::copy_of(text.as_bytes());
-        let delivery = Delivery { topic: topic(name), offset, announced, frame };
+        let delivery = Delivery { topic: topic(name), offset, announced, frame, keepers: Keepers::default() };
         let pushed = self.outbox.push(&mut self.spares, &Arc::new(delivery), &self.limits);
         self.outbox.check();
         pushed

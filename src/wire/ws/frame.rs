@@ -212,6 +212,20 @@ pub fn encode(opcode: Opcode, scratch: &mut Vec<u8>, payload: impl FnOnce(&mut V
     &scratch[start..]
 }
 
+/// The payload of a server's whole frame, if that is text.
+#[must_use]
+pub fn text_payload(frame: &[u8]) -> Option<&[u8]> {
+    if frame.first().is_none_or(|first| first & OPCODE != Opcode::Text as u8) {
+        return None;
+    }
+    let header = match frame.get(1) {
+        Some(&LENGTH_64) => SERVER_HEADER_BYTES_MAX,
+        Some(&LENGTH_16) => 4,
+        _ => 2,
+    };
+    frame.get(header..)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

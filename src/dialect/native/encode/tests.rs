@@ -53,6 +53,7 @@ fn welcome_says_who_and_where() {
         client_id: "c-1",
         user_id: "Zoë \"Z\"",
         session: "s-1",
+        resumed: None,
         node: "n\\1",
         heartbeat_interval: Some(Duration::from_secs(25)),
     };
@@ -65,6 +66,10 @@ fn welcome_says_who_and_where() {
     check(expected(json!(0)), |out| welcome(out, &hello));
     hello.heartbeat_interval = Some(Duration::from_millis(1050));
     check(expected(json!(1.05)), |out| welcome(out, &hello));
+    hello.resumed = Some(false);
+    let mut resumed = expected(json!(1.05));
+    resumed["resumed"] = json!(false);
+    check(resumed, |out| welcome(out, &hello));
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl Edges {
                 let seen = self.answered(topic, origin, reply);
                 log.entry(origin).or_default().push(seen);
             }
-            Outcome::Told { .. } => panic!("nobody orders anything"),
+            Outcome::Direct { .. } | Outcome::Told { .. } => panic!("nobody asked for that"),
             Outcome::Deliver { topic, event, sender } => {
                 let topic = self.topics.iter().position(|known| *known == topic).unwrap();
                 assert!(sender.as_ref().is_none_or(|sender| sender.origin.shard == shard));
