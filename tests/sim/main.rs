@@ -27,6 +27,7 @@
 #![expect(clippy::print_stdout, reason = "a failing seed, and what its clients hear, are for people")]
 
 mod model;
+mod app;
 mod net;
 mod workload;
 mod world;

@@ -38,7 +38,7 @@ pub(crate) struct Truth {
 
 impl Truth {
     /// Everybody sees the same publication at the same place, and nowhere else.
-    fn observe(&mut self, numbering: &Numbering, offset: u64, n: usize) {
+    pub(crate) fn observe(&mut self, numbering: &Numbering, offset: u64, n: usize) {
         assert_eq!(
             self.published[n].room.as_deref(),
             Some(&*numbering.0),
@@ -406,7 +406,7 @@ impl Viewer {
             return; // whatever it was, it was not done
         }
         let Some(Pending { asked, sure, room, .. }) = pending else {
-            let known = ["not_in_room", "room_full", "too_many_rooms", "invalid_field"];
+            let known = ["not_in_room", "room_full", "too_many_rooms", "invalid_field", "invalid_json"];
             assert!(known.contains(&code), "{said}");
             return;
         };
