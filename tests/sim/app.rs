@@ -167,7 +167,7 @@ impl App {
         !self.expected.is_empty()
     }
 
-    /// An answer. A batch may hold many of the room's publications: whoever is slow may see them all dropped, but not here.
+    /// An answer, in its turn.
     pub(crate) fn hear(&mut self, status: u16, body: &Value, truth: &mut Truth) {
         let expected = self.expected.pop_front().unwrap_or_else(|| panic!("nobody asked {body}"));
         if matches!(expected, Expected::Closed) {

@@ -653,7 +653,7 @@ impl Sim {
                 assert_eq!((*members, *users), (known.len() as u64, distinct as u64), "{room}: {known:?}");
             }
             let Some((total, listed)) = &client.app.rooms else { continue };
-            assert_eq!(*total as usize, rooms.len(), "{rooms:?}");
+            assert_eq!(*total, rooms.len() as u64, "{rooms:?}");
             let known: BTreeSet<(&str, u64)> =
                 rooms.iter().map(|(room, users)| (*room, users.len() as u64)).collect();
             let told: BTreeSet<(&str, u64)> = listed.iter().map(|(room, count)| (&**room, *count)).collect();
