@@ -155,7 +155,8 @@ fn crowds_that_ask_and_do_not_listen() {
     let batch =
         format!("[{}]", vec![r#"{"topic":"room:r","message":"xxxxxxxxxxxxxxxxxxxxxxxx"}"#; 100].join(","));
     let batch = format!(
-        "POST /api/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{batch}",
+        "POST /api/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{batch}",
         batch.len()
     );
     withstands(&[], |server| {

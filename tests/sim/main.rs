@@ -26,9 +26,12 @@
 
 #![expect(clippy::print_stdout, reason = "a failing seed, and what its clients hear, are for people")]
 
+#[path = "../support/editor.rs"]
+mod editor;
 mod model;
 mod app;
 mod net;
+mod papers;
 mod workload;
 mod world;
 
