@@ -11,6 +11,7 @@ mod server;
 mod peer;
 mod beside;
 mod handshake;
+mod api;
 mod frames;
 mod closing;
 mod floods;

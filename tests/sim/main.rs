@@ -29,6 +29,7 @@
 #[path = "../support/editor.rs"]
 mod editor;
 mod model;
+mod app;
 mod net;
 mod papers;
 mod workload;

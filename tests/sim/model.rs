@@ -58,7 +58,7 @@ pub(crate) struct Truth {
 
 impl Truth {
     /// Everybody sees the same publication at the same place, and nowhere else.
-    fn observe(&mut self, numbering: &Numbering, offset: u64, n: usize) {
+    pub(crate) fn observe(&mut self, numbering: &Numbering, offset: u64, n: usize) {
         assert_eq!(
             self.published[n].room.as_deref(),
             Some(&*numbering.0),

@@ -314,6 +314,11 @@ impl Reader {
 
     /// Status of the next answer, if all of it is there; the answer is then used up.
     pub(crate) fn answer(&mut self) -> Option<u16> {
+        self.answer_with_body().map(|(status, _)| status)
+    }
+
+    /// Status and body of the next answer, likewise.
+    pub(crate) fn answer_with_body(&mut self) -> Option<(u16, Vec<u8>)> {
         let end = self.rest().windows(4).position(|four| four == b"\r\n\r\n")? + 4;
         let head = std::str::from_utf8(&self.rest()[..end]).expect("heads are ASCII");
         let status = head.strip_prefix("HTTP/1.1 ").expect("an answer begins with its version");
@@ -323,8 +328,9 @@ impl Reader {
         if self.left() < end + length {
             return None;
         }
+        let body = self.rest()[end..end + length].to_vec();
         self.used += end + length;
-        Some(status)
+        Some((status, body))
     }
 
     /// Opcode and payload of the next frame, if all of it is there.

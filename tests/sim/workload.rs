@@ -15,6 +15,7 @@ use roomcast::hub::policy::Documents;
 use roomcast::shard::limits::{Coalesce, Limits, Pace, Rate, SlowConsumer};
 use serde_json::{Value, json};
 
+use crate::app::App;
 use crate::model::{Asked, MODERATOR, Published, Truth, Viewer};
 use crate::net::{self, BINARY, CLOSE, Dice, End, PING, PONG, Reader, TEXT};
 use crate::world::World;
@@ -43,6 +44,8 @@ enum Kind {
     },
     /// Sends half a request.
     Half,
+    /// The application: asks the API.
+    App,
 }
 
 struct Client {
@@ -61,6 +64,12 @@ struct Client {
     echoes: Vec<Vec<u8>>,
     close_sent: bool,
     close_heard: Option<u16>,
+    /// What it has asked as the application.
+    app: App,
+    /// Its id, once it was welcomed.
+    id: Option<String>,
+    /// The application was told to have it closed.
+    kicked: bool,
     /// It broke a rule, and will be closed for it.
     outlaw: bool,
     /// It did not read, or not send, until then.
@@ -233,6 +242,7 @@ impl Sim {
             0 => Kind::Echo,
             1 => Kind::Http { asked: 1 + self.dice.below(30) },
             2 => Kind::Half,
+            3 => Kind::App,
             _ => Kind::Native,
         };
         let named =
@@ -252,6 +262,9 @@ impl Sim {
             echoes: Vec::new(),
             close_sent: false,
             close_heard: None,
+            app: App::default(),
+            id: None,
+            kicked: false,
             outlaw: false,
             held_until_us: None,
             gave_up: false,
@@ -261,6 +274,7 @@ impl Sim {
             Kind::Echo => net::request("/echo", true),
             Kind::Http { asked } => net::request("/health", false).repeat(asked),
             Kind::Half => net::request("/ws", true)[..20].to_vec(),
+            Kind::App => Vec::new(),
             Kind::Native => {
                 let mut path = String::from(if session { "/ws?last_seq=0&" } else { "/ws?" });
                 if let Some(user) = named {
@@ -288,6 +302,9 @@ impl Sim {
         let client = &mut self.clients[i];
         if client.over {
             return;
+        }
+        if client.kind == Kind::App {
+            return self.act_as_application(i);
         }
         match self.dice.below(100) {
             n @ 0..=1 if self.dice.once_in(4) => {
@@ -349,6 +366,30 @@ impl Sim {
         let last_seq = client.viewer.last_seq.unwrap_or(0);
         let path = format!("/ws?session={session}&last_seq={last_seq}{user}");
         self.world.links[link].send(&net::request(&path, true));
+    }
+
+    /// The application asks for something, sometimes again, and sometimes on another of its connections.
+    fn act_as_application(&mut self, i: usize) {
+        let room = ROOMS[self.dice.below(ROOMS.len())];
+        let at = self.dice.below(self.clients.len());
+        let id = self.clients[at].id.clone().filter(|_| self.dice.once_in(10));
+        let bytes = match id {
+            Some(id) => {
+                self.clients[at].kicked = true;
+                self.clients[i].app.kick(&id, &mut self.dice)
+            }
+            _ if at != i && self.clients[at].kind == Kind::App && !self.clients[at].over => {
+                let mut app = std::mem::take(&mut self.clients[i].app);
+                let bytes = app.again_for(&mut self.clients[at].app);
+                self.clients[i].app = app;
+                return bytes.into_iter().for_each(|bytes| self.send(at, &bytes));
+            }
+            _ => {
+                let Sim { clients, truth, step, dice, .. } = self;
+                clients[i].app.ask(i, room, truth, *step, dice)
+            }
+        };
+        self.send(i, &bytes);
     }
 
     /// A native client says something.
@@ -537,7 +578,15 @@ impl Sim {
             return;
         }
         client.reader.feed(&std::mem::take(&mut link.received));
-        if !client.upgraded {
+        if client.kind == Kind::App {
+            while let Some((status, body)) = client.reader.answer_with_body() {
+                if status == 408 {
+                    break; // it had nothing to ask for a while
+                }
+                let body = serde_json::from_slice(&body).expect("the server writes JSON");
+                client.app.hear(status, &body, &mut self.truth);
+            }
+        } else if !client.upgraded {
             while let Some(status) = client.reader.answer() {
                 client.answers += 1;
                 client.upgraded = status == 101;
@@ -582,7 +631,7 @@ impl Sim {
                 assert!(!client.echoes.is_empty() && client.echoes.remove(0) == payload, "client {i}: echo");
             }
             TEXT => {
-                let said = serde_json::from_slice(payload).expect("the server writes JSON");
+                let said: Value = serde_json::from_slice(payload).expect("the server writes JSON");
                 client.seen_us = self.world.now_us;
                 if client.viewer.is_over_with(&said) {
                     // Its session is gone: it begins anew, and what it saw before is judged as far as that went.
@@ -591,6 +640,9 @@ impl Sim {
                     self.past.push(past);
                 }
                 client.viewer.hear(&said, &mut self.truth, step);
+                if said["type"] == "welcome" {
+                    client.id = said["client_id"].as_str().map(str::to_owned);
+                }
                 if said["type"] == "heartbeat" && self.dice.once_in(2) && !self.clients[i].close_sent {
                     let pong = net::message(b"{\"type\":\"pong\"}", &mut self.dice);
                     self.send(i, &pong);
@@ -624,6 +676,7 @@ impl Sim {
             // A kernel that buffers little makes everybody slow.
             4004 => true,
             4006 => held,
+            4008 => client.kicked,
             _ => client.outlaw,
         };
         assert!(justified || client.outlaw, "client {i} was closed with {code}");
@@ -775,6 +828,10 @@ impl Sim {
             self.clients[i].viewer.stats = None;
             self.clients[i].viewer.reached.clear();
             self.clients[i].viewer.papers.told.clear();
+            if self.clients[i].kind == Kind::App && !self.clients[i].over {
+                let bytes = self.clients[i].app.question(&ROOMS, &mut self.dice);
+                self.send(i, &bytes);
+            }
             // What an outlaw says next may be what it is closed for.
             let asks = self.clients[i].talks() && !self.clients[i].outlaw;
             if self.clients[i].kind != Kind::Native || !asks {
@@ -829,6 +886,20 @@ impl Sim {
             }
             let stats = (members.len() as u64, rooms.len() as u64);
             assert!(viewer.stats.is_none_or(|told| told == stats), "{:?}, not {stats:?}", viewer.stats);
+        }
+        for client in self.clients.iter().filter(|client| client.kind == Kind::App && !client.over) {
+            assert!(!client.app.waits(), "the application waits for an answer");
+            for (room, members, users) in &client.app.standing {
+                let known = rooms.get(&**room).map_or(&[][..], Vec::as_slice);
+                let distinct = known.iter().collect::<BTreeSet<_>>().len();
+                assert_eq!((*members, *users), (known.len() as u64, distinct as u64), "{room}: {known:?}");
+            }
+            let Some((total, listed)) = &client.app.rooms else { continue };
+            assert_eq!(*total, rooms.len() as u64, "{rooms:?}");
+            let known: BTreeSet<(&str, u64)> =
+                rooms.iter().map(|(room, users)| (*room, users.len() as u64)).collect();
+            let told: BTreeSet<(&str, u64)> = listed.iter().map(|(room, count)| (&**room, *count)).collect();
+            assert_eq!(told, known);
         }
         for (i, client) in self.clients.iter().enumerate() {
             let socket = matches!(client.kind, Kind::Native | Kind::Echo);
