@@ -71,6 +71,8 @@ pub enum Wrong {
     NoKind(String),
     /// Not one of the words that take a value here.
     NoKey(String),
+    /// Not a glob, an equals sign and another glob.
+    NoUsers(String),
     /// A part of the text, and what is wrong with it.
     Part(String, Box<Wrong>),
 }
@@ -96,6 +98,7 @@ impl fmt::Display for Wrong {
             Wrong::Name(NameError::Control) => f.write_str("the name contains a control character"),
             Wrong::NotUtf8 => f.write_str("this is not UTF-8"),
             Wrong::NoKind(part) => write!(f, "{} does not begin with a kind of topic", quoted(part)),
+            Wrong::NoUsers(part) => write!(f, "{} does not say which users for which rooms", quoted(part)),
             Wrong::NoKey(part) => write!(f, "{} is nothing that can be set here", quoted(part)),
             Wrong::Part(part, wrong) => write!(f, "{}: {wrong}", quoted(part)),
         }

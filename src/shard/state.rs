@@ -123,6 +123,10 @@ impl Shard {
             user_connections_max: limits.connections_per_user_max,
             documents: limits.documents,
             rules: limits.topics.clone(),
+            history_bytes_total_max: limits.history_memory / usize::from(shards),
+            presence_grace: limits.presence_grace,
+            presence_list_max: limits.presence_list_max,
+            moderators: limits.moderators.clone(),
         });
         let mut owner = Owner::new(id, shards, keys, policies);
         owner.keep_journal(limits.durability);

@@ -8,6 +8,7 @@ mod support;
 mod order;
 mod busy;
 mod presence;
+mod moderation;
 mod replies;
 mod documents;
 mod binary;

@@ -170,8 +170,10 @@ impl Shard {
         match &reply {
             Reply::Joined(_) => self.settle_join(key, topic, true),
             // Only a join is refused so.
-            Reply::Refused(Refusal::RoomFull | Refusal::DocumentsFull) => self.settle_join(key, topic, false),
-            Reply::Left => self.settle_leave(key, topic),
+            Reply::Refused(Refusal::RoomFull | Refusal::DocumentsFull | Refusal::Banned { .. }) => {
+                self.settle_join(key, topic, false);
+            }
+            Reply::Left | Reply::Kicked { .. } => self.settle_leave(key, topic),
             _ => {}
         }
         if topic.kind() == TopicKind::Inbox {

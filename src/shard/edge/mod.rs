@@ -4,6 +4,7 @@
 //! itself: bytes go to `wire`, meaning comes from `dialect`.
 
 mod membership;
+mod moderation;
 mod binary;
 mod documents;
 mod client;
