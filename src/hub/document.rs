@@ -293,6 +293,9 @@ impl Document {
     /// `version`.
     #[must_use]
     pub fn growth(&self, author: Origin, version: u64, inserted: usize) -> usize {
+        if self.authors.get(&author).is_some_and(|known| known.out_of_step) {
+            return 0; // nothing of it is taken
+        }
         let room = self.history.capacity().max(self.history.len() + PARTS_MAX);
         let history = if room > self.history.capacity() { 2 * room - self.history.capacity() } else { 0 };
         let bridge = self.authors.get(&author).map_or(0, |known| {

@@ -16,6 +16,7 @@ mod frames;
 mod closing;
 mod floods;
 mod messages;
+mod documents;
 mod crowds;
 mod process;
 mod mutation;
