@@ -176,6 +176,7 @@ fn errors_are_those_of_the_table() {
         Refusal::NotMember(TopicKind::Room),
         Refusal::NotMember(TopicKind::Channel),
         Refusal::NotMember(TopicKind::Document),
+        Refusal::UnknownFeed,
         Refusal::Forbidden,
         Refusal::RoomFull,
         Refusal::TooManyRooms { max: 128 },

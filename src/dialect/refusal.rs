@@ -9,7 +9,7 @@ use crate::hub::event::Refusal;
 use crate::hub::name::{NameError, TopicKind};
 
 /// Every code that an `error` can carry, as `docs/protocol.md` lists them.
-pub const CODES: [&str; 13] = [
+pub const CODES: [&str; 14] = [
     "invalid_json",
     "unknown_type",
     "invalid_field",
@@ -18,6 +18,7 @@ pub const CODES: [&str; 13] = [
     "not_in_room",
     "not_subscribed",
     "not_in_document",
+    "unknown_feed",
     "forbidden",
     "room_full",
     "too_many_rooms",
@@ -61,6 +62,7 @@ pub fn words(refusal: &Refusal) -> Words {
         Refusal::NotMember(kind) => {
             ("not_subscribed", format!("You are not subscribed to this {}", kind.word()).into())
         }
+        Refusal::UnknownFeed => ("unknown_feed", "There is no such feed".into()),
         Refusal::Forbidden => ("forbidden", "You may not do this".into()),
         Refusal::RoomFull => ("room_full", "This room is full".into()),
         Refusal::TooManyRooms { max } => {
@@ -122,6 +124,7 @@ mod tests {
                 "You are not subscribed to this channel",
             ),
             (Refusal::NotMember(TopicKind::Document), "not_in_document", "You have not joined this document"),
+            (Refusal::UnknownFeed, "unknown_feed", "There is no such feed"),
             (Refusal::Forbidden, "forbidden", "You may not do this"),
             (Refusal::RoomFull, "room_full", "This room is full"),
             (Refusal::TooManyRooms { max: 9 }, "too_many_rooms", "A connection can be in 9 rooms at most"),

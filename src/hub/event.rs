@@ -152,6 +152,8 @@ pub enum Refusal {
     NotMember(TopicKind),
     /// The policy lets nobody do this but the server.
     Forbidden,
+    /// No feed has this name.
+    UnknownFeed,
     /// The room has its most members.
     RoomFull,
     /// The connection is in as many rooms as it may be.
@@ -181,6 +183,17 @@ pub enum Outcome {
         tag: Tag,
         /// The answer.
         reply: Reply,
+    },
+    /// A publication in a channel, for those on the receiving shard who subscribed by a pattern that matches.
+    Matched {
+        /// The pattern.
+        pattern: Topic,
+        /// The channel.
+        topic: Topic,
+        /// What happened.
+        event: Event,
+        /// Who caused it, if it is to get nothing.
+        sender: Option<Sender>,
     },
     /// An event for the members of a topic on the receiving shard.
     Deliver {

@@ -13,6 +13,8 @@
 //! A topic lives while it has members; after that while its history is worth something to somebody who
 //! comes back; and its numbering lives and dies with it. Same requests, same outcomes, same order.
 
+mod patterns;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use crate::base::shared::Shared;
 use crate::hub::command::{Ask, By, Request, Tag};
 use crate::hub::event::{Event, Outcome, Refusal, Reply, Sender};
 use crate::hub::name::{Topic, TopicKind, User};
+use crate::hub::owner::patterns::Subscribed;
 use crate::hub::policy::{Policies, Publishers, Reach, RowId};
 use crate::hub::table::shrink_if_sparse;
 use crate::hub::topic::{Arrival, Full, Record, Wanted, fresh};
@@ -68,6 +71,7 @@ pub struct Owner {
     keys: Keys,
     policies: Policies,
     slots: Map<Topic, u32>,
+    subscribed: Subscribed,
     records: Slab<Held>,
     /// Topics without members, by the time at which the last of their history expires.
     /// Invariant: exactly the pairs (`Held::idle_until`, slot).
@@ -111,6 +115,7 @@ impl Owner {
             keys,
             policies,
             slots: Map::with_hasher(keys),
+            subscribed: Subscribed::default(),
             records: Slab::new(),
             idle: BTreeSet::new(),
             outcomes: VecDeque::new(),
@@ -200,6 +205,9 @@ impl Owner {
     fn join(&mut self, asker: Asker, user: Arc<User>, wanted: Wanted<'_>, now: Now) {
         let slot = match self.slots.get(&asker.topic) {
             Some(slot) => *slot,
+            None if self.is_unknown(&asker.topic) => {
+                return self.reply(asker, Reply::Refused(Refusal::UnknownFeed));
+            }
             None => self.create(&asker.topic),
         };
         let held = &mut self.records[slot as usize];
@@ -225,6 +233,11 @@ impl Owner {
         if arrival == Arrival::First && presence {
             self.tell(slot, &Event::UserJoined { user, members_count }, Sender { origin, copy: None });
         }
+    }
+
+    /// Whether nobody has spoken of this topic, where that makes a difference: what is not held and not declared.
+    fn is_unknown(&self, topic: &Topic) -> bool {
+        topic.kind() == TopicKind::Feed && !self.policies.declares_feed(topic.name())
     }
 
     fn leave(&mut self, asker: Asker, now: Now) {
@@ -291,6 +304,9 @@ impl Owner {
             (Reach::AllShards, _) => self.tell_all_shards(&topic, &event, &sender),
             (Reach::Members, Some(slot)) => {
                 self.tell(slot, &event, sender);
+                if topic.kind() == TopicKind::Channel {
+                    self.tell_patterns(slot, &event, origin, echo);
+                }
                 self.settle(slot, now);
                 self.fit_histories(slot);
             }
@@ -404,6 +420,9 @@ impl Owner {
         let slot = index32(slot);
         self.slots.insert(topic.clone(), slot);
         self.counts.topics += 1;
+        if topic.kind() == TopicKind::Pattern {
+            self.add_pattern(slot);
+        }
         slot
     }
 
@@ -445,7 +464,11 @@ impl Owner {
         }
         self.counts.history_bytes -= held.history_bytes;
         self.counts.topics -= 1;
-        self.slots.remove(held.record.topic());
+        let topic = held.record.topic();
+        self.slots.remove(topic);
+        if topic.kind() == TopicKind::Pattern {
+            self.remove_pattern(slot, topic.name());
+        }
         shrink_if_sparse(&mut self.slots);
         if self.records.is_empty() {
             self.records = Slab::new();
@@ -527,6 +550,7 @@ impl Owner {
         assert_eq!(self.slots.len(), self.records.len());
         assert_eq!(counts.topics - counts.topics_with_members, self.idle.len() as u64);
         assert!(counts.history_bytes <= self.policies.history_bytes_total_max);
+        self.check_patterns();
     }
 }
 

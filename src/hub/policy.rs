@@ -3,6 +3,7 @@
 //! Holds no code that acts; `hub::topic` and `hub::owner` read these rows. A topic's row is looked for once, when its
 //! record is made.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::hub::name::TopicKind;
@@ -114,6 +115,7 @@ impl Policy {
                 Policy::fleeting(Publishers::Anyone, Reach::Members, options.user_connections_max)
             }
             TopicKind::Everyone => Policy::fleeting(Publishers::Anyone, Reach::AllShards, Some(0)),
+            TopicKind::Pattern => Policy::fleeting(Publishers::Server, Reach::Members, None),
         }
     }
 
@@ -178,6 +180,8 @@ pub struct Options {
     pub user_connections_max: Option<u32>,
     /// The first that matches a topic holds for it.
     pub rules: Vec<Rule>,
+    /// Feeds that are known before their first value.
+    pub feeds: Vec<Box<str>>,
 }
 
 /// Which row: those of the kinds come first, then those of the rules.
@@ -189,6 +193,7 @@ pub struct RowId(u16);
 pub struct Policies {
     rows: Vec<Policy>,
     rules: Vec<(TopicKind, NamePattern)>,
+    feeds: BTreeSet<Box<str>>,
     /// Most that all histories of one owner may cost together, in bytes.
     pub history_bytes_total_max: usize,
 }
@@ -203,6 +208,7 @@ impl Policies {
         let policies = Policies {
             rows: of_kinds.chain(of_rules).collect(),
             rules: rules.map(|rule| (rule.kind, rule.names.clone())).collect(),
+            feeds: options.feeds.iter().cloned().collect(),
             history_bytes_total_max: OWNER_HISTORY_BYTES,
         };
         policies.check();
@@ -218,6 +224,12 @@ impl Policies {
             None => kind as usize,
         };
         RowId(u16::try_from(row).unwrap_or(kind as u16))
+    }
+
+    /// Whether the operator has declared a feed of this name.
+    #[must_use]
+    pub fn declares_feed(&self, name: &str) -> bool {
+        self.feeds.contains(name)
     }
 
     /// What holds for a topic of this row.

@@ -109,6 +109,8 @@ pub struct Parts<T> {
     pub intake: Receiver<Accepted<T>>,
     /// Orders from the server.
     pub control: Receiver<Control>,
+    /// Requests from threads that are no shards; none where there are no such threads.
+    pub outside: Option<Receiver<ToOwner>>,
 }
 
 /// See the module's page. `T` is kept with each socket and dropped with it; `L` runs beside the shard, if anything
@@ -201,7 +203,7 @@ impl<T, L: Lodger> Reactor<T, L> {
 
     /// Announces sleep; false if something came meanwhile.
     fn prepare_sleep(&mut self) -> bool {
-        let Parts { shard, wake, requests, edges, intake, control, .. } = &mut self.parts;
+        let Parts { shard, wake, requests, edges, intake, control, outside, .. } = &mut self.parts;
         wake.prepare_sleep(|| {
             let room = requests.regained_room() | edges.regained_room();
             // Mail that the shard does not take now is no reason to turn: what it waits for is.
@@ -209,6 +211,7 @@ impl<T, L: Lodger> Reactor<T, L> {
                 || (edges.has_mail() && shard.takes_edge_mail())
                 || !intake.is_empty()
                 || !control.is_empty()
+                || outside.as_ref().is_some_and(|lane| !lane.is_empty() && shard.takes_requests())
         })
     }
 
@@ -258,7 +261,7 @@ impl<T, L: Lodger> Reactor<T, L> {
     }
 
     fn take_mail(&mut self) {
-        let Parts { shard, requests, edges, .. } = &mut self.parts;
+        let Parts { shard, requests, edges, outside, .. } = &mut self.parts;
         for _ in 0..MAIL_PER_TURN {
             if !shard.takes_edge_mail() {
                 break;
@@ -271,6 +274,15 @@ impl<T, L: Lodger> Reactor<T, L> {
                 break;
             }
             let Some((_, request)) = requests.receive_any() else { break };
+            shard.handle_request(request);
+        }
+        let Some(outside) = outside else { return };
+        // At most what the lane holds: who fills it again meanwhile waits for the next turn.
+        for _ in 0..outside.len() {
+            if !shard.takes_requests() {
+                break;
+            }
+            let Ok(request) = outside.try_recv() else { break };
             shard.handle_request(request);
         }
     }

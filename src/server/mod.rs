@@ -13,6 +13,8 @@ pub mod listener;
 pub mod linger;
 pub mod acceptor;
 pub mod signals;
+pub mod outside;
+pub mod feed;
 
 use std::any::Any;
 use std::fmt;
@@ -32,7 +34,9 @@ use crate::pages;
 use crate::reactor::{Accepted, Clock, Control, Parts, Reactor};
 use crate::server::acceptor::{Acceptor, Door, Stop};
 use crate::server::admission::{Admission, Caps, Ticket};
+use crate::server::feed::Feeds;
 use crate::server::listener::{BindError, Listener};
+use crate::server::outside::Outside;
 use crate::server::signals::Wanted;
 use crate::shard::port::{ToEdge, ToOwner};
 use crate::shard::state::{Setting, Shard};
@@ -41,6 +45,8 @@ use crate::shard::state::{Setting, Shard};
 const LANE_CAPACITY: usize = 4096;
 /// Accepted sockets that wait for one shard.
 const INTAKE_CAPACITY: usize = 1024;
+/// Before a shard's number in the name of its thread.
+const SHARD_THREAD: &str = "shard-";
 /// Exit code when a thread of the server has failed: a half-dead server is worse than a restarted one
 /// (`EX_SOFTWARE` of sysexits).
 const EXIT_SOFTWARE: i32 = 70;
@@ -93,7 +99,8 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     let keys = Keys::new(seed().map_err(system("get random numbers"))?);
     let wakes: Vec<Arc<Wake>> = (0..plan.shards).map(|_| Arc::default()).collect();
     let (failed, failures) = unbounded();
-    let (shards, ends): (Vec<Running>, Vec<Ends>) = (0..plan.shards).map(|_| lanes()).unzip();
+    let (shards, mut ends): (Vec<Running>, Vec<Ends>) = (0..plan.shards).map(|_| lanes()).unzip();
+    let outside = outside(plan, keys, &wakes, &mut ends);
     let acceptor = acceptor(plan, keys, listeners, &shards, &wakes).map_err(system("make a poll"))?;
     let stop = acceptor.stopper();
     let lodger = if plan.shards == 1 && cfg!(unix) {
@@ -103,6 +110,7 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
         None
     };
     start_shards(plan, keys, &wakes, ends, lodger, &failed)?;
+    let feeds = Feeds::start(&plan.feeds, outside.as_ref(), plan.limits.message_bytes_max, &failed)?;
     for address in &addresses {
         tracing::info!(%address, "listening");
     }
@@ -111,7 +119,7 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
         let _ = writeln!(io::stdout(), "chat page: http://{address}{}", pages::CHAT_PATH);
     }
     tracing::info!(shards = plan.shards, connections_max = plan.max_connections, "started");
-    Ok(wait(plan, signals, &stop, &shards, &wakes, &failures))
+    Ok(wait(plan, signals, &stop, &shards, &wakes, feeds, &failures))
 }
 
 /// A running shard as the server sees it.
@@ -124,12 +132,23 @@ struct Running {
 struct Ends {
     intake: Receiver<Accepted<Ticket>>,
     control: Receiver<Control>,
+    outside: Option<Receiver<ToOwner>>,
 }
 
 fn lanes() -> (Running, Ends) {
     let (sender, intake) = bounded(INTAKE_CAPACITY);
     let (orders, control) = unbounded();
-    (Running { intake: sender, control: orders }, Ends { intake, control })
+    (Running { intake: sender, control: orders }, Ends { intake, control, outside: None })
+}
+
+/// The way in for feeds; none where there are none, so that no shard looks for anything there.
+fn outside(plan: &Plan, keys: Keys, wakes: &[Arc<Wake>], ends: &mut [Ends]) -> Option<Outside> {
+    if plan.feeds.is_empty() {
+        return None;
+    }
+    let (outside, lanes) = Outside::new(wakes, keys);
+    ends.iter_mut().zip(lanes).for_each(|(ends, lane)| ends.outside = Some(lane));
+    Some(outside)
 }
 
 /// Which thread has ended, and how.
@@ -164,7 +183,8 @@ fn start_shards(
     let requests: Vec<Mailbox<ToOwner>> = mesh(wakes, LANE_CAPACITY);
     let edges: Vec<Mailbox<ToEdge>> = mesh(wakes, LANE_CAPACITY);
     let mail = requests.into_iter().zip(edges);
-    for ((id, Ends { intake, control }), (requests, edges)) in (0..).map(ShardId).zip(ends).zip(mail) {
+    for ((id, Ends { intake, control, outside }), (requests, edges)) in (0..).map(ShardId).zip(ends).zip(mail)
+    {
         let shard = Shard::new(id, &setting, keys.hash(&("jitter", id)), clock.now());
         let parts = Parts {
             shard,
@@ -176,10 +196,11 @@ fn start_shards(
             edges,
             intake,
             control,
+            outside,
         };
         let reactor = Reactor::new(parts, lodger.take())
             .map_err(|cause| StartError::System { what: "make a poll", cause })?;
-        spawn(format!("shard-{id}"), exits.clone(), move || reactor.run())?;
+        spawn(format!("{SHARD_THREAD}{id}"), exits.clone(), move || reactor.run())?;
     }
     Ok(())
 }
@@ -235,6 +256,7 @@ fn wait(
     stop: &Stop,
     shards: &[Running],
     wakes: &[Arc<Wake>],
+    mut feeds: Feeds,
     exits: &Receiver<Exit>,
 ) -> Ended {
     let (caught, wanted) = unbounded();
@@ -254,6 +276,7 @@ fn wait(
                 Ok(Wanted::Drain) => {
                     tracing::info!(timeout = ?plan.drain_timeout, "draining");
                     begin_drain(plan, stop, shards, wakes);
+                    feeds.stop();
                     deadline = after(plan.drain_timeout);
                 }
                 Ok(Wanted::Now) | Err(_) => break Ended::AtOnce,
@@ -263,7 +286,7 @@ fn wait(
                 if let Err(cause) = end {
                     fail(&thread, &cause);
                 }
-                shards_left -= usize::from(thread != "acceptor");
+                shards_left -= usize::from(thread.starts_with(SHARD_THREAD));
                 if shards_left == 0 {
                     break Ended::Drained;
                 }
@@ -274,6 +297,7 @@ fn wait(
             }
         }
     };
+    feeds.end();
     handle.close();
     tracing::info!("stopped");
     ended

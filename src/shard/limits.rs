@@ -50,6 +50,8 @@ pub struct Limits {
     pub members_per_room_max: Option<u32>,
     /// What holds for rooms and channels by name; the first that matches counts.
     pub topics: Vec<Rule>,
+    /// Feeds that are known before their first value.
+    pub feeds: Vec<Box<str>>,
     /// Open connections of one user; none = unlimited.
     pub connections_per_user_max: Option<u32>,
     /// From accept to the end of the request head.
@@ -157,6 +159,7 @@ impl Default for Limits {
             rooms_per_connection_max: 128,
             members_per_room_max: None,
             topics: Vec::new(),
+            feeds: Vec::new(),
             connections_per_user_max: None,
             handshake_timeout: Duration::from_secs(10),
             ping_interval: Some(Duration::from_secs(25)),

@@ -119,6 +119,7 @@ impl Shard {
             room_members_max: limits.members_per_room_max,
             user_connections_max: limits.connections_per_user_max,
             rules: limits.topics.clone(),
+            feeds: limits.feeds.clone(),
         });
         Shard {
             id,

@@ -8,6 +8,8 @@ mod support;
 mod order;
 mod busy;
 mod presence;
+mod channels;
+mod feeds;
 mod replies;
 mod limits;
 mod slow;

@@ -46,7 +46,7 @@ pub struct Type {
 }
 
 /// Every message type that is understood, the frequent ones first.
-pub const TYPES: [Type; 13] = [
+pub const TYPES: [Type; 15] = [
     Type { word: "chat_message", read: chat_message },
     Type { word: "typing_indicator", read: typing_indicator },
     Type { word: "ping", read: ping },
@@ -56,6 +56,8 @@ pub const TYPES: [Type; 13] = [
     Type { word: "publish", read: publish },
     Type { word: "subscribe", read: |fields| fields.join(TopicKind::Channel) },
     Type { word: "unsubscribe", read: |fields| fields.leave(TopicKind::Channel) },
+    Type { word: "subscribe_feed", read: subscribe_feed },
+    Type { word: "unsubscribe_feed", read: |fields| fields.leave(TopicKind::Feed) },
     Type { word: "get_history", read: get_history },
     Type { word: "get_users", read: |fields| Ok(Command::Users { room: fields.name(TopicKind::Room)? }) },
     Type { word: "broadcast", read: |fields| Ok(Command::Broadcast { payload: fields.payload()? }) },
@@ -63,7 +65,7 @@ pub const TYPES: [Type; 13] = [
 ];
 
 /// Every field that some message type has, the frequent ones first.
-pub const FIELDS: [&str; 13] = [
+pub const FIELDS: [&str; 14] = [
     "type",
     "room",
     "message",
@@ -77,6 +79,7 @@ pub const FIELDS: [&str; 13] = [
     "history",
     "limit",
     "before",
+    "feed",
 ];
 
 const ID: usize = 3;
@@ -252,6 +255,12 @@ fn publish<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {
         fields.get("data").ok_or(Refusal::InvalidField { field: "data", expected: "any value but null" })?;
     let payload = data.raw().as_bytes();
     Ok(Command::Publish { kind, name, payload, echo: fields.boolean_or_true("echo")? })
+}
+
+/// The last value comes with the answer: it is what a feed is about.
+fn subscribe_feed<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {
+    let kind = TopicKind::Feed;
+    Ok(Command::Join { kind, name: fields.name(kind)?, since: None, history: Some(1) })
 }
 
 fn typing_indicator<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {

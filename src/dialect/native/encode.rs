@@ -58,18 +58,16 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
     let room = topic.name();
     match reply {
         Reply::Joined(snapshot) => match topic.kind() {
-            TopicKind::Channel => subscribed(out, topic, tag, snapshot),
+            TopicKind::Channel => subscribed(out, topic, tag, Some(snapshot)),
+            TopicKind::Pattern => subscribed(out, topic, tag, None),
+            TopicKind::Feed => feed_reply(out, "subscription_confirmed", topic, tag),
             _ => room_joined(out, topic, tag, snapshot),
         },
-        Reply::Left => {
-            open(out, if topic.kind() == TopicKind::Channel { "unsubscribed" } else { "room_left" });
-            id(out, tag);
-            named(out, topic);
-            if topic.kind() == TopicKind::Channel {
-                text(out, ",\"status\":", "unsubscribed");
-            }
-            out.push(b'}');
-        }
+        Reply::Left => match topic.kind() {
+            TopicKind::Channel | TopicKind::Pattern => unsubscribed(out, topic, tag),
+            TopicKind::Feed => feed_reply(out, "subscription_ended", topic, tag),
+            _ => room_left(out, topic, tag),
+        },
         Reply::Accepted { offset } => ack(out, tag, *offset),
         Reply::History { messages, offset, epoch } => {
             open(out, "message_history");
@@ -105,12 +103,37 @@ fn room_joined(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, snapshot: &
     out.push(b'}');
 }
 
-fn subscribed(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, snapshot: &Snapshot) {
+fn room_left(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>) {
+    open(out, "room_left");
+    id(out, tag);
+    named(out, topic);
+    out.push(b'}');
+}
+
+/// A pattern has no numbering, so there is no snapshot of it.
+fn subscribed(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, snapshot: Option<&Snapshot>) {
     open(out, "subscribed");
     id(out, tag);
     named(out, topic);
     text(out, ",\"status\":", "subscribed");
-    recovered(out, topic, snapshot);
+    if let Some(snapshot) = snapshot {
+        recovered(out, topic, snapshot);
+    }
+    out.push(b'}');
+}
+
+fn unsubscribed(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>) {
+    open(out, "unsubscribed");
+    id(out, tag);
+    named(out, topic);
+    text(out, ",\"status\":", "unsubscribed");
+    out.push(b'}');
+}
+
+fn feed_reply(out: &mut Vec<u8>, kind: &str, topic: &Topic, tag: Option<&[u8]>) {
+    open(out, kind);
+    id(out, tag);
+    named(out, topic);
     out.push(b'}');
 }
 
@@ -243,8 +266,9 @@ fn published(out: &mut Vec<u8>, topic: &Topic, publication: &Publication, tag: O
     match topic.kind() {
         TopicKind::Everyone => broadcast(out, publication),
         TopicKind::Channel => message(out, topic.name(), publication),
+        TopicKind::Feed => data_update(out, topic.name(), publication),
         // Nothing publishes to the others yet.
-        TopicKind::Room | TopicKind::Inbox | TopicKind::Feed | TopicKind::Document => {
+        TopicKind::Room | TopicKind::Inbox | TopicKind::Document | TopicKind::Pattern => {
             chat_message(out, topic.name(), publication, tag);
         }
     }
@@ -286,6 +310,18 @@ pub fn message(out: &mut Vec<u8>, channel: &str, publication: &Publication) {
     out.extend_from_slice(payload);
     time(out, *taken);
     number(out, ",\"offset\":", *offset);
+    out.push(b'}');
+}
+
+/// `data_update`: what a feed stands at.
+pub fn data_update(out: &mut Vec<u8>, feed: &str, publication: &Publication) {
+    let Publication { time: taken, payload, .. } = publication;
+    out.reserve(FRAMEWORK_BYTES + feed.len() + payload.len());
+    open(out, "data_update");
+    text(out, ",\"source\":", feed);
+    out.extend_from_slice(b",\"data\":");
+    out.extend_from_slice(payload);
+    time(out, *taken);
     out.push(b'}');
 }
 

@@ -118,6 +118,10 @@ fn words(outcomes: &[(u16, Outcome)]) -> Vec<String> {
             Reply::Left => format!("{shard}:left"),
             other => format!("{shard}:{other:?}"),
         },
+        Outcome::Matched { pattern, topic, sender, .. } => {
+            let copy = if sender.is_some() { " no copy" } else { "" };
+            format!("{shard}:{} by {}{copy}", topic.name(), pattern.name())
+        }
         Outcome::Deliver { event, sender, .. } => {
             let what = match event {
                 Event::Published(publication) => format!("published {}", publication.offset),

@@ -14,6 +14,7 @@ use crate::hub::name::{TopicKind, User};
 use crate::shard::conn::client::{Client, Waiting};
 use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Dirty, Hold, Phase};
+use crate::shard::edge::pattern;
 use crate::shard::state::Shard;
 use crate::wire::ws::close::CloseCode;
 use crate::wire::ws::frame::{self, Opcode};
@@ -155,9 +156,16 @@ impl Shard {
         let done = match command {
             Command::Join { kind, name, since, history } => {
                 let since = since.map(|position| (position.offset, position.epoch.into()));
-                self.join(key, tag, (kind, &name), since, history.unwrap_or(0))
+                let (named, history) = ((pattern::meant(kind, &name), &*name), history.unwrap_or(0));
+                match named.0 {
+                    TopicKind::Pattern => self.join_pattern(key, tag, &name, since.is_some(), history),
+                    _ => self.join(key, tag, named, since, history),
+                }
             }
-            Command::Leave { kind, name } => self.ask_member(key, tag, (kind, &name), Ask::Leave),
+            Command::Leave { kind, name } => match pattern::meant(kind, &name) {
+                TopicKind::Pattern => self.leave_pattern(key, tag, &name),
+                _ => self.ask_member(key, tag, (kind, &name), Ask::Leave),
+            },
             Command::Publish { kind, name, payload, echo } => {
                 let payload = Shared::copy_of(payload);
                 match kind {

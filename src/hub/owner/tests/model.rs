@@ -306,6 +306,7 @@ impl Edges {
                 let seen = self.answered(topic, origin, reply);
                 log.entry(origin).or_default().push(seen);
             }
+            Outcome::Matched { pattern, .. } => panic!("nobody subscribed by {pattern:?}"),
             Outcome::Deliver { topic, event, sender } => {
                 let topic = self.topics.iter().position(|known| *known == topic).unwrap();
                 assert!(sender.as_ref().is_none_or(|sender| sender.origin.shard == shard));
