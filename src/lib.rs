@@ -10,6 +10,7 @@ pub mod pages;
 pub mod metrics;
 pub mod shard;
 pub mod mailbox;
+pub mod store;
 pub mod reactor;
 pub mod config;
 pub mod server;

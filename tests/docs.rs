@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use roomcast::dialect::native::{alias, decode};
 use roomcast::dialect::refusal;
 use roomcast::dialect::route::{self, Endpoint};
+use roomcast::hub::document::{self, PARTS_MAX};
 use roomcast::hub::event::{LISTED_USERS_MAX, Refusal};
 use roomcast::hub::name::TopicKind;
 use roomcast::hub::policy::{ROOM_HISTORY_AGE, ROOM_HISTORY_MESSAGES};
@@ -144,7 +145,9 @@ fn server_messages_are_those_of_the_encoder() {
         assert_eq!(written, fields.known, "`{kind}`: written by the encoder, and documented");
     }
     // A message type that has no sample yet still stands in the encoder as a word.
-    let encoder = read(&root().join("src/dialect/native/encode.rs"));
+    let folder = root().join("src/dialect/native");
+    let parts = ["encode.rs", "encode/documents.rs", "encode/typed.rs"];
+    let encoder = parts.map(|part| read(&folder.join(part))).concat();
     for (_, rest) in
         encoder.match_indices("open(out, \"").map(|(at, start)| encoder.split_at(at + start.len()))
     {
@@ -177,6 +180,8 @@ fn errors_are_those_of_the_table() {
         Refusal::NotMember(TopicKind::Channel),
         Refusal::NotMember(TopicKind::Document),
         Refusal::UnknownFeed,
+        Refusal::Edit(document::Refusal::OutOfStep),
+        Refusal::Edit(document::Refusal::Full),
         Refusal::Forbidden,
         Refusal::RoomFull,
         Refusal::TooManyRooms { max: 128 },
@@ -274,6 +279,8 @@ fn numbers_in_the_text_are_those_of_the_code() {
     for text in [
         format!("lists the first {LISTED_USERS_MAX} of them"),
         format!("The newest `limit` ({}; at most {})", decode::HISTORY_DEFAULT, decode::HISTORY_MAX),
+        format!("more than {PARTS_MAX} is answered with"),
+        format!("any value of at most {} bytes", roomcast::hub::pad::INFO_BYTES_MAX),
         format!("its last {ROOM_HISTORY_MESSAGES} publications of the last hour"),
         format!("at most {} bytes. The reply", roomcast::hub::command::TAG_BYTES_MAX),
         format!("1 to {} bytes; without it", roomcast::hub::name::USER_ID_BYTES_MAX),

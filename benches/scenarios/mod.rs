@@ -16,7 +16,7 @@ use roomcast::base::prng::Prng;
 use roomcast::base::shared::Shared;
 use roomcast::base::wheel::Wheel;
 use roomcast::dialect::native::{decode, encode};
-use roomcast::hub::event::{Event, Publication};
+use roomcast::hub::event::{Body, Event, Publication};
 use roomcast::hub::name::{Topic, TopicKind, User};
 use roomcast::wire::ws::frame::Opcode;
 
@@ -164,6 +164,7 @@ fn chat_encode() -> Run {
         time: Wall(1_770_091_506_789),
         user: Arc::new(User { id: "user-17".into(), name: Some("Ada".into()) }),
         payload: Shared::copy_of(payload.as_bytes()),
+        body: Body::Value,
         frame: OnceLock::new(),
     }));
     let mut out = Vec::new();

@@ -37,6 +37,8 @@ pub(crate) struct Rig {
     shard: Shard,
     now: Mono,
     tally: Tally,
+    /// No socket takes anything.
+    full: bool,
 }
 
 impl Rig {
@@ -49,7 +51,7 @@ impl Rig {
             gauges: Arc::from([Gauges::default()]),
         };
         let now = Mono(0);
-        Rig { shard: Shard::new(ShardId(0), &setting, 1, at(now)), now, tally: Tally::default() }
+        Rig { shard: Shard::new(ShardId(0), &setting, 1, at(now)), now, tally: Tally::default(), full: false }
     }
 
     /// Opens a connection and asks for `target`, as a browser does.
@@ -97,7 +99,15 @@ impl Rig {
         }
     }
 
+    /// From now on no socket takes anything, or each takes everything.
+    pub(crate) fn sockets_are_full(&mut self, full: bool) {
+        self.full = full;
+    }
+
     fn write(&mut self, key: Key) {
+        if self.full {
+            return self.shard.handle_written(key, Written::Full, 1);
+        }
         let mut few = [IoSlice::new(&[]); 2];
         let (mut used, mut offered) = self.shard.outgoing(key, &mut few);
         if used == few.len() {

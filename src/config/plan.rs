@@ -3,6 +3,7 @@
 //! Reads no process state by itself: what depends on the machine arrives as a [`Machine`].
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::feed::Feed;
@@ -10,6 +11,7 @@ use crate::config::setting::{Log, Typed};
 use crate::config::source::Complaint;
 use crate::config::table::{NODE_NAME_BYTES_MAX, SHARDS_MAX};
 use crate::config::value::show_bytes;
+use crate::hub::journal::Durability;
 use crate::hub::name;
 use crate::shard::limits::Limits;
 
@@ -58,6 +60,8 @@ pub struct Plan {
     pub max_connections: usize,
     /// Most open connections of one peer address; none = unlimited.
     pub max_connections_per_address: Option<u32>,
+    /// Where histories are kept; none = in memory only.
+    pub data_dir: Option<PathBuf>,
     /// From the signal to the exit.
     pub drain_timeout: Duration,
     /// Over which clients spread their return.
@@ -81,6 +85,7 @@ impl Plan {
         let max_connections = max_connections(&typed, machine, shards, &mut warnings)?;
         let mut limits = limits(typed.limits, &mut warnings);
         limits.feeds = typed.feeds.iter().map(|feed| feed.name.clone()).collect();
+        limits.durability = if typed.data_dir.is_some() { typed.durability } else { Durability::Off };
         debug_assert!(!typed.listen.is_empty(), "the table's default names an address");
         Ok(Plan {
             listen: typed.listen,
@@ -89,6 +94,7 @@ impl Plan {
             feeds: typed.feeds,
             max_connections,
             max_connections_per_address: typed.max_connections_per_address,
+            data_dir: typed.data_dir,
             drain_timeout: typed.drain_timeout,
             reconnect_window: typed.reconnect_window,
             node_name: typed.node_name.unwrap_or_else(|| node_name(machine)),

@@ -3,10 +3,12 @@
 //! Names no setting (the table does) and checks each value by itself only; relations are the plan's.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::feed::Feed;
 use crate::config::value::{self, Wrong, show_bytes, show_duration};
+use crate::hub::journal::Durability;
 use crate::hub::name;
 use crate::shard::limits::{Limits, Rate};
 
@@ -63,6 +65,10 @@ pub struct Typed {
     pub limits: Limits,
     /// Feeds with their sources.
     pub feeds: Vec<Feed>,
+    /// Where histories are kept; none = in memory only.
+    pub data_dir: Option<PathBuf>,
+    /// How far what clients hear of may be ahead of the disk.
+    pub durability: Durability,
     /// From the signal to the exit.
     pub drain_timeout: Duration,
     /// Over which clients spread their return.
@@ -83,6 +89,8 @@ impl Typed {
             max_connections_per_address: None,
             limits: Limits::default(),
             feeds: Vec::new(),
+            data_dir: None,
+            durability: Durability::Sync,
             drain_timeout: Duration::ZERO,
             reconnect_window: Duration::ZERO,
             node_name: None,
@@ -153,6 +161,8 @@ pub enum Kind {
     Rate(u32, fn(&mut Typed, Rate)),
     /// A name; most bytes.
     Name(usize, fn(&mut Typed, String)),
+    /// A file or folder.
+    Path(fn(&mut Typed, PathBuf)),
     /// One of these words.
     Choice(&'static [Word]),
     /// Several values of a form of their own: its name and description, and what each sets.
@@ -207,6 +217,7 @@ impl Setting {
             Kind::Time(..) => "DURATION",
             Kind::Rate(..) => "N/s",
             Kind::Name(..) => "NAME",
+            Kind::Path(..) => "PATH",
             Kind::Several(name, ..) | Kind::Lines(name, ..) => name,
         };
         Some([name].into_iter().chain(names(self.words)).collect::<Vec<_>>().join("|"))
@@ -227,6 +238,7 @@ impl Setting {
             }
             Kind::Rate(max, _) => format!("N/s or N/s,burst=M with numbers from 1 to {max}"),
             Kind::Name(max, _) => format!("1 to {max} bytes of UTF-8 without control characters"),
+            Kind::Path(_) => "a path".to_owned(),
             Kind::Choice(words) => match names(words).split_last() {
                 Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
                 _ => names(words).concat(),
@@ -268,6 +280,7 @@ impl Setting {
                 name::check(text, *max).map_err(Wrong::Name)?;
                 set(typed, text.to_owned());
             }
+            Kind::Path(set) => set(typed, PathBuf::from(text)),
             Kind::Choice(words) => {
                 let (_, set) =
                     words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).ok_or(Wrong::NotWord)?;

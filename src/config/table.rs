@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::config::setting::{Category, Kind, LogFormat, LogLevel, Setting};
 use crate::config::{feed, rule};
+use crate::hub::journal::Durability;
 use crate::shard::limits::{Coalesce, SlowConsumer};
 
 /// Longest name of a node, in bytes: it is repeated in every `welcome`.
@@ -31,6 +32,12 @@ const SIZE_MAX: u32 = 1 << 30;
 pub const SHARDS_MAX: u16 = 256;
 /// Longest room name that can be allowed, in bytes: it stands in every event of its room.
 const NAME_BYTES_MAX: u32 = 1_024;
+/// Longest text of a document that can be allowed: several of them fit what one shard has for all.
+const DOCUMENT_BYTES_MAX: u32 = 16 << 20;
+/// Most operations that a client may be behind: to fit one in takes a step for each.
+const DOCUMENT_HISTORY_MAX: u32 = 10_000;
+/// Longest time that a document outlives its last member.
+const DOCUMENT_AGE_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// Most messages per second, and in a burst, that can be allowed; also keeps the bucket's arithmetic from
 /// overflowing.
 const RATE_MAX: u32 = 1_000_000;
@@ -87,6 +94,35 @@ pub static SETTINGS: &[Setting] = &[
             every 250ms, also after the file was truncated or replaced. `demo:` makes values up. A line that is JSON \
             is relayed as it is, another one as a JSON string; one longer than `--max-message` is left out. A shard \
             that is behind skips to the newest value.",
+    },
+    Setting {
+        name: "data-dir",
+        category: Category::Server,
+        kind: Kind::Path(|t, v| t.data_dir = Some(v)),
+        words: &[("off", |t| t.data_dir = None)],
+        default: "off",
+        example: "/var/lib/roomcast",
+        help: "Folder to keep histories in, so that clients recover across a restart; off keeps them in memory only.",
+        details: "It is made if it is not there, holds one file, and belongs to one process. What rooms and channels \
+            remember is written to it and read again at the next start, with their epochs. A history that outlives \
+            a restart may be kept for its whole `ttl` once more.",
+    },
+    Setting {
+        name: "durability",
+        category: Category::Server,
+        kind: Kind::Choice(&[
+            ("sync", |t| t.durability = Durability::Sync),
+            ("async", |t| t.durability = Durability::Async),
+        ]),
+        words: &[],
+        default: "sync",
+        example: "async",
+        help: "With --data-dir: whether anybody hears of a message before it is on disk.",
+        details: "`sync`: nobody does. Whatever was acknowledged or delivered survives the end of the process and of \
+            the machine, at any moment; each message waits for the disk, together with all others of that moment. \
+            `async`: nothing waits, and the disk follows within 50 ms and the time of a write. After a crash what it \
+            had not reached is lost; then all epochs are new, so that clients that come back are told so \
+            (`recovered` is false).",
     },
     Setting {
         name: "no-echo",
@@ -179,6 +215,39 @@ pub static SETTINGS: &[Setting] = &[
             may cost in memory (4MiB), `presence` whether members are told who comes and goes (on for rooms, off for \
             channels), `members` the most connections. In the glob `*` stands for anything. What a rule does not \
             mention stays as it is for all.",
+    },
+    Setting {
+        name: "max-document",
+        category: Category::Limits,
+        kind: Kind::Bytes(1, DOCUMENT_BYTES_MAX, |t, v| t.limits.documents.limits.bytes_max = v),
+        words: &[],
+        default: "1MiB",
+        example: "256KiB",
+        help: "Longest text of a document, counted in bytes of UTF-8.",
+        details: "What would make it longer is answered with the error `document_full`. All documents of one shard \
+            together cost at most 64 MiB, with three bytes for one of text; when that is reached, those that nobody \
+            has open are forgotten first, and then nothing more can be written.",
+    },
+    Setting {
+        name: "document-history",
+        category: Category::Limits,
+        kind: Kind::Count(1, DOCUMENT_HISTORY_MAX, |t, v| t.limits.documents.limits.history = v as usize),
+        words: &[],
+        default: "1000",
+        example: "200",
+        help: "Operations that a client may be behind the newest version of a document.",
+        details: "What was made on an older version is answered with the error `version_too_old`. An operation \
+            costs 24 bytes, and up to 128 more for each client that is so far behind.",
+    },
+    Setting {
+        name: "document-ttl",
+        category: Category::Limits,
+        kind: Kind::Time(Duration::from_secs(1), DOCUMENT_AGE_MAX, |t, v| t.limits.documents.age = v),
+        words: &[],
+        default: "1h",
+        example: "24h",
+        help: "Time that a document keeps its text when nobody has it open any more.",
+        details: "Documents are in memory only: what has to last must be saved by one of its clients.",
     },
     Setting {
         name: "max-name",
@@ -310,9 +379,10 @@ pub static SETTINGS: &[Setting] = &[
         example: "5ms",
         help: "Longest time that messages of a busy room wait to go out together, one write per member.",
         details: "A room that was silent for so long waits for nothing, and replies never wait, the \
-            sender's copy with its `id` among them. `auto` opens a window of 2 ms, and only while the shard is busy (64 deliveries in a millisecond) and the room has two messages \
-            or more in that time. A longer window costs each delivery less: docs/performance.md has figures. \
-            What one turn of a shard has brought goes out in one write in any case.",
+            sender's copy with its `id` among them. `auto` opens a window of 2 ms, and only while the shard is \
+            busy (64 deliveries in a millisecond) and the room has two messages or more in that time. A longer window \
+            costs each delivery less: docs/performance.md has figures. What one turn of a \
+            shard has brought goes out in one write in any case.",
     },
     Setting {
         name: "slow-consumer",

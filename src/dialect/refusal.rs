@@ -5,11 +5,12 @@
 use std::borrow::Cow;
 
 use crate::dialect::field;
+use crate::hub::document;
 use crate::hub::event::Refusal;
 use crate::hub::name::{NameError, TopicKind};
 
 /// Every code that an `error` can carry, as `docs/protocol.md` lists them.
-pub const CODES: [&str; 14] = [
+pub const CODES: [&str; 16] = [
     "invalid_json",
     "unknown_type",
     "invalid_field",
@@ -19,6 +20,8 @@ pub const CODES: [&str; 14] = [
     "not_subscribed",
     "not_in_document",
     "unknown_feed",
+    "version_too_old",
+    "document_full",
     "forbidden",
     "room_full",
     "too_many_rooms",
@@ -64,6 +67,8 @@ pub fn words(refusal: &Refusal) -> Words {
         }
         Refusal::UnknownFeed => ("unknown_feed", "There is no such feed".into()),
         Refusal::Forbidden => ("forbidden", "You may not do this".into()),
+        Refusal::Edit(refusal) => edit(*refusal),
+        Refusal::DocumentsFull => ("document_full", "There is no room for another document".into()),
         Refusal::RoomFull => ("room_full", "This room is full".into()),
         Refusal::TooManyRooms { max } => {
             ("too_many_rooms", format!("A connection can be in {max} rooms at most").into())
@@ -76,6 +81,24 @@ pub fn words(refusal: &Refusal) -> Words {
         _ => None,
     };
     Words { code, text, retry_after_ms }
+}
+
+/// Why an operation does not fit its document. Whatever it is, its author has to join again.
+fn edit(refusal: document::Refusal) -> (&'static str, Cow<'static, str>) {
+    match refusal {
+        document::Refusal::NotJoined => ("not_in_document", "You have not joined this document".into()),
+        document::Refusal::OutOfStep | document::Refusal::VersionTooOld { .. } => {
+            ("version_too_old", "This version is too old, join the document again".into())
+        }
+        document::Refusal::VersionAhead { newest } => {
+            ("invalid_field", format!("version must be one that there is, at most {newest}").into())
+        }
+        document::Refusal::OutOfBounds { len } => {
+            ("invalid_field", format!("operation must stay within the {len} characters of the text").into())
+        }
+        document::Refusal::Reversed => ("invalid_field", "operation must not end before it starts".into()),
+        document::Refusal::Full => ("document_full", "There is no room for more text".into()),
+    }
 }
 
 /// The rule that a name breaks, said of the field that held it.
@@ -126,6 +149,7 @@ mod tests {
             (Refusal::NotMember(TopicKind::Document), "not_in_document", "You have not joined this document"),
             (Refusal::UnknownFeed, "unknown_feed", "There is no such feed"),
             (Refusal::Forbidden, "forbidden", "You may not do this"),
+            (Refusal::DocumentsFull, "document_full", "There is no room for another document"),
             (Refusal::RoomFull, "room_full", "This room is full"),
             (Refusal::TooManyRooms { max: 9 }, "too_many_rooms", "A connection can be in 9 rooms at most"),
             (Refusal::RateLimited { retry_after_ms: 1 }, "rate_limited", "Too many messages, slow down"),
@@ -133,9 +157,27 @@ mod tests {
         ]
     }
 
+    /// The same for edits.
+    fn edits() -> Vec<(Refusal, &'static str, &'static str)> {
+        use document::Refusal as Edit;
+        let again = "This version is too old, join the document again";
+        let within = "operation must stay within the 3 characters of the text";
+        let there_is = "version must be one that there is, at most 3";
+        let told = [
+            (Edit::NotJoined, "not_in_document", "You have not joined this document"),
+            (Edit::OutOfStep, "version_too_old", again),
+            (Edit::VersionTooOld { oldest: 3 }, "version_too_old", again),
+            (Edit::VersionAhead { newest: 3 }, "invalid_field", there_is),
+            (Edit::OutOfBounds { len: 3 }, "invalid_field", within),
+            (Edit::Reversed, "invalid_field", "operation must not end before it starts"),
+            (Edit::Full, "document_full", "There is no room for more text"),
+        ];
+        told.into_iter().map(|(refusal, code, text)| (Refusal::Edit(refusal), code, text)).collect()
+    }
+
     #[test]
     fn each_refusal_has_its_code_and_text() {
-        for (refusal, code, text) in all() {
+        for (refusal, code, text) in [all(), edits()].concat() {
             let words = words(&refusal);
             assert_eq!((words.code, &*words.text), (code, text));
             assert_eq!(words.retry_after_ms.is_some(), code == "rate_limited");
@@ -145,9 +187,12 @@ mod tests {
     #[test]
     fn codes_in_use_and_codes_listed_are_the_same() {
         for code in CODES {
-            assert!(all().iter().any(|(refusal, ..)| words(refusal).code == code), "{code} is never used");
+            assert!(
+                [all(), edits()].concat().iter().any(|(refusal, ..)| words(refusal).code == code),
+                "{code} is never used"
+            );
         }
-        for (refusal, ..) in all() {
+        for (refusal, ..) in [all(), edits()].concat() {
             assert!(CODES.contains(&words(&refusal).code), "{refusal:?}");
         }
     }

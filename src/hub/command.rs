@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use crate::base::id::Origin;
 use crate::base::shared::Shared;
+use crate::hub::document::Cursor;
 use crate::hub::name::{Topic, TopicKind, User};
+use crate::hub::operation::Operation;
 
 /// The client's own mark of a request, given back with the reply as the bytes that came (for the native
 /// protocol: the JSON of `id`, a string or an integer).
@@ -23,6 +25,15 @@ pub struct Position<'a> {
     pub offset: u64,
     /// The numbering that the offset belongs to.
     pub epoch: Cow<'a, str>,
+}
+
+/// Where somebody is in a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pointer {
+    /// The version that the cursor's positions belong to; none: the newest.
+    pub version: Option<u64>,
+    /// Where.
+    pub cursor: Cursor,
 }
 
 /// What a client asks, borrowing from the message it came in. Names are not yet checked.
@@ -56,6 +67,29 @@ pub enum Command<'a> {
         payload: &'a [u8],
         /// Whether the sender gets the publication too.
         echo: bool,
+    },
+    /// Join a document, or join it again from its text as it is now.
+    Open {
+        /// The document's name.
+        document: Cow<'a, str>,
+        /// What the others are to know of the user, as the bytes that came.
+        info: Option<&'a [u8]>,
+    },
+    /// Change the text of a document.
+    Edit {
+        /// The document's name.
+        document: Cow<'a, str>,
+        /// The version that the sender had seen.
+        version: u64,
+        /// What it did.
+        operation: Operation,
+    },
+    /// Tell the others of a document where the sender is.
+    Point {
+        /// The document's name.
+        document: Cow<'a, str>,
+        /// Where it is.
+        pointer: Pointer,
     },
     /// Tell the others of a room that the sender began or stopped typing.
     Typing {
@@ -143,6 +177,37 @@ pub enum Ask {
         /// Whether the publisher gets it too, if it is a member.
         echo: bool,
     },
+    /// Order, number, remember and fan out bytes of a type, to the publisher as well.
+    PublishTyped {
+        /// What the bytes are.
+        number: u32,
+        /// Opaque.
+        payload: Shared,
+    },
+    /// Fan out bytes to the others as they came, unnumbered.
+    Relay {
+        /// Opaque.
+        payload: Shared,
+    },
+    /// Make `origin` a member of a document that begins at the text as it is now. Asking again is how one comes back
+    /// into step.
+    Open {
+        /// Who the member is to the others.
+        user: Arc<User>,
+        /// What the others are to know of the user; opaque.
+        info: Option<Box<[u8]>>,
+    },
+    /// Fit into the order of operations, do, and fan out to the others.
+    Edit {
+        /// The version that the author had seen.
+        version: u64,
+        /// What it did.
+        operation: Operation,
+    },
+    /// Take down where the author is and fan it out to the others.
+    Point(Box<Pointer>),
+    /// An operation of the author's was lost on the way: what comes after it fits nothing. Not answered.
+    Skip,
     /// Fan out to the others, unnumbered.
     Typing {
         /// Began or stopped.

@@ -14,7 +14,7 @@
 //! - *Editing*: apply the operation to `text`, append it to `pending` (as one part; as none if it does nothing, but
 //!   why send it), send it with `version`.
 //! - *An operation of somebody else* comes with `version + 1`. For each part of each entry of `pending`, oldest
-//!   first: [`pass`] the two over each other, the client's own being late, the server's early; the part is
+//!   first: [`transform`] the two over each other, the client's own being late, the server's early; the part is
 //!   replaced by what is left of it, and what is left of the server's goes on to the next part. Apply what is
 //!   left at the end to `text`, and count `version` up.
 //! - *An acknowledgement* takes the oldest entry from `pending`; `version` becomes the one acknowledged, which is
@@ -32,11 +32,15 @@ use std::collections::{BTreeMap, VecDeque};
 use ropey::Rope;
 
 use crate::base::id::Origin;
-use crate::hub::operation::{Operation, Shape, Side, pass};
+use crate::hub::operation::{Operation, Shape, Side, transform};
 
 /// How often one operation may be moved over another until it is applied: well above any honest backlog,
 /// and a millisecond or two of work for a hostile one.
-pub const PASSES_MAX: usize = 1 << 18;
+pub const TRANSFORMS_MAX: usize = 1 << 18;
+
+/// Parts that one operation may come to: each is published to everybody, so that a single delete around many inserts
+/// must not become as many publications. People who write at once split a delete in two or three.
+pub const PARTS_MAX: usize = 32;
 
 /// How much longer than the history a bridge may get by splitting.
 const BRIDGE_PER_HISTORY: usize = 2;
@@ -45,10 +49,13 @@ const BRIDGE_PER_HISTORY: usize = 2;
 const TEXT_FACTOR: usize = 3;
 
 /// What a document costs without text, history or authors: the rope's first piece and the structures here.
-const DOCUMENT_BYTES: usize = 2048;
+pub const DOCUMENT_BYTES: usize = 2048;
 
 /// What an author costs without a bridge: the entry of the tree, which may be half empty.
-const AUTHOR_BYTES: usize = 2 * (size_of::<Origin>() + size_of::<Author>());
+pub const AUTHOR_BYTES: usize = 2 * (size_of::<Origin>() + size_of::<Author>());
+
+/// What an entry of a bridge costs, in a list that may be half empty.
+const BRIDGED_BYTES: usize = 2 * size_of::<(u64, Shape)>();
 
 /// What one document may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,11 +101,8 @@ pub enum Refusal {
     },
     /// A deletion that ends before it starts.
     Reversed,
-    /// The text would be longer than allowed.
-    Full {
-        /// The limit, in bytes.
-        max: usize,
-    },
+    /// The text would be longer than allowed, or all documents would be together.
+    Full,
 }
 
 /// Where somebody is in the text.
@@ -124,8 +128,10 @@ pub struct Document {
     text: Rope,
     version: u64,
     /// The newest operations, as they were applied; the last one made `version`.
-    /// Invariant: at most `limits.history`, and no fewer than that unless there never were more.
+    /// Invariant: all after `rested`, or `limits.history` of them.
     history: VecDeque<Shape>,
+    /// The version at which nobody was left who could have needed the history.
+    rested: u64,
     authors: BTreeMap<Origin, Author>,
     /// Invariant: entries of all bridges together.
     bridged: usize,
@@ -157,6 +163,7 @@ impl Document {
             text: Rope::new(),
             version: 0,
             history: VecDeque::new(),
+            rested: 0,
             authors: BTreeMap::new(),
             bridged: 0,
         }
@@ -170,11 +177,24 @@ impl Document {
         self.authors.insert(author, Author { seen, taken, bridge: Vec::new(), out_of_step: false, cursor });
     }
 
-    /// Forgets `author`; gives its last cursor.
+    /// Forgets `author`; gives its last cursor. When the last one leaves, the history goes as well: whoever comes now
+    /// begins at this version.
     pub fn leave(&mut self, author: Origin) -> Option<Cursor> {
         let author = self.authors.remove(&author)?;
         self.bridged -= author.bridge.len();
+        if self.authors.is_empty() {
+            (self.history, self.rested) = (VecDeque::new(), self.version);
+        }
         author.cursor
+    }
+
+    /// From now on nothing of `author` fits until it joins again: one of its operations is not applied.
+    pub fn put_out_of_step(&mut self, author: Origin) {
+        if let Some(known) = self.authors.get_mut(&author) {
+            self.bridged -= known.bridge.len();
+            known.bridge = Vec::new();
+            known.out_of_step = true;
+        }
     }
 
     /// Applies what `author` did to the text as it saw it: the server's `version`, and after that the author's
@@ -186,7 +206,7 @@ impl Document {
         self.follow(author, version)?;
         let fitted = self.fit(author, operation);
         if fitted.is_err() {
-            self.refuse(author);
+            self.put_out_of_step(author);
         }
         let parts = fitted?;
         let mut applied = Applied { version, operations: Vec::with_capacity(parts.len()) };
@@ -261,7 +281,22 @@ impl Document {
             + TEXT_FACTOR * self.text.len_bytes()
             + self.history.capacity() * size_of::<Shape>()
             + self.authors.len() * AUTHOR_BYTES
-            + 2 * self.bridged * size_of::<(u64, Shape)>()
+            + self.bridged * BRIDGED_BYTES
+    }
+
+    /// What [`Document::memory`] may grow by when `author` inserts `inserted` bytes (0: deletes, or points) having seen
+    /// `version`.
+    #[must_use]
+    pub fn growth(&self, author: Origin, version: u64, inserted: usize) -> usize {
+        let room = self.history.capacity().max(self.history.len() + PARTS_MAX);
+        let history = if room > self.history.capacity() { 2 * room - self.history.capacity() } else { 0 };
+        let bridge = self.authors.get(&author).map_or(0, |known| {
+            let unseen = self.version - known.taken.max(version.min(self.version));
+            known.bridge.len().saturating_add(index(unseen)).saturating_mul(2)
+        });
+        TEXT_FACTOR.saturating_mul(inserted)
+            + history * size_of::<Shape>()
+            + bridge.saturating_mul(BRIDGED_BYTES)
     }
 
     /// The oldest version that an operation may be made on.
@@ -283,7 +318,7 @@ impl Document {
         }
         let oldest = oldest.max(known.seen);
         if version > newest || version < oldest {
-            self.refuse(author);
+            self.put_out_of_step(author);
             return Err(if version > newest {
                 Refusal::VersionAhead { newest }
             } else {
@@ -315,7 +350,7 @@ impl Document {
             Operation::Delete { start, end } if start > end => return Err(Refusal::Reversed),
             Operation::Delete { end, .. } if *end > len => return Err(Refusal::OutOfBounds { len }),
             Operation::Insert { text, .. } if text.len() > self.limits.bytes_max - self.text.len_bytes() => {
-                return Err(Refusal::Full { max: self.limits.bytes_max });
+                return Err(Refusal::Full);
             }
             _ => {}
         }
@@ -357,15 +392,6 @@ impl Document {
         passed_on
     }
 
-    /// From now on nothing of `author` fits until it joins again.
-    fn refuse(&mut self, author: Origin) {
-        if let Some(known) = self.authors.get_mut(&author) {
-            self.bridged -= known.bridge.len();
-            known.bridge = Vec::new();
-            known.out_of_step = true;
-        }
-    }
-
     /// Asserts the invariants, in time proportional to the document.
     ///
     /// # Panics
@@ -373,7 +399,8 @@ impl Document {
     pub fn check(&self) {
         assert!(self.text.len_bytes() <= self.limits.bytes_max);
         assert!(self.text.capacity() + self.history.capacity() * size_of::<Shape>() <= self.memory());
-        assert_eq!(self.history.len(), self.limits.history.min(index(self.version)), "all, or the most");
+        let kept = self.limits.history.min(index(self.version - self.rested));
+        assert_eq!(self.history.len(), kept, "all, or the most");
         assert_eq!(self.bridged, self.authors.values().map(|author| author.bridge.len()).sum::<usize>());
         for author in self.authors.values() {
             assert!(author.seen <= author.taken && author.taken <= self.version);
@@ -388,29 +415,30 @@ impl Document {
 }
 
 /// Moves `late` and all of the `bridge`, which is earlier, over each other: what is left of both. None if that
-/// takes more than [`PASSES_MAX`] steps or leaves more than `bridge_max`.
+/// takes more than [`TRANSFORMS_MAX`] steps, makes more than [`PARTS_MAX`] of `late`, or leaves more than
+/// `bridge_max` of the bridge.
 fn cross(late: Shape, bridge: &[(u64, Shape)], bridge_max: usize) -> Option<(Vec<Shape>, Bridge)> {
     let mut parts = vec![late];
     let mut moved = Vec::with_capacity(bridge.len());
-    let mut passes = 0;
+    let mut transforms = 0;
     let mut fewer = Vec::new();
     for (version, early) in bridge {
         let mut early = [Some(*early), None];
         for part in parts.drain(..) {
-            passes += 1;
+            transforms += 1;
             // Only a deletion comes in parts, and then what is early stays in one.
             debug_assert!(early[1].is_none());
             let Some(one) = early[0] else {
                 fewer.push(part);
                 continue;
             };
-            let (left, rest) = pass(part, one);
+            let (left, rest) = transform(part, one);
             fewer.extend(left.into_iter().flatten());
             early = rest;
         }
         std::mem::swap(&mut parts, &mut fewer);
         moved.extend(early.into_iter().flatten().map(|shape| (*version, shape)));
-        if passes > PASSES_MAX || moved.len() > bridge_max {
+        if transforms > TRANSFORMS_MAX || parts.len() > PARTS_MAX || moved.len() > bridge_max {
             return None;
         }
     }

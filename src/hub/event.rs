@@ -7,10 +7,24 @@ use crate::base::clock::Wall;
 use crate::base::id::Origin;
 use crate::base::shared::Shared;
 use crate::hub::command::Tag;
+use crate::hub::document::{self, Cursor};
 use crate::hub::name::{NameError, Topic, TopicKind, User};
+use crate::hub::operation::Operation;
 
 /// Most users that a snapshot lists by name; the counts are always exact.
 pub const LISTED_USERS_MAX: usize = 100;
+
+/// What the bytes of a publication are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Body {
+    /// A value of the dialect that it came in.
+    #[default]
+    Value,
+    /// Bytes of this type.
+    Typed(u32),
+    /// A whole message, which goes on as it came. Never numbered.
+    Plain,
+}
 
 /// One message of a topic, numbered and dated by the owner.
 #[derive(Debug)]
@@ -23,8 +37,43 @@ pub struct Publication {
     pub user: Arc<User>,
     /// Opaque; relayed as the bytes that came.
     pub payload: Shared,
+    /// What the payload is.
+    pub body: Body,
     /// The whole frame as members get it, made by the first shard that needs it.
     pub frame: OnceLock<Shared>,
+}
+
+/// A part of an edit, as everybody but its author gets it.
+#[derive(Debug)]
+pub struct Edit {
+    /// Whose.
+    pub user: Arc<User>,
+    /// What to do to the text of the version before.
+    pub operation: Operation,
+    /// The version that it makes.
+    pub version: u64,
+}
+
+/// Where somebody is in a document.
+#[derive(Debug)]
+pub struct Pointed {
+    /// Who.
+    pub user: Arc<User>,
+    /// Where, in the text of `version`.
+    pub cursor: Cursor,
+    /// The document's version.
+    pub version: u64,
+}
+
+/// A user who came to a document and said something about itself.
+#[derive(Debug)]
+pub struct Editor {
+    /// Who.
+    pub user: Arc<User>,
+    /// Opaque; relayed as the bytes that came.
+    pub info: Box<[u8]>,
+    /// Connections in the document now.
+    pub members_count: u32,
 }
 
 /// What happens in a topic, told to all its members in the owner's order.
@@ -53,6 +102,33 @@ pub enum Event {
         /// Began or stopped.
         is_typing: bool,
     },
+    /// A user's first connection came to a document, with something to know about the user.
+    EditorJoined(Arc<Editor>),
+    /// The text of a document changed.
+    Edited(Arc<Edit>),
+    /// Somebody moved in a document.
+    Pointed(Arc<Pointed>),
+}
+
+impl Event {
+    /// Whether who misses it has to be told. What only shows for a moment is better forgotten.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        !matches!(self, Event::Typing { .. } | Event::Pointed(_))
+    }
+}
+
+/// A document at the moment somebody joins it.
+#[derive(Debug)]
+pub struct Text {
+    /// All of it; shared by those who join at one version.
+    pub content: Arc<String>,
+    /// How many operations made it.
+    pub version: u64,
+    /// What is to know of the snapshot's users, in their order.
+    pub infos: Vec<Option<Box<[u8]>>>,
+    /// Where members are who said so, at most [`LISTED_USERS_MAX`].
+    pub cursors: Vec<(Arc<User>, Cursor)>,
 }
 
 /// How a topic stands at the moment a join, or a question, is answered.
@@ -72,6 +148,8 @@ pub struct Snapshot {
     pub recovered: Option<bool>,
     /// History, oldest first; none if none was asked.
     pub messages: Option<Vec<Arc<Publication>>>,
+    /// What a document says; none for other kinds.
+    pub text: Option<Box<Text>>,
 }
 
 /// An answer to one origin.
@@ -85,6 +163,11 @@ pub enum Reply {
     Accepted {
         /// The number it was given.
         offset: u64,
+    },
+    /// To `Edit`: what the author has to know, asked or not.
+    Edited {
+        /// The version that the operation made, in all its parts.
+        version: u64,
     },
     /// To `History`.
     History {
@@ -156,6 +239,10 @@ pub enum Refusal {
     UnknownFeed,
     /// The room has its most members.
     RoomFull,
+    /// There is no memory for another document.
+    DocumentsFull,
+    /// An operation does not fit its document.
+    Edit(document::Refusal),
     /// The connection is in as many rooms as it may be.
     TooManyRooms {
         /// The limit.

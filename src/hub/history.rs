@@ -169,6 +169,7 @@ mod tests {
     use super::*;
     use crate::base::clock::Wall;
     use crate::base::shared::Shared;
+    use crate::hub::event::Body;
     use crate::hub::name::{TopicKind, User};
     use crate::hub::policy::{self, Options, Policies};
 
@@ -189,6 +190,7 @@ mod tests {
             time: Wall(0),
             user: Arc::new(User { id: "u".into(), name: None }),
             payload: Shared::copy_of(&vec![0; bytes]),
+            body: Body::Value,
             frame: OnceLock::new(),
         })
     }

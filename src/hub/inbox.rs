@@ -144,6 +144,7 @@ mod tests {
     use super::*;
     use crate::base::clock::Wall;
     use crate::base::shared::Shared;
+    use crate::hub::event::Body;
     use crate::hub::history::PUBLICATION_BYTES;
     use crate::hub::name::User;
     use crate::hub::policy::{Options, Policies};
@@ -163,6 +164,7 @@ mod tests {
             time: Wall(0),
             user: Arc::new(User { id: "sender".into(), name: None }),
             payload: Shared::copy_of(&vec![0; bytes]),
+            body: Body::Value,
             frame: OnceLock::new(),
         })
     }

@@ -6,14 +6,16 @@
 pub mod name;
 pub mod pattern;
 pub mod operation;
+pub mod document;
 pub mod command;
 pub mod event;
 pub mod policy;
 pub mod history;
 mod table;
 pub mod presence;
-pub mod document;
 pub mod inbox;
 pub mod session;
+pub mod pad;
+pub mod journal;
 pub mod topic;
 pub mod owner;

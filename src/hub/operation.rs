@@ -1,4 +1,4 @@
-//! Edits of a text, and how two edits made at the same time pass each other.
+//! Edits of a text, and how two edits made at the same time are transformed over each other.
 //!
 //! Knows positions and lengths only, in Unicode code points; holds no text and no history. The rules below
 //! are those that a client must follow too, so they are few and make no choice of their own.
@@ -119,7 +119,7 @@ impl Shape {
 /// Moves two shapes made on the same text over each other: what is left of `late` after `early`, and of
 /// `early` after `late`. At most one of them comes in two parts.
 #[must_use]
-pub fn pass(late: Shape, early: Shape) -> (Parts, Parts) {
+pub fn transform(late: Shape, early: Shape) -> (Parts, Parts) {
     match (late, early) {
         (Shape::Insert { at, len }, Shape::Insert { at: first, len: more }) => {
             let late = Shape::Insert { at: if first <= at { at + more } else { at }, len };
@@ -173,7 +173,7 @@ mod tests {
     }
 
     fn told(late: Shape, early: Shape) -> (Vec<Shape>, Vec<Shape>) {
-        let (late, early) = pass(late, early);
+        let (late, early) = transform(late, early);
         (late.into_iter().flatten().collect(), early.into_iter().flatten().collect())
     }
 
@@ -251,7 +251,7 @@ mod tests {
         #[test]
         fn both_orders_come_to_the_same_text(late in shapes(6), early in shapes(6)) {
             let text: Vec<char> = "abcdef".chars().collect();
-            let (late_after, early_after) = pass(late, early);
+            let (late_after, early_after) = transform(late, early);
             let mut one = edited(&text, early, 'E');
             for part in late_after.into_iter().flatten() {
                 one = edited(&one, part, 'L');

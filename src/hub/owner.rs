@@ -13,6 +13,7 @@
 //! A topic lives while it has members; after that while its history is worth something to somebody who
 //! comes back; and its numbering lives and dies with it. Same requests, same outcomes, same order.
 
+mod documents;
 mod patterns;
 
 use std::cmp::Reverse;
@@ -26,7 +27,8 @@ use crate::base::hash::{Keys, Map};
 use crate::base::id::{Origin, ShardId, index32};
 use crate::base::shared::Shared;
 use crate::hub::command::{Ask, By, Request, Tag};
-use crate::hub::event::{Event, Outcome, Refusal, Reply, Sender};
+use crate::hub::event::{Body, Event, Outcome, Refusal, Reply, Sender};
+use crate::hub::journal::Journal;
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::hub::owner::patterns::Subscribed;
 use crate::hub::policy::{Policies, Publishers, Reach, RowId};
@@ -59,8 +61,17 @@ pub struct Counts {
     pub members: u64,
     /// What all histories cost together, in bytes.
     pub history_bytes: usize,
+    /// What all documents cost together, in bytes.
+    pub document_bytes: usize,
     /// Topics ever forgotten, or shortened, before their time because the sum was exceeded.
     pub evicted: u64,
+}
+
+impl Counts {
+    /// The sum that what a topic of this kind remembers is part of.
+    fn sum_of(&mut self, kind: TopicKind) -> &mut usize {
+        if kind == TopicKind::Document { &mut self.document_bytes } else { &mut self.history_bytes }
+    }
 }
 
 /// The topics of one shard. See the module page for the order of calls.
@@ -74,9 +85,15 @@ pub struct Owner {
     subscribed: Subscribed,
     records: Slab<Held>,
     /// Topics without members, by the time at which the last of their history expires.
-    /// Invariant: exactly the pairs (`Held::idle_until`, slot).
+    /// Invariant: with the documents, exactly the pairs (`Held::idle_until`, slot).
     idle: BTreeSet<(Mono, u32)>,
+    /// The same for documents, which make room for each other only.
+    idle_documents: BTreeSet<(Mono, u32)>,
     outcomes: VecDeque<(ShardId, Outcome)>,
+    /// Outcomes that were polled, ever.
+    polled: u64,
+    /// What a store has to be told, if there is one.
+    journal: Option<Journal>,
     /// Numberings begun so far.
     epochs: u64,
     /// The epoch of all that is not numbered.
@@ -90,8 +107,8 @@ pub struct Owner {
 #[derive(Debug)]
 struct Held {
     record: Box<Record>,
-    /// Invariant: what `record` says, and part of the sum, whenever a request is done.
-    history_bytes: usize,
+    /// Invariant: what `record` says, and part of its sum, whenever a request is done.
+    bytes: usize,
     /// Invariant: some exactly while there are no members.
     idle_until: Option<Mono>,
 }
@@ -118,7 +135,10 @@ impl Owner {
             subscribed: Subscribed::default(),
             records: Slab::new(),
             idle: BTreeSet::new(),
+            idle_documents: BTreeSet::new(),
             outcomes: VecDeque::new(),
+            polled: 0,
+            journal: None,
             epochs: 0,
             no_epoch: Arc::from(""),
             hand: 0,
@@ -146,7 +166,17 @@ impl Owner {
                     self.part(slot, asker.origin, now);
                 }
             }
-            Ask::Publish { payload, by, echo } => self.publish(asker, payload, by, echo, now),
+            Ask::Publish { payload, by, echo } => {
+                self.publish(asker, (payload, Body::Value), by, echo, now);
+            }
+            Ask::PublishTyped { number, payload } => {
+                self.publish(asker, (payload, Body::Typed(number)), By::Member, true, now);
+            }
+            Ask::Relay { payload } => self.relay(asker, payload, now),
+            Ask::Open { user, info } => self.open(asker, user, info, now),
+            Ask::Edit { version, operation } => self.edit(asker, version, &operation),
+            Ask::Point(pointer) => self.point(asker, *pointer),
+            Ask::Skip => self.skip(&asker),
             Ask::Typing { is_typing } => self.typing(asker, is_typing),
             Ask::History { limit, before } => self.history(asker, limit, before, now),
             Ask::Users => self.users(asker),
@@ -155,21 +185,31 @@ impl Owner {
 
     /// The next outcome and the shard that it is for, in the order in which things happened.
     pub fn poll(&mut self) -> Option<(ShardId, Outcome)> {
-        self.outcomes.pop_front()
+        if self.journal.as_ref().is_some_and(|journal| journal.released() <= self.polled) {
+            return None;
+        }
+        let next = self.outcomes.pop_front();
+        self.polled += u64::from(next.is_some());
+        next
     }
 
     /// When [`Owner::expire`] will have something to do; none while it has nothing.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Mono> {
-        self.idle.first().map(|(until, _)| *until)
+        self.next_idle().map(|(until, _)| until)
+    }
+
+    /// The topic without members that expires next.
+    fn next_idle(&self) -> Option<(Mono, u32)> {
+        self.idle.first().into_iter().chain(self.idle_documents.first()).min().copied()
     }
 
     /// Forgets topics that have neither members nor history left, at most [`EXPIRED_PER_CALL_MAX`]; if
     /// there are more, [`Owner::next_expiry`] is not later than `now`.
     pub fn expire(&mut self, now: Mono) {
         for _ in 0..EXPIRED_PER_CALL_MAX {
-            match self.idle.first() {
-                Some((until, slot)) if *until <= now => self.remove(*slot),
+            match self.next_idle() {
+                Some((until, slot)) if until <= now => self.remove(slot),
                 _ => return,
             }
         }
@@ -219,11 +259,12 @@ impl Owner {
                 return self.reply(asker, Reply::Refused(Refusal::RoomFull));
             }
         };
-        if let Some(until) = held.idle_until.take() {
-            self.idle.remove(&(until, slot));
+        if let Wanted::Text(info) = wanted {
+            held.record.edit_from_now(asker.origin, &user, info, policy);
         }
         let snapshot = held.record.snapshot(wanted, now.mono, policy);
         let (members_count, presence) = (snapshot.members_count, policy.presence);
+        self.end_idleness(slot);
         self.weigh(slot);
         if arrival != Arrival::Again {
             self.count_members(asker.topic.kind(), members_count - 1, members_count);
@@ -231,7 +272,8 @@ impl Owner {
         let origin = asker.origin;
         self.reply(asker, Reply::Joined(Box::new(snapshot)));
         if arrival == Arrival::First && presence {
-            self.tell(slot, &Event::UserJoined { user, members_count }, Sender { origin, copy: None });
+            let event = Owner::arrival(user, wanted, members_count);
+            self.tell(slot, &event, Sender { origin, copy: None });
         }
     }
 
@@ -262,10 +304,11 @@ impl Owner {
             let event = Event::UserLeft { user: departure.user, members_count };
             self.tell(slot, &event, Sender { origin, copy: None });
         }
+        self.weigh(slot);
         self.settle(slot, now);
     }
 
-    fn publish(&mut self, asker: Asker, payload: Shared, by: By, echo: bool, now: Now) {
+    fn publish(&mut self, asker: Asker, content: (Shared, Body), by: By, echo: bool, now: Now) {
         let mut slot = self.slots.get(&asker.topic).copied();
         let row = match slot {
             Some(slot) => self.records[slot as usize].record.row(),
@@ -286,12 +329,15 @@ impl Owner {
             Some(slot) => {
                 let record = &mut self.records[slot as usize].record;
                 member = record.is_member(asker.origin);
-                let publication = record.publish(user, payload, now, policy);
+                let publication = record.publish(user, content, now, policy);
                 self.weigh(slot);
                 publication
             }
-            None => fresh(0, user, payload, now),
+            None => fresh(0, user, content, now),
         };
+        if let Some(slot) = slot {
+            self.note_published(slot, &publication);
+        }
         let Asker { topic, origin, mut tag } = asker;
         // Whoever is no member is not reachable as one, and gets an answer instead of a copy.
         let copy = (echo && member).then(|| if publication_answers { tag.take() } else { None });
@@ -312,6 +358,18 @@ impl Owner {
             }
             (Reach::Members, None) => {}
         }
+    }
+
+    /// Tells the others something that is neither numbered nor remembered: who gets it could not tell its place.
+    fn relay(&mut self, asker: Asker, payload: Shared, now: Now) {
+        let slot = self.slots.get(&asker.topic).copied();
+        let member =
+            slot.and_then(|slot| Some((slot, self.records[slot as usize].record.member(asker.origin)?)));
+        let Some((slot, user)) = member else {
+            return self.refuse(asker, Refusal::NotMember);
+        };
+        let publication = fresh(0, Arc::clone(user), (payload, Body::Plain), now);
+        self.tell(slot, &Event::Published(publication), Sender { origin: asker.origin, copy: None });
     }
 
     /// The user in whose name the asker publishes.
@@ -406,7 +464,7 @@ impl Owner {
         }
     }
 
-    /// A record for a topic that is not held.
+    /// A record for a topic that is not held, with a numbering of its own.
     fn create(&mut self, topic: &Topic) -> u32 {
         let row = self.policies.find(topic.kind(), topic.name());
         let epoch = if self.policies.row(row).numbered {
@@ -415,8 +473,13 @@ impl Owner {
         } else {
             Arc::clone(&self.no_epoch)
         };
+        self.hold(topic, epoch, row)
+    }
+
+    /// A record for a topic that is not held.
+    fn hold(&mut self, topic: &Topic, epoch: Arc<str>, row: RowId) -> u32 {
         let record = Box::new(Record::new(topic.clone(), epoch, row));
-        let slot = self.records.insert(Held { record, history_bytes: 0, idle_until: None });
+        let slot = self.records.insert(Held { record, bytes: 0, idle_until: None });
         let slot = index32(slot);
         self.slots.insert(topic.clone(), slot);
         self.counts.topics += 1;
@@ -433,37 +496,53 @@ impl Owner {
         if held.record.members_count() > 0 {
             return;
         }
-        if let Some(until) = held.idle_until.take() {
-            self.idle.remove(&(until, slot));
-        }
+        self.end_idleness(slot);
+        let held = &mut self.records[slot as usize];
         let policy = self.policies.row(held.record.row());
         held.idle_until = held.record.expiry(now.mono, policy);
         match held.idle_until {
             Some(until) => {
-                self.idle.insert((until, slot));
+                let kind = held.record.topic().kind();
+                self.idle_of(kind).insert((until, slot));
                 self.weigh(slot);
             }
             None => self.remove(slot),
         }
     }
 
-    /// Takes the change of a topic's history into the sum.
+    /// The topic expires by itself no more.
+    fn end_idleness(&mut self, slot: u32) {
+        let held = &mut self.records[slot as usize];
+        if let Some(until) = held.idle_until.take() {
+            let kind = held.record.topic().kind();
+            self.idle_of(kind).remove(&(until, slot));
+        }
+    }
+
+    fn idle_of(&mut self, kind: TopicKind) -> &mut BTreeSet<(Mono, u32)> {
+        if kind == TopicKind::Document { &mut self.idle_documents } else { &mut self.idle }
+    }
+
+    /// Takes the change of what a topic remembers into the sum of its like.
     fn weigh(&mut self, slot: u32) {
         let held = &mut self.records[slot as usize];
-        let bytes = held.record.history_bytes();
-        self.counts.history_bytes = self.counts.history_bytes - held.history_bytes + bytes;
-        held.history_bytes = bytes;
+        let bytes = held.record.bytes();
+        let sum = self.counts.sum_of(held.record.topic().kind());
+        *sum = *sum - held.bytes + bytes;
+        held.bytes = bytes;
     }
 
     /// Forgets a topic without members, and gives memory back.
     fn remove(&mut self, slot: u32) {
         let held = self.records.remove(slot as usize);
         debug_assert_eq!(held.record.members_count(), 0);
+        let kind = held.record.topic().kind();
         if let Some(until) = held.idle_until {
-            self.idle.remove(&(until, slot));
+            self.idle_of(kind).remove(&(until, slot));
         }
-        self.counts.history_bytes -= held.history_bytes;
+        *self.counts.sum_of(kind) -= held.bytes;
         self.counts.topics -= 1;
+        self.note_forgotten(&held.record);
         let topic = held.record.topic();
         self.slots.remove(topic);
         if topic.kind() == TopicKind::Pattern {
@@ -489,6 +568,7 @@ impl Owner {
             // It fitted before this publication, so the publisher has something to give: this ends.
             let victim = self.largest_nearby(publisher);
             self.records[victim as usize].record.forget(excess);
+            self.note_trimmed(victim);
             self.weigh(victim);
             debug_assert!(self.counts.history_bytes < max + excess, "something was given");
         }
@@ -498,11 +578,14 @@ impl Owner {
     fn largest_nearby(&mut self, slot: u32) -> u32 {
         let slots = u32::try_from(self.records.capacity()).unwrap_or(u32::MAX).max(1);
         // A topic that could not even keep its newest publication is gone by now.
-        let mut largest = (self.records.get(slot as usize).map_or(0, |held| held.history_bytes), slot);
+        let mut largest = (self.records.get(slot as usize).map_or(0, |held| held.bytes), slot);
         for _ in 0..SAMPLE {
             self.hand = (self.hand + 1) % slots;
             if let Some(held) = self.records.get(self.hand as usize) {
-                largest = largest.max((held.history_bytes, self.hand));
+                // A document cannot give anything while somebody edits it.
+                if held.record.topic().kind() != TopicKind::Document {
+                    largest = largest.max((held.bytes, self.hand));
+                }
             }
         }
         largest.1
@@ -537,25 +620,29 @@ impl Owner {
             assert_eq!(self.slots.get(record.topic()), Some(&slot));
             let members = record.members_count();
             assert_eq!(held.idle_until.is_some(), members == 0, "idle exactly while without members");
-            assert!(members > 0 || record.history_bytes() > 0, "held for a reason");
-            assert!(held.idle_until.is_none_or(|until| self.idle.contains(&(until, slot))));
+            assert!(members > 0 || record.bytes() > 0, "held for a reason");
+            let idle = if kind == TopicKind::Document { &self.idle_documents } else { &self.idle };
+            assert!(held.idle_until.is_none_or(|until| idle.contains(&(until, slot))));
             counts.topics += 1;
             counts.topics_with_members += u64::from(members > 0);
             counts.rooms_with_members += u64::from(members > 0 && kind == TopicKind::Room);
             counts.members += u64::from(members);
-            assert_eq!(held.history_bytes, record.history_bytes());
-            counts.history_bytes += held.history_bytes;
+            assert_eq!(held.bytes, record.bytes());
+            *counts.sum_of(kind) += held.bytes;
         }
         assert_eq!(counts, self.counts);
         assert_eq!(self.slots.len(), self.records.len());
-        assert_eq!(counts.topics - counts.topics_with_members, self.idle.len() as u64);
+        let idle = self.idle.len() + self.idle_documents.len();
+        assert_eq!(counts.topics - counts.topics_with_members, idle as u64);
         assert!(counts.history_bytes <= self.policies.history_bytes_total_max);
+        assert!(counts.document_bytes <= self.policies.document_bytes_total_max);
         self.check_patterns();
     }
 }
 
 /// The name of the `count`th numbering of `shard`.
-fn epoch(keys: Keys, shard: ShardId, count: u64) -> Arc<str> {
+#[must_use]
+pub fn epoch(keys: Keys, shard: ShardId, count: u64) -> Arc<str> {
     let mut bits = keys.digest("epoch", u64::from(shard.0) << 48 | count);
     let mut text = String::with_capacity(EPOCH_CHARS);
     for _ in 0..EPOCH_CHARS {
@@ -564,6 +651,8 @@ fn epoch(keys: Keys, shard: ShardId, count: u64) -> Arc<str> {
     }
     Arc::from(text)
 }
+
+mod journal;
 
 #[cfg(test)]
 mod tests;

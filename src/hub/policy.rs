@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::hub::document;
 use crate::hub::name::TopicKind;
 use crate::hub::pattern::NamePattern;
 
@@ -24,6 +25,18 @@ pub const ROOM_HISTORY_BYTES: usize = 4 << 20;
 
 /// What all histories of one owner may cost together: sixteen rooms at their own bound.
 pub const OWNER_HISTORY_BYTES: usize = 64 << 20;
+
+/// Operations that a document remembers: how far a client may be behind and still be understood.
+pub const DOCUMENT_HISTORY: usize = 1000;
+
+/// How long a document that nobody is in keeps its text.
+pub const DOCUMENT_AGE: Duration = Duration::from_secs(60 * 60);
+
+/// Longest text of a document, in bytes.
+pub const DOCUMENT_BYTES: usize = 1 << 20;
+
+/// What all documents of one owner may cost together, in bytes.
+pub const OWNER_DOCUMENT_BYTES: usize = 64 << 20;
 
 /// More rules than anybody writes; a [`RowId`] can name them all.
 const RULES_MAX: usize = 65_000;
@@ -69,6 +82,8 @@ pub struct Policy {
     pub reach: Reach,
     /// Most connections; none = unlimited, 0 = nobody can join.
     pub members_max: Option<u32>,
+    /// What a text may be, where the topic is one.
+    pub document: document::Limits,
 }
 
 impl Policy {
@@ -83,6 +98,7 @@ impl Policy {
             publish,
             reach,
             members_max,
+            document: document::Limits { history: 0, bytes_max: 0 },
         }
     }
 
@@ -108,9 +124,12 @@ impl Policy {
             },
             TopicKind::Channel => remembered(Publishers::Anyone),
             TopicKind::Feed => Policy::lasting(Publishers::Server, 1, FOR_EVER),
-            TopicKind::Document => {
-                Policy { presence: true, ..Policy::fleeting(Publishers::Members, Reach::Members, None) }
-            }
+            TopicKind::Document => Policy {
+                history_age: options.documents.age,
+                presence: true,
+                document: options.documents.limits,
+                ..Policy::fleeting(Publishers::Server, Reach::Members, None)
+            },
             TopicKind::Inbox => {
                 Policy::fleeting(Publishers::Anyone, Reach::Members, options.user_connections_max)
             }
@@ -171,6 +190,27 @@ impl Rule {
     }
 }
 
+/// What holds for all documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Documents {
+    /// What one text may be.
+    pub limits: document::Limits,
+    /// How long the text outlives its last member.
+    pub age: Duration,
+    /// Most that all documents of one owner may cost together, in bytes.
+    pub bytes_total_max: usize,
+}
+
+impl Default for Documents {
+    fn default() -> Documents {
+        Documents {
+            limits: document::Limits { history: DOCUMENT_HISTORY, bytes_max: DOCUMENT_BYTES },
+            age: DOCUMENT_AGE,
+            bytes_total_max: OWNER_DOCUMENT_BYTES,
+        }
+    }
+}
+
 /// What an operator can set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -178,6 +218,8 @@ pub struct Options {
     pub room_members_max: Option<u32>,
     /// Open connections of one user; none = unlimited.
     pub user_connections_max: Option<u32>,
+    /// What documents may be.
+    pub documents: Documents,
     /// The first that matches a topic holds for it.
     pub rules: Vec<Rule>,
     /// Feeds that are known before their first value.
@@ -196,6 +238,8 @@ pub struct Policies {
     feeds: BTreeSet<Box<str>>,
     /// Most that all histories of one owner may cost together, in bytes.
     pub history_bytes_total_max: usize,
+    /// Most that all documents of one owner may cost together, in bytes.
+    pub document_bytes_total_max: usize,
 }
 
 impl Policies {
@@ -210,6 +254,7 @@ impl Policies {
             rules: rules.map(|rule| (rule.kind, rule.names.clone())).collect(),
             feeds: options.feeds.iter().cloned().collect(),
             history_bytes_total_max: OWNER_HISTORY_BYTES,
+            document_bytes_total_max: options.documents.bytes_total_max,
         };
         policies.check();
         policies

@@ -3,15 +3,18 @@
 //! Operations return what happened as values; telling anybody is `hub::owner`'s work. No rule about a
 //! kind of topic stands here: they come in as a [`Policy`].
 
+mod text;
+
 use std::sync::{Arc, OnceLock};
 
 use crate::base::clock::{Mono, Now};
 use crate::base::hash::Keys;
 use crate::base::id::{Origin, ShardId};
 use crate::base::shared::Shared;
-use crate::hub::event::{LISTED_USERS_MAX, Publication, Snapshot};
+use crate::hub::event::{Body, LISTED_USERS_MAX, Publication, Snapshot};
 use crate::hub::history::{Gap, History};
 use crate::hub::name::{Topic, User};
+use crate::hub::pad::Pad;
 use crate::hub::policy::{Policy, RowId};
 use crate::hub::presence::{Place, Presence};
 use crate::hub::table::Table;
@@ -36,7 +39,16 @@ pub struct Record {
     shards: Vec<(ShardId, u32)>,
     presence: Presence,
     /// None while nothing is remembered, which is most topics' lot.
-    history: Option<Box<History>>,
+    kept: Option<Box<Kept>>,
+}
+
+/// What a topic remembers.
+#[derive(Debug)]
+enum Kept {
+    /// Invariant: not empty.
+    History(History),
+    /// Boxed once more, as histories are many and small.
+    Pad(Box<Pad>),
 }
 
 /// How a join went.
@@ -72,6 +84,8 @@ pub enum Wanted<'a> {
     Newest(u32),
     /// All after an offset of an epoch.
     Since(u64, &'a str),
+    /// The text of a document, for somebody about whom this is to be known.
+    Text(Option<&'a [u8]>),
 }
 
 impl Record {
@@ -88,7 +102,7 @@ impl Record {
             members: Table::default(),
             shards: Vec::new(),
             presence: Presence::default(),
-            history: None,
+            kept: None,
         }
     }
 
@@ -132,6 +146,9 @@ impl Record {
         if self.shards[at].1 == 0 {
             self.shards.remove(at);
         }
+        if let Some(pad) = self.pad_mut() {
+            pad.leave(origin, &user.id, last);
+        }
         Some(Departure { user, last })
     }
 
@@ -139,25 +156,47 @@ impl Record {
     pub fn publish(
         &mut self,
         user: Arc<User>,
-        payload: Shared,
+        (payload, body): (Shared, Body),
         now: Now,
         policy: &Policy,
     ) -> Arc<Publication> {
         let offset = if policy.numbered { self.head + 1 } else { 0 };
         self.head = offset;
-        let publication = fresh(offset, user, payload, now);
+        let publication = fresh(offset, user, (payload, body), now);
         if policy.history_messages_max > 0 {
-            self.history.get_or_insert_default().push(Arc::clone(&publication), now.mono, policy);
+            let kept = self.kept.get_or_insert_with(|| Box::new(Kept::History(History::default())));
+            if let Kept::History(history) = &mut **kept {
+                history.push(Arc::clone(&publication), now.mono, policy);
+            }
             self.drop_empty_history();
         }
         publication
+    }
+
+    /// Takes over what a store has kept: `publications` end with offset `head`, if there are any.
+    pub fn restore(&mut self, head: u64, publications: Vec<Arc<Publication>>, now: Mono, policy: &Policy) {
+        debug_assert!(publications.last().is_none_or(|newest| newest.offset == head));
+        self.head = head;
+        if policy.history_messages_max > 0 {
+            let kept = self.kept.get_or_insert_with(|| Box::new(Kept::History(History::default())));
+            if let Kept::History(history) = &mut **kept {
+                publications.into_iter().for_each(|publication| history.push(publication, now, policy));
+            }
+        }
+        self.drop_empty_history();
+    }
+
+    /// Offset of the oldest publication that is remembered; one more than the newest if none is.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.head + 1 - self.history().map_or(0, |history| history.len() as u64)
     }
 
     /// How the topic stands, with the part of its history that is `wanted`. A position that cannot be
     /// continued without a hole gets all the history there is instead.
     pub fn snapshot(&mut self, wanted: Wanted<'_>, now: Mono, policy: &Policy) -> Snapshot {
         let (recovered, messages) = match wanted {
-            Wanted::Nothing => (None, None),
+            Wanted::Nothing | Wanted::Text(_) => (None, None),
             Wanted::Newest(limit) => (None, Some(self.newest(limit, None, now, policy))),
             Wanted::Since(offset, epoch) => match self.since(offset, epoch, now, policy) {
                 Ok(missed) => (Some(true), Some(missed)),
@@ -172,6 +211,7 @@ impl Record {
             epoch: Arc::clone(&self.epoch),
             recovered,
             messages,
+            text: if let Wanted::Text(_) = wanted { self.text() } else { None },
         }
     }
 
@@ -190,8 +230,9 @@ impl Record {
             return Err(Gap::Epoch);
         }
         let mut nothing = History::default();
-        let history = self.history.as_deref_mut().unwrap_or(&mut nothing);
-        let missed = history.since(offset, self.head, now, policy).map(|missed| missed.cloned().collect());
+        let head = self.head;
+        let history = self.history_mut().unwrap_or(&mut nothing);
+        let missed = history.since(offset, head, now, policy).map(|missed| missed.cloned().collect());
         self.drop_empty_history();
         missed
     }
@@ -204,23 +245,27 @@ impl Record {
         now: Mono,
         policy: &Policy,
     ) -> Vec<Arc<Publication>> {
-        let Some(history) = self.history.as_deref_mut() else { return Vec::new() };
+        let Some(history) = self.history_mut() else { return Vec::new() };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let messages = history.newest(limit, before, now, policy).cloned().collect();
         self.drop_empty_history();
         messages
     }
 
-    /// When the whole history will have expired; none if nothing is remembered at `now`.
+    /// When all that is remembered will have expired, if nobody comes; none if nothing is remembered at `now`.
     pub fn expiry(&mut self, now: Mono, policy: &Policy) -> Option<Mono> {
-        self.history.as_deref_mut()?.forget_aged(now, policy);
+        if let Some(pad) = self.pad() {
+            // Nobody misses what nobody ever wrote.
+            return (pad.document().version() > 0).then(|| now + policy.history_age);
+        }
+        self.history_mut()?.forget_aged(now, policy);
         self.drop_empty_history();
-        self.history.as_ref()?.expiry(policy)
+        self.history()?.expiry(policy)
     }
 
     /// Forgets the oldest publications: at least one, and until `bytes` are free or half is gone.
     pub fn forget(&mut self, bytes: usize) {
-        let Some(history) = self.history.as_deref_mut() else { return };
+        let Some(history) = self.history_mut() else { return };
         let before = history.bytes();
         history.forget_oldest();
         while before - history.bytes() < bytes && history.bytes() > before / 2 {
@@ -290,15 +335,33 @@ impl Record {
         &self.shards
     }
 
-    /// What the history costs, in bytes.
+    /// What is remembered costs so many bytes.
     #[must_use]
-    pub fn history_bytes(&self) -> usize {
-        self.history.as_ref().map_or(0, |history| history.bytes())
+    pub fn bytes(&self) -> usize {
+        match self.kept.as_deref() {
+            None => 0,
+            Some(Kept::History(history)) => history.bytes(),
+            Some(Kept::Pad(pad)) => pad.bytes(),
+        }
+    }
+
+    fn history(&self) -> Option<&History> {
+        match self.kept.as_deref()? {
+            Kept::History(history) => Some(history),
+            Kept::Pad(_) => None,
+        }
+    }
+
+    fn history_mut(&mut self) -> Option<&mut History> {
+        match self.kept.as_deref_mut()? {
+            Kept::History(history) => Some(history),
+            Kept::Pad(_) => None,
+        }
     }
 
     fn drop_empty_history(&mut self) {
-        if self.history.as_ref().is_some_and(|history| history.is_empty()) {
-            self.history = None;
+        if self.history().is_some_and(History::is_empty) {
+            self.kept = None;
         }
     }
 
@@ -313,16 +376,24 @@ impl Record {
         self.presence.check(self.members.len());
         assert!(policy.members_max.is_none_or(|max| self.members_count() <= max));
         assert!(policy.numbered || self.head == 0);
-        if let Some(history) = &self.history {
+        if let Some(history) = self.history() {
             assert!(!history.is_empty(), "an empty history costs nothing");
             history.check(self.head, policy);
+        }
+        if let Some(pad) = self.pad() {
+            pad.check();
         }
     }
 }
 
 /// A publication that nobody has encoded yet.
-pub(super) fn fresh(offset: u64, user: Arc<User>, payload: Shared, now: Now) -> Arc<Publication> {
-    Arc::new(Publication { offset, time: now.wall, user, payload, frame: OnceLock::new() })
+pub(super) fn fresh(
+    offset: u64,
+    user: Arc<User>,
+    (payload, body): (Shared, Body),
+    now: Now,
+) -> Arc<Publication> {
+    Arc::new(Publication { offset, time: now.wall, user, payload, body, frame: OnceLock::new() })
 }
 
 #[cfg(test)]
@@ -383,7 +454,7 @@ mod tests {
     fn a_snapshot_says_whether_it_is_everything() {
         let (mut record, policy, _) = room();
         for n in 1..=3 {
-            record.publish(user("ann"), Shared::copy_of(b"x"), at(n), &policy);
+            record.publish(user("ann"), (Shared::copy_of(b"x"), Body::Value), at(n), &policy);
         }
         let mut told = |wanted| {
             let snapshot = record.snapshot(wanted, Mono(4), &policy);
@@ -400,7 +471,7 @@ mod tests {
         let day = Mono(86_400_000_000);
         assert_eq!(record.snapshot(Wanted::Since(3, "e1"), day, &policy).recovered, Some(true));
         assert_eq!(record.snapshot(Wanted::Since(2, "e1"), day, &policy).recovered, Some(false));
-        assert_eq!(record.history_bytes(), 0);
+        assert_eq!(record.bytes(), 0);
         record.check(&policy);
     }
 
@@ -408,20 +479,20 @@ mod tests {
     fn forgetting_frees_what_is_asked_but_at_most_about_half() {
         let (mut record, policy, _) = room();
         for n in 1..=10 {
-            record.publish(user("ann"), Shared::copy_of(b""), at(n), &policy);
+            record.publish(user("ann"), (Shared::copy_of(b""), Body::Value), at(n), &policy);
         }
-        let each = record.history_bytes() / 10;
+        let each = record.bytes() / 10;
         record.forget(1);
-        assert_eq!(record.history_bytes(), 9 * each);
+        assert_eq!(record.bytes(), 9 * each);
         record.forget(each + 1);
-        assert_eq!(record.history_bytes(), 7 * each);
+        assert_eq!(record.bytes(), 7 * each);
         record.forget(usize::MAX);
-        assert_eq!(record.history_bytes(), 3 * each);
+        assert_eq!(record.bytes(), 3 * each);
         record.check(&policy);
         for _ in 0..3 {
             record.forget(usize::MAX);
         }
-        assert_eq!(record.history_bytes(), 0);
+        assert_eq!(record.bytes(), 0);
         record.forget(1);
         record.check(&policy);
     }

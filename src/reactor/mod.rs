@@ -28,6 +28,7 @@ use crate::reactor::socket::{Got, Socket, token};
 use crate::shard::flush::SLICES_MAX;
 use crate::shard::port::{Close, ToEdge, ToOwner, Written};
 use crate::shard::state::Shard;
+use crate::store::writer::Outlet;
 
 /// The one read buffer of a shard, and so what one connection may bring in one turn.
 const READ_BYTES: usize = 256 << 10;
@@ -111,6 +112,8 @@ pub struct Parts<T> {
     pub control: Receiver<Control>,
     /// Requests from threads that are no shards; none where there are no such threads.
     pub outside: Option<Receiver<ToOwner>>,
+    /// To the store, if there is one.
+    pub outlet: Option<Outlet>,
 }
 
 /// See the module's page. `T` is kept with each socket and dropped with it; `L` runs beside the shard, if anything
@@ -203,7 +206,7 @@ impl<T, L: Lodger> Reactor<T, L> {
 
     /// Announces sleep; false if something came meanwhile.
     fn prepare_sleep(&mut self) -> bool {
-        let Parts { shard, wake, requests, edges, intake, control, outside, .. } = &mut self.parts;
+        let Parts { shard, wake, requests, edges, intake, control, outside, outlet, .. } = &mut self.parts;
         wake.prepare_sleep(|| {
             let room = requests.regained_room() | edges.regained_room();
             // Mail that the shard does not take now is no reason to turn: what it waits for is.
@@ -212,6 +215,7 @@ impl<T, L: Lodger> Reactor<T, L> {
                 || !intake.is_empty()
                 || !control.is_empty()
                 || outside.as_ref().is_some_and(|lane| !lane.is_empty() && shard.takes_requests())
+                || outlet.as_ref().is_some_and(Outlet::has_news)
         })
     }
 
@@ -261,7 +265,10 @@ impl<T, L: Lodger> Reactor<T, L> {
     }
 
     fn take_mail(&mut self) {
-        let Parts { shard, requests, edges, outside, .. } = &mut self.parts;
+        let Parts { shard, requests, edges, outside, outlet, .. } = &mut self.parts;
+        for _ in 0..outlet.as_mut().map_or(0, Outlet::take_news) {
+            shard.handle_stored();
+        }
         for _ in 0..MAIL_PER_TURN {
             if !shard.takes_edge_mail() {
                 break;
@@ -403,7 +410,12 @@ impl<T, L: Lodger> Reactor<T, L> {
     }
 
     fn send_mail(&mut self) {
-        let Parts { shard, id, shards, requests, edges, .. } = &mut self.parts;
+        let Parts { shard, id, shards, requests, edges, outlet, .. } = &mut self.parts;
+        if let Some(outlet) = outlet
+            && let Some(entries) = shard.poll_journal()
+        {
+            outlet.send(entries);
+        }
         for peer in (0..*shards).map(ShardId).filter(|peer| peer != id) {
             hand_over(shard.edge_mail_for(peer), edges, peer);
             hand_over(shard.requests_for(peer), requests, peer);

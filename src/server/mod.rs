@@ -3,8 +3,9 @@
 //! Everything that touches the operating system beside the shards' own loops is here: listeners, signals,
 //! threads, clocks at their source. Nothing below imports it.
 //!
-//! Start: listeners (so that a taken port ends the start), acceptor, shards, signals. Stop: no new connections,
-//! every client is told when to come back and closed, the shards end when they are empty, or at the deadline.
+//! Start: listeners (so that a taken port ends the start), the store, acceptor, shards, signals. Stop: no
+//! new connections, every client is told when to come back and closed, the shards end when they are empty, or at the
+//! deadline, and the store after them.
 
 pub mod descriptors;
 pub mod log;
@@ -22,12 +23,15 @@ use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, unbounded};
 
 use crate::base::hash::Keys;
 use crate::base::id::ShardId;
 use crate::config::plan::Plan;
+use crate::hub::journal::{Durability, Restored};
+use crate::hub::owner;
 use crate::mailbox::{Mailbox, Wake, mesh};
 use crate::metrics::shard::Gauges;
 use crate::pages;
@@ -38,8 +42,11 @@ use crate::server::feed::Feeds;
 use crate::server::listener::{BindError, Listener};
 use crate::server::outside::Outside;
 use crate::server::signals::Wanted;
+use crate::shard::placement;
 use crate::shard::port::{ToEdge, ToOwner};
 use crate::shard::state::{Setting, Shard};
+use crate::store::disk::{Disk, DiskError};
+use crate::store::writer::{self, Outlet};
 
 /// Mail of one class that waits in a lane between two shards.
 const LANE_CAPACITY: usize = 4096;
@@ -47,6 +54,10 @@ const LANE_CAPACITY: usize = 4096;
 const INTAKE_CAPACITY: usize = 1024;
 /// Before a shard's number in the name of its thread.
 const SHARD_THREAD: &str = "shard-";
+/// The thread that writes histories to disk.
+const STORE_THREAD: &str = "store";
+/// How long a write waits for more where nobody waits for it: 20 writes a second at most.
+const ASYNC_GATHER: Duration = Duration::from_millis(50);
 /// Exit code when a thread of the server has failed: a half-dead server is worse than a restarted one
 /// (`EX_SOFTWARE` of sysexits).
 const EXIT_SOFTWARE: i32 = 70;
@@ -56,6 +67,8 @@ const EXIT_SOFTWARE: i32 = 70;
 pub enum StartError {
     /// An address cannot be listened on.
     Listen(BindError),
+    /// The folder of `--data-dir` cannot be used.
+    Store(DiskError),
     /// The operating system refused something else.
     System {
         /// What was asked of it.
@@ -69,6 +82,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Listen(error) => error.fmt(f),
+            StartError::Store(error) => error.fmt(f),
             StartError::System { what, cause } => {
                 write!(f, "cannot {what}: {cause}; the limits of this process (ulimit -a) may be too low")
             }
@@ -99,6 +113,7 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     let keys = Keys::new(seed().map_err(system("get random numbers"))?);
     let wakes: Vec<Arc<Wake>> = (0..plan.shards).map(|_| Arc::default()).collect();
     let (failed, failures) = unbounded();
+    let store = open_store(plan, keys, &wakes, &failed)?;
     let (shards, mut ends): (Vec<Running>, Vec<Ends>) = (0..plan.shards).map(|_| lanes()).unzip();
     let outside = outside(plan, keys, &wakes, &mut ends);
     let acceptor = acceptor(plan, keys, listeners, &shards, &wakes).map_err(system("make a poll"))?;
@@ -109,7 +124,7 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
         spawn("acceptor".to_owned(), failed.clone(), move || acceptor.run())?;
         None
     };
-    start_shards(plan, keys, &wakes, ends, lodger, &failed)?;
+    start_shards(plan, keys, &wakes, (ends, store), lodger, &failed)?;
     let feeds = Feeds::start(&plan.feeds, outside.as_ref(), plan.limits.message_bytes_max, &failed)?;
     for address in &addresses {
         tracing::info!(%address, "listening");
@@ -168,7 +183,7 @@ fn start_shards(
     plan: &Plan,
     keys: Keys,
     wakes: &[Arc<Wake>],
-    ends: Vec<Ends>,
+    (ends, store): (Vec<Ends>, Store),
     mut lodger: Option<Acceptor>,
     exits: &Sender<Exit>,
 ) -> Result<(), StartError> {
@@ -183,9 +198,14 @@ fn start_shards(
     let requests: Vec<Mailbox<ToOwner>> = mesh(wakes, LANE_CAPACITY);
     let edges: Vec<Mailbox<ToEdge>> = mesh(wakes, LANE_CAPACITY);
     let mail = requests.into_iter().zip(edges);
+    let Store { mut restored, outlets } = store;
+    let mut outlets = outlets.into_iter();
     for ((id, Ends { intake, control, outside }), (requests, edges)) in (0..).map(ShardId).zip(ends).zip(mail)
     {
-        let shard = Shard::new(id, &setting, keys.hash(&("jitter", id)), clock.now());
+        let mut shard = Shard::new(id, &setting, keys.hash(&("jitter", id)), clock.now());
+        for topic in restored.get_mut(id.index()).map(std::mem::take).into_iter().flatten() {
+            shard.restore(topic);
+        }
         let parts = Parts {
             shard,
             id,
@@ -197,12 +217,48 @@ fn start_shards(
             intake,
             control,
             outside,
+            outlet: outlets.next(),
         };
         let reactor = Reactor::new(parts, lodger.take())
             .map_err(|cause| StartError::System { what: "make a poll", cause })?;
         spawn(format!("{SHARD_THREAD}{id}"), exits.clone(), move || reactor.run())?;
     }
     Ok(())
+}
+
+/// What the shards get of the store; nothing if there is none.
+#[derive(Default)]
+struct Store {
+    /// By shard: the topics that it owns.
+    restored: Vec<Vec<Restored>>,
+    /// By shard.
+    outlets: Vec<Outlet>,
+}
+
+/// Reads what a former process has left, and starts the thread that writes.
+fn open_store(
+    plan: &Plan,
+    keys: Keys,
+    wakes: &[Arc<Wake>],
+    exits: &Sender<Exit>,
+) -> Result<Store, StartError> {
+    let Some(folder) = &plan.data_dir else { return Ok(Store::default()) };
+    let mut named = 0;
+    let fresh_epoch = || {
+        named += 1;
+        owner::epoch(keys, ShardId(u16::MAX), named)
+    };
+    let holds = plan.limits.durability == Durability::Sync;
+    let (disk, topics) = Disk::open(folder, holds, keys, fresh_epoch).map_err(StartError::Store)?;
+    tracing::info!(folder = %folder.display(), topics = topics.len(), "histories read");
+    let mut restored: Vec<Vec<Restored>> = wakes.iter().map(|_| Vec::new()).collect();
+    for topic in topics {
+        restored[placement::owner(topic.topic.hash(), plan.shards).index()].push(topic);
+    }
+    let gather = if holds { Duration::ZERO } else { ASYNC_GATHER };
+    let (writer, outlets) = writer::new(disk, wakes, gather);
+    spawn(STORE_THREAD.to_owned(), exits.clone(), move || writer.run().map_err(io::Error::other))?;
+    Ok(Store { restored, outlets })
 }
 
 fn acceptor(
@@ -270,6 +326,7 @@ fn wait(
     });
     let mut deadline = never();
     let mut shards_left = shards.len();
+    let mut store_left = plan.data_dir.is_some();
     let ended = loop {
         select! {
             recv(wanted) -> signal => match signal {
@@ -286,8 +343,10 @@ fn wait(
                 if let Err(cause) = end {
                     fail(&thread, &cause);
                 }
+                // Without a store there is none to wait for; with one it ends after the last shard.
+                store_left &= thread != STORE_THREAD;
                 shards_left -= usize::from(thread.starts_with(SHARD_THREAD));
-                if shards_left == 0 {
+                if shards_left == 0 && !store_left {
                     break Ended::Drained;
                 }
             },

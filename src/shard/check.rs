@@ -34,6 +34,7 @@ impl Shard {
         assert!(self.lanes.requests.iter().all(VecDeque::is_empty), "unsent requests");
         assert!(self.lanes.edges.iter().all(VecDeque::is_empty), "unsent mail");
         assert!(self.turn.is_idle(), "an unfinished turn");
+        assert!(self.owner.is_stored(), "something is not stored");
         assert!(self.poll_timeout() != Some(Duration::ZERO), "nothing to do, and no sleep");
         for (key, conn) in self.conns.iter() {
             assert!(conn.outbox.is_empty(), "{key:?} is not written to");

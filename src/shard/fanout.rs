@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::base::id::index32;
 use crate::base::shared::Shared;
-use crate::dialect::native::encode;
-use crate::hub::event::{Event, Outcome, Sender};
+use crate::dialect::native::encode::{self, typed};
+use crate::hub::event::{Event, Outcome, Publication, Sender};
 use crate::hub::name::{Topic, TopicKind};
 use crate::shard::conn::{Dirty, reposition};
 use crate::shard::members::{Fanout, Job, LocalTopic};
@@ -208,25 +208,23 @@ impl Shard {
     }
 
     fn delivery(&mut self, topic: &Topic, event: &Event) -> Arc<Delivery> {
-        let mut encoded =
-            || Shared::copy_of(frame::text(&mut self.scratch, |out| encode::event(out, topic, event, None)));
-        let (offset, announced, frame) = match event {
+        let scratch = &mut self.scratch;
+        let (offset, frame) = match event {
             Event::Published(publication) => {
                 let frame = match publication.frame.get() {
                     Some(frame) => frame.clone(),
                     None => {
-                        let frame = encoded();
+                        let frame = encoded(scratch, topic, event, publication);
                         // Another shard may have been first: both made the same bytes, and neither waited.
                         let _ = publication.frame.set(frame.clone());
                         frame
                     }
                 };
-                (publication.offset, true, frame)
+                (publication.offset, frame)
             }
-            Event::Typing { .. } => (0, false, encoded()),
-            Event::UserJoined { .. } | Event::UserLeft { .. } => (0, true, encoded()),
+            _ => (0, Shared::copy_of(frame::text(scratch, |out| encode::event(out, topic, event, None)))),
         };
-        let conflates = topic.kind() == TopicKind::Feed;
+        let (announced, conflates) = (event.is_announced(), topic.kind() == TopicKind::Feed);
         Arc::new(Delivery { topic: topic.clone(), offset, announced, conflates, frame })
     }
 
@@ -238,5 +236,13 @@ impl Shard {
                 self.on_overrun(key);
             }
         }
+    }
+}
+
+/// The frame of a publication as all members get it.
+fn encoded(scratch: &mut Vec<u8>, topic: &Topic, event: &Event, publication: &Publication) -> Shared {
+    match typed::frame(scratch, topic.name(), publication) {
+        Some(frame) => Shared::copy_of(frame),
+        None => Shared::copy_of(frame::text(scratch, |out| encode::event(out, topic, event, None))),
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::hub::policy::Rule;
+use crate::hub::journal::Durability;
+use crate::hub::policy::{Documents, Rule};
 
 /// What happens to a connection that does not read as fast as it is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub struct Limits {
     pub topics: Vec<Rule>,
     /// Feeds that are known before their first value.
     pub feeds: Vec<Box<str>>,
+    /// What documents may be.
+    pub documents: Documents,
     /// Open connections of one user; none = unlimited.
     pub connections_per_user_max: Option<u32>,
     /// From accept to the end of the request head.
@@ -76,6 +79,8 @@ pub struct Limits {
     pub slow_consumer: SlowConsumer,
     /// Which deliveries wait for the next.
     pub coalesce: Coalesce,
+    /// What becomes of histories when the process ends.
+    pub durability: Durability,
     /// Whether `/echo` is served.
     pub echo: bool,
     /// How much at a time.
@@ -160,6 +165,7 @@ impl Default for Limits {
             members_per_room_max: None,
             topics: Vec::new(),
             feeds: Vec::new(),
+            documents: Documents::default(),
             connections_per_user_max: None,
             handshake_timeout: Duration::from_secs(10),
             ping_interval: Some(Duration::from_secs(25)),
@@ -172,6 +178,7 @@ impl Default for Limits {
             queue_messages_max: 1024,
             slow_consumer: SlowConsumer::Disconnect,
             coalesce: Coalesce::Auto,
+            durability: Durability::Off,
             echo: true,
             pace: Pace::default(),
         }

@@ -12,8 +12,8 @@
 //! One turn, in this order:
 //!
 //! 1. [`Shard::begin_turn`] tells the time; [`Shard::handle_drain`], [`Shard::handle_open`] for new sockets
-//! 2. mail: [`Shard::handle_edge_mail`] while [`Shard::takes_edge_mail`], [`Shard::handle_request`] while
-//!    [`Shard::takes_requests`]
+//! 2. mail: [`Shard::handle_stored`]; [`Shard::handle_edge_mail`] while [`Shard::takes_edge_mail`],
+//!    [`Shard::handle_request`] while [`Shard::takes_requests`]
 //! 3. sockets: [`Shard::handle_writable`]; [`Shard::poll_resume`]; [`Shard::handle_bytes`] (while
 //!    [`Shard::takes_input`]) and then [`Shard::poll_reply`]; [`Shard::handle_eof`], [`Shard::handle_reset`]
 //! 4. [`Shard::handle_timers`]
@@ -21,7 +21,8 @@
 //! 6. [`Shard::poll_flush`], [`Shard::outgoing`], [`Shard::is_last`] (after such bytes step 7 has to follow in the same
 //!    turn), [`Shard::handle_written`]
 //! 7. [`Shard::poll_close`]
-//! 8. [`Shard::requests_for`] and [`Shard::edge_mail_for`]: into the peers' lanes, one wake each
+//! 8. [`Shard::poll_journal`]; [`Shard::requests_for`] and [`Shard::edge_mail_for`]: into the peers' lanes, one wake
+//!    each
 //! 9. [`Shard::end_turn`] publishes the gauges and lets stalled publishers go on
 //! 10. sleep until [`Shard::poll_timeout`], mail, or a socket
 //!
@@ -50,6 +51,7 @@ use crate::base::clock::{Mono, Now};
 use crate::base::id::{Key, ShardId};
 use crate::dialect::native::encode;
 use crate::hub::command::Request;
+use crate::hub::journal::{Entry, Restored};
 use crate::metrics::shard::Reading;
 use crate::shard::conn::{Conn, Phase};
 use crate::shard::limits::Pace;
@@ -123,12 +125,19 @@ impl Shard {
     #[must_use]
     pub fn takes_requests(&self) -> bool {
         let Pace { jobs_high, mail_high, .. } = self.limits.pace;
-        self.jobs_waiting < jobs_high && self.lanes.edges.iter().all(|mail| mail.len() < mail_high)
+        self.jobs_waiting < jobs_high
+            && !self.owner.is_ahead_of_store()
+            && self.lanes.edges.iter().all(|mail| mail.len() < mail_high)
     }
 
     /// An edge asks this owner.
     pub fn handle_request(&mut self, request: Request) {
         self.owner.handle(request, self.now);
+        self.route_outcomes();
+    }
+
+    /// Sends on their way what the owner has said, as far as it may be known.
+    fn route_outcomes(&mut self) {
         while let Some((to, outcome)) = self.owner.poll() {
             if to == self.id {
                 self.on_outcome(outcome);
@@ -187,6 +196,23 @@ impl Shard {
     pub fn edge_mail_for(&mut self, peer: ShardId) -> &mut VecDeque<ToEdge> {
         debug_assert_ne!(peer, self.id);
         &mut self.lanes.edges[peer.index()]
+    }
+
+    /// Takes over a topic that a store has kept: before the first turn.
+    pub fn restore(&mut self, restored: Restored) {
+        self.owner.restore(restored, self.now);
+    }
+
+    /// What this turn has brought for the store, if there is one. Each batch is answered by
+    /// [`Shard::handle_stored`].
+    pub fn poll_journal(&mut self) -> Option<Vec<Entry>> {
+        self.owner.cut_journal()
+    }
+
+    /// The oldest batch that is not stored yet, is.
+    pub fn handle_stored(&mut self) {
+        self.owner.stored();
+        self.route_outcomes();
     }
 
     /// The turn is over.

@@ -118,9 +118,12 @@ impl Shard {
         let policies = Policies::new(&Options {
             room_members_max: limits.members_per_room_max,
             user_connections_max: limits.connections_per_user_max,
+            documents: limits.documents,
             rules: limits.topics.clone(),
             feeds: limits.feeds.clone(),
         });
+        let mut owner = Owner::new(id, shards, keys, policies);
+        owner.keep_journal(limits.durability);
         Shard {
             id,
             shards,
@@ -132,7 +135,7 @@ impl Shard {
             conns: Slab::new(),
             wheel: Wheel::new(now.mono.0 / TICK_US),
             members: Members::new(keys),
-            owner: Owner::new(id, shards, keys, policies),
+            owner,
             lanes: Lanes {
                 requests: (0..shards).map(|_| VecDeque::new()).collect(),
                 edges: (0..shards).map(|_| VecDeque::new()).collect(),

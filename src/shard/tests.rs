@@ -9,7 +9,7 @@ use crate::base::hash::Keys;
 use crate::base::id::Origin;
 use crate::base::shared::Shared;
 use crate::hub::command::{Ask, Request};
-use crate::hub::event::{Event, Outcome, Publication, Reply, Snapshot};
+use crate::hub::event::{Body, Event, Outcome, Publication, Reply, Snapshot};
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::shard::conn::socket::LINGER;
 use crate::shard::flush::SLICES_MAX;
@@ -164,6 +164,7 @@ fn published(topic: &Topic, offset: u64, bytes: usize) -> ToEdge {
         time: Wall(0),
         user: Arc::new(User { id: "u".into(), name: None }),
         payload: Shared::copy_of(&payload),
+        body: Body::Value,
         frame: OnceLock::new(),
     };
     let event = Event::Published(Arc::new(publication));
@@ -187,6 +188,7 @@ fn who_lost_one_publication_does_not_see_the_next() {
         epoch: "e".into(),
         recovered: None,
         messages: None,
+        text: None,
     };
     let origin = Origin { shard: ShardId(0), conn: key };
     let reply =

@@ -7,8 +7,12 @@ use roomcast::base::clock::Wall;
 use roomcast::base::hash::Keys;
 use roomcast::base::shared::Shared;
 use roomcast::dialect::native::encode::{self, Dropped, Welcome};
-use roomcast::hub::event::{Event, Publication, Refusal, Reply, Snapshot, Stats};
+use roomcast::hub::document::Cursor;
+use roomcast::hub::event::{
+    Body, Edit, Editor, Event, Pointed, Publication, Refusal, Reply, Snapshot, Stats, Text,
+};
 use roomcast::hub::name::{Topic, TopicKind, User};
+use roomcast::hub::operation::Operation;
 
 const NOW: Wall = Wall(1_735_689_600_000);
 const TAG: Option<&[u8]> = Some(b"1");
@@ -24,6 +28,7 @@ fn publication(name: Option<&str>) -> Arc<Publication> {
         time: NOW,
         user,
         payload: Shared::copy_of(b"1"),
+        body: Body::Value,
         frame: OnceLock::new(),
     })
 }
@@ -41,6 +46,7 @@ fn replies() -> Vec<Reply> {
             epoch,
             recovered,
             messages,
+            text: None,
         }))
     };
     vec![
@@ -71,6 +77,40 @@ fn events() -> Vec<Event> {
     [of_user(None), of_user(Some("Ada"))].concat()
 }
 
+/// Everything about documents, as replies and events.
+fn documents() -> (Vec<Reply>, Vec<Event>) {
+    let user = Arc::clone(&publication(Some("Ada")).user);
+    let (content, info) = (Arc::new("x".into()), Some(b"{}".as_slice().into()));
+    let cursor = Cursor { position: 1, selection: Some((1, 0)) };
+    let text = Text { content, version: 1, infos: vec![info], cursors: vec![(Arc::clone(&user), cursor)] };
+    let users = vec![Arc::clone(&user)];
+    let state = Snapshot {
+        members_count: 1,
+        user_count: 1,
+        users,
+        offset: 0,
+        epoch: "".into(),
+        recovered: None,
+        messages: None,
+        text: Some(Box::new(text)),
+    };
+    let full = Refusal::Edit(roomcast::hub::document::Refusal::Full);
+    let replies =
+        vec![Reply::Joined(Box::new(state)), Reply::Left, Reply::Edited { version: 1 }, Reply::Refused(full)];
+    let edit = |operation| Event::Edited(Arc::new(Edit { user: Arc::clone(&user), operation, version: 1 }));
+    let info = b"{}".as_slice().into();
+    let point = |cursor| Event::Pointed(Arc::new(Pointed { user: Arc::clone(&user), cursor, version: 1 }));
+    let events = vec![
+        Event::EditorJoined(Arc::new(Editor { user: Arc::clone(&user), info, members_count: 1 })),
+        Event::UserLeft { user: Arc::clone(&user), members_count: 1 },
+        edit(Operation::Insert { position: 0, text: "x".into() }),
+        edit(Operation::Delete { start: 0, end: 1 }),
+        point(cursor),
+        point(Cursor { position: 1, selection: None }),
+    ];
+    (replies, events)
+}
+
 /// The messages as JSON.
 pub(crate) fn all() -> Vec<serde_json::Value> {
     let mut found = Vec::new();
@@ -97,6 +137,15 @@ pub(crate) fn all() -> Vec<serde_json::Value> {
     }
     add(&|out| encode::event(out, &feed, &Event::Published(publication(None)), None));
     add(&|out| encode::event(out, &channel, &Event::Published(publication(None)), None));
+    let document = topic(TopicKind::Document);
+    let (replies, events) = documents();
+    replies.iter().for_each(|reply| add(&|out| encode::reply(out, &document, TAG, reply, NOW)));
+    events.iter().for_each(|event| add(&|out| encode::event(out, &document, event, None)));
+    for name in [None, Some("Ada")] {
+        let Some(typed) = Arc::into_inner(publication(name)) else { continue };
+        let typed = Event::Published(Arc::new(Publication { body: Body::Typed(2), ..typed }));
+        add(&|out| encode::event(out, &room, &typed, None));
+    }
     let everybody = Event::Published(publication(None));
     add(&|out| encode::event(out, &topic(TopicKind::Everyone), &everybody, None));
     let interval = Some(Duration::from_secs(25));
@@ -107,9 +156,12 @@ pub(crate) fn all() -> Vec<serde_json::Value> {
     add(&|out| encode::pong(out, None, None, NOW));
     add(&|out| encode::heartbeat(out, NOW));
     add(&|out| encode::server_shutdown(out, Duration::from_secs(1)));
-    for (kind, offsets, events) in
-        [(TopicKind::Room, Some((1, 2)), 0), (TopicKind::Channel, None, 1), (TopicKind::Everyone, None, 1)]
-    {
+    for (kind, offsets, events) in [
+        (TopicKind::Room, Some((1, 2)), 0),
+        (TopicKind::Channel, None, 1),
+        (TopicKind::Document, None, 1),
+        (TopicKind::Everyone, None, 1),
+    ] {
         add(&|out| encode::dropped(out, &topic(kind), Dropped { offsets, events }));
     }
     found

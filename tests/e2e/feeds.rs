@@ -143,8 +143,7 @@ fn slow_readers_of_a_feed_get_the_newest_value() {
 #[test]
 fn commands_end_with_the_server() {
     let place = Place::new("group");
-    let command =
-        format!("trap '' TERM; (echo $$ >> {0}; sleep 60) & echo up; wait; sleep 60", place.text());
+    let command = format!("trap '' TERM; (echo $$ >> {0}; sleep 60) & echo up; wait; sleep 60", place.text());
     let mut server = Server::start(&["--feed", &format!("f=exec:{command}")]);
     let mut ann = server.user("ann");
     subscribe(&mut ann, "f");

@@ -85,7 +85,7 @@ fn c42_malformed_json() {
             peer.expect_error(malformed, "invalid_json");
         }
         peer.send(frame(FIN | BINARY, br#"{"type":"ping"}"#));
-        assert_eq!(peer.object("error")["code"], "invalid_field");
+        assert_eq!(peer.object("error")["code"], "room_required");
         assert_eq!(peer.until_pong(), [] as [Value; 0]);
     });
 }

@@ -3,6 +3,7 @@
 //! Nothing here waits for a time to pass: a read ends with what it waits for, and [`GUARD`] only turns a test that
 //! would hang into one that fails.
 
+pub(crate) mod editor;
 pub(crate) mod raw;
 
 use std::collections::VecDeque;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::source::{Source, Token, Violation, closing, follows, tokens};
 
 /// The layers in order, each with what it may import: always something to its left.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("base", &[]),
     ("wire", &["base"]),
     ("hub", &["base"]),
@@ -19,15 +19,16 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("metrics", &["base"]),
     ("shard", &["base", "wire", "hub", "access", "dialect", "pages", "metrics"]),
     ("mailbox", &["base"]),
+    ("store", &["base", "hub", "mailbox"]),
     ("cluster", &["base", "wire", "hub", "shard", "mailbox"]),
     ("hooks", &["base", "wire", "hub", "access", "mailbox"]),
-    ("reactor", &["base", "hub", "metrics", "shard", "mailbox"]),
+    ("reactor", &["base", "hub", "metrics", "shard", "mailbox", "store"]),
     ("config", &["base", "wire", "hub", "access", "dialect", "shard"]),
     (
         "server",
         &[
-            "base", "wire", "hub", "access", "dialect", "pages", "metrics", "shard", "mailbox", "cluster",
-            "hooks", "reactor", "config",
+            "base", "wire", "hub", "access", "dialect", "pages", "metrics", "shard", "mailbox", "store",
+            "cluster", "hooks", "reactor", "config",
         ],
     ),
     ("main", &["config", "server"]),

@@ -7,6 +7,8 @@
 //! `null` counts as a field that is not there (but is no `id`). A field that comes twice has its last value. Fields
 //! that a message type does not have are ignored.
 
+mod documents;
+
 use std::borrow::Cow;
 
 use crate::dialect::field;
@@ -46,9 +48,11 @@ pub struct Type {
 }
 
 /// Every message type that is understood, the frequent ones first.
-pub const TYPES: [Type; 15] = [
+pub const TYPES: [Type; 19] = [
     Type { word: "chat_message", read: chat_message },
     Type { word: "typing_indicator", read: typing_indicator },
+    Type { word: "text_operation", read: documents::text_operation },
+    Type { word: "cursor_update", read: documents::cursor_update },
     Type { word: "ping", read: ping },
     Type { word: "pong", read: |_| Ok(Command::Pong) },
     Type { word: "join_room", read: |fields| fields.join(TopicKind::Room) },
@@ -58,6 +62,8 @@ pub const TYPES: [Type; 15] = [
     Type { word: "unsubscribe", read: |fields| fields.leave(TopicKind::Channel) },
     Type { word: "subscribe_feed", read: subscribe_feed },
     Type { word: "unsubscribe_feed", read: |fields| fields.leave(TopicKind::Feed) },
+    Type { word: "join_document", read: documents::join_document },
+    Type { word: "leave_document", read: |fields| fields.leave(TopicKind::Document) },
     Type { word: "get_history", read: get_history },
     Type { word: "get_users", read: |fields| Ok(Command::Users { room: fields.name(TopicKind::Room)? }) },
     Type { word: "broadcast", read: |fields| Ok(Command::Broadcast { payload: fields.payload()? }) },
@@ -65,7 +71,7 @@ pub const TYPES: [Type; 15] = [
 ];
 
 /// Every field that some message type has, the frequent ones first.
-pub const FIELDS: [&str; 14] = [
+pub const FIELDS: [&str; 20] = [
     "type",
     "room",
     "message",
@@ -80,6 +86,12 @@ pub const FIELDS: [&str; 14] = [
     "limit",
     "before",
     "feed",
+    "doc_id",
+    "version",
+    "operation",
+    "position",
+    "selection",
+    "user_info",
 ];
 
 const ID: usize = 3;

@@ -3,12 +3,15 @@
 //! Adds no frame header and decides neither who gets what nor whether to answer. Payloads and tags are copied as
 //! the bytes that came, all other text is escaped. `type` is always the first field.
 
+mod documents;
+pub mod typed;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Wall;
 use crate::dialect::{field, refusal, timestamp};
-use crate::hub::event::{Event, Publication, Refusal, Reply, Snapshot, Stats};
+use crate::hub::event::{Body, Event, Publication, Refusal, Reply, Snapshot, Stats};
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::wire::json;
 
@@ -60,15 +63,18 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
         Reply::Joined(snapshot) => match topic.kind() {
             TopicKind::Channel => subscribed(out, topic, tag, Some(snapshot)),
             TopicKind::Pattern => subscribed(out, topic, tag, None),
-            TopicKind::Feed => feed_reply(out, "subscription_confirmed", topic, tag),
+            TopicKind::Feed => bare(out, "subscription_confirmed", topic, tag),
+            TopicKind::Document => documents::state(out, topic, tag, snapshot),
             _ => room_joined(out, topic, tag, snapshot),
         },
         Reply::Left => match topic.kind() {
             TopicKind::Channel | TopicKind::Pattern => unsubscribed(out, topic, tag),
-            TopicKind::Feed => feed_reply(out, "subscription_ended", topic, tag),
-            _ => room_left(out, topic, tag),
+            TopicKind::Feed => bare(out, "subscription_ended", topic, tag),
+            TopicKind::Document => bare(out, "document_left", topic, tag),
+            _ => bare(out, "room_left", topic, tag),
         },
         Reply::Accepted { offset } => ack(out, tag, *offset),
+        Reply::Edited { version } => documents::edited(out, topic, tag, *version),
         Reply::History { messages, offset, epoch } => {
             open(out, "message_history");
             id(out, tag);
@@ -88,7 +94,7 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
             out.push(b'}');
         }
         Reply::Stats(stats) => server_stats(out, tag, stats),
-        Reply::Refused(refusal) => error(out, tag, refusal, now),
+        Reply::Refused(refusal) => refused(out, topic, tag, refusal, now),
     }
 }
 
@@ -100,13 +106,6 @@ fn room_joined(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, snapshot: &
     number(out, ",\"user_count\":", u64::from(snapshot.user_count));
     users(out, &snapshot.users);
     recovered(out, topic, snapshot);
-    out.push(b'}');
-}
-
-fn room_left(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>) {
-    open(out, "room_left");
-    id(out, tag);
-    named(out, topic);
     out.push(b'}');
 }
 
@@ -130,7 +129,8 @@ fn unsubscribed(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>) {
     out.push(b'}');
 }
 
-fn feed_reply(out: &mut Vec<u8>, kind: &str, topic: &Topic, tag: Option<&[u8]>) {
+/// A reply that says no more than which topic it is about.
+fn bare(out: &mut Vec<u8>, kind: &str, topic: &Topic, tag: Option<&[u8]>) {
     open(out, kind);
     id(out, tag);
     named(out, topic);
@@ -177,9 +177,23 @@ pub fn ack(out: &mut Vec<u8>, tag: Option<&[u8]>, offset: u64) {
 
 /// `error`: why something was not done. The texts are in [`refusal::words`].
 pub fn error(out: &mut Vec<u8>, tag: Option<&[u8]>, refusal: &Refusal, now: Wall) {
-    let words = refusal::words(refusal);
     open(out, "error");
     id(out, tag);
+    reason(out, refusal, now);
+}
+
+/// The same from the owner of a topic. An edit needs no `id`, so its error says what it was about.
+fn refused(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, refusal: &Refusal, now: Wall) {
+    open(out, "error");
+    id(out, tag);
+    if matches!(refusal, Refusal::Edit(_)) {
+        named(out, topic);
+    }
+    reason(out, refusal, now);
+}
+
+fn reason(out: &mut Vec<u8>, refusal: &Refusal, now: Wall) {
+    let words = refusal::words(refusal);
     text(out, ",\"code\":", words.code);
     text(out, ",\"message\":", &words.text);
     if let Some(retry_after_ms) = words.retry_after_ms {
@@ -251,6 +265,9 @@ pub fn event(out: &mut Vec<u8>, topic: &Topic, event: &Event, tag: Option<&[u8]>
             presence(out, "user_joined", topic, user, *members_count)
         }
         Event::UserLeft { user, members_count } => presence(out, "user_left", topic, user, *members_count),
+        Event::EditorJoined(editor) => documents::joined(out, topic, editor),
+        Event::Edited(edit) => documents::operation(out, topic, edit),
+        Event::Pointed(pointed) => documents::cursor(out, topic, pointed),
         Event::Typing { user, is_typing } => {
             open(out, "typing_indicator");
             named(out, topic);
@@ -263,6 +280,9 @@ pub fn event(out: &mut Vec<u8>, topic: &Topic, event: &Event, tag: Option<&[u8]>
 
 /// A publication, as the members of its topic get it.
 fn published(out: &mut Vec<u8>, topic: &Topic, publication: &Publication, tag: Option<&[u8]>) {
+    if let Body::Typed(kind) = publication.body {
+        return typed::stub(out, topic.name(), publication, kind);
+    }
     match topic.kind() {
         TopicKind::Everyone => broadcast(out, publication),
         TopicKind::Channel => message(out, topic.name(), publication),

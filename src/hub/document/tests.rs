@@ -138,7 +138,7 @@ fn tests_twin(limits: Limits) -> Document {
 fn whoever_was_refused_is_out_of_step_until_it_joins_again() {
     let mut document = document("abc", 2, Limits { history: 100, bytes_max: 5 });
     assert_eq!(document.apply(origin(7), 1, &insert(0, "x")), Err(Refusal::NotJoined));
-    assert_eq!(document.apply(origin(1), 1, &insert(0, "ééé")), Err(Refusal::Full { max: 5 }));
+    assert_eq!(document.apply(origin(1), 1, &insert(0, "ééé")), Err(Refusal::Full));
     assert_eq!(document.apply(origin(1), 1, &insert(3, "x")), Err(Refusal::OutOfStep));
     assert_eq!(document.point(origin(1), None, Cursor { position: 0, selection: None }), None);
     document.join(origin(1));
@@ -190,27 +190,42 @@ fn absurd_numbers_are_refused() {
     }
 }
 
-/// Two who work together against the rule that splits deletes: never more than the bounds, and no ruin.
+/// Two who work together against the rule that splits deletes: what one of them sends would be published to everybody
+/// in hundreds of pieces.
 #[test]
 fn splitting_ends_at_a_bound() {
     const HISTORY: usize = 1000;
     let limits = Limits { history: HISTORY, bytes_max: 1 << 20 };
-    let mut document = document(&"x".repeat(4 * HISTORY), 3, limits);
-    let spread = u64::try_from(HISTORY / 2).unwrap();
-    for n in 0..spread {
-        document.apply(origin(0), 1 + n, &insert(8 * (spread - n), "y")).unwrap();
+    // One delete around so many inserts comes in one part more.
+    for (inserts, fits) in [(PARTS_MAX - 1, true), (PARTS_MAX, false), (HISTORY / 2, false)] {
+        let mut document = document(&"x".repeat(4 * HISTORY), 3, limits);
+        let spread = u64::try_from(inserts).unwrap();
+        for n in 0..spread {
+            document.apply(origin(0), 1 + n, &insert(8 * (spread - n), "y")).unwrap();
+        }
+        let (seen, before) = (document.version(), document.text());
+        let applied = document.apply(origin(1), 1, &delete(0, 4 * HISTORY as u64));
+        if fits {
+            let applied = applied.unwrap();
+            assert_eq!(applied.operations.len(), PARTS_MAX);
+            assert_eq!(applied.version, seen + PARTS_MAX as u64);
+            assert_eq!(document.text(), "y".repeat(inserts));
+        } else {
+            assert_eq!(applied, Err(Refusal::VersionTooOld { oldest: seen }), "{inserts}");
+            assert_eq!((document.version(), document.text()), (seen, before), "nothing is done by half");
+            assert_eq!(document.apply(origin(1), 1, &delete(0, 1)), Err(Refusal::OutOfStep));
+        }
+        document.check();
     }
-    let seen = document.version();
-    // One delete around 499 inserts is 500 deletes, for everybody.
-    let end = document.len() - spread;
-    let applied = document.apply(origin(1), 1, &delete(0, end)).unwrap();
-    assert_eq!(applied.operations.len(), HISTORY / 2);
-    assert_eq!(applied.version, seen + u64::try_from(applied.operations.len()).unwrap());
-    assert_eq!(document.text(), "y".repeat(HISTORY / 2));
-    document.check();
-    // Nested deletes around one place, then inserts into it by one who saw none of them.
+}
+
+/// Nested deletes around one place, then inserts into it by one who saw none of them: the bridge grows at each.
+#[test]
+fn bridges_end_at_a_bound() {
+    const HISTORY: usize = 1000;
     let limits = Limits { history: HISTORY, bytes_max: 1 << 20 };
-    let mut document = self::document(&"x".repeat(HISTORY), 3, limits);
+    let mut document = document(&"x".repeat(HISTORY), 3, limits);
+    let spread = u64::try_from(HISTORY / 2).unwrap();
     for n in 0..spread - 10 {
         let middle = document.len() / 2;
         document.apply(origin(0), 1 + n, &delete(middle - 1, middle + 1)).unwrap();
@@ -222,6 +237,23 @@ fn splitting_ends_at_a_bound() {
     }
     assert!(taken >= 2 && document.memory() < 1 << 20, "{taken}");
     assert_eq!(document.text().matches('y').count(), taken);
+    document.check();
+}
+
+#[test]
+fn the_history_goes_with_the_last_author() {
+    let mut document = document("abc", 2, ROOMY);
+    document.apply(origin(0), 1, &insert(0, "x")).unwrap();
+    document.leave(origin(0));
+    let shared = document.memory();
+    document.leave(origin(1));
+    document.check();
+    assert!(document.memory() < shared);
+    document.join(origin(1));
+    assert_eq!(document.apply(origin(1), 1, &insert(0, "y")), Err(Refusal::VersionTooOld { oldest: 2 }));
+    document.join(origin(1));
+    assert_eq!(document.apply(origin(1), 2, &insert(0, "y")).unwrap().version, 3);
+    assert_eq!(document.text(), "yxabc");
     document.check();
 }
 
@@ -525,13 +557,19 @@ impl Net {
                 return;
             }
             Up::Point(version, cursor) => {
+                let most = self.document.memory() + self.document.growth(origin(who), version, 0);
                 self.document.point(origin(who), Some(version), cursor);
+                assert!(self.document.memory() <= most, "growth is told before");
                 return;
             }
             Up::Edit(version, operation) => (version, operation),
         };
+        let inserted = if let Operation::Insert { text, .. } = &operation { text.len() } else { 0 };
+        let most = self.document.memory() + self.document.growth(origin(who), version, inserted);
         let (marks, is_put) = self.sent[who].pop_front().expect("one for each edit on the way");
-        match self.document.apply(origin(who), version, &operation) {
+        let applied = self.document.apply(origin(who), version, &operation);
+        assert!(self.document.memory() <= most, "growth is told before");
+        match applied {
             Ok(Applied { version, operations }) => {
                 if is_put { &mut self.put } else { &mut self.cut }.extend(marks);
                 let first = version - operations.len() as u64;
@@ -548,7 +586,7 @@ impl Net {
             Err(refusal) => {
                 assert!(matches!(
                     refusal,
-                    Refusal::VersionTooOld { .. } | Refusal::OutOfStep | Refusal::Full { .. }
+                    Refusal::VersionTooOld { .. } | Refusal::OutOfStep | Refusal::Full
                 ));
                 self.refusals += 1;
                 self.down[who].push_back(Down::Refused);

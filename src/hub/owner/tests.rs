@@ -53,9 +53,9 @@ pub(super) fn tag(text: &str) -> Tag {
 }
 
 /// One owner, one question at a time: asks without a tag, sweeps, gives back what came of it.
-struct Desk {
-    owner: Owner,
-    now_ms: u64,
+pub(super) struct Desk {
+    pub(super) owner: Owner,
+    pub(super) now_ms: u64,
 }
 
 impl Desk {
@@ -63,17 +63,23 @@ impl Desk {
         Desk::with(policies(options, usize::MAX))
     }
 
-    fn with(policies: Policies) -> Desk {
+    pub(super) fn with(policies: Policies) -> Desk {
         Desk { owner: Owner::new(ShardId(0), SHARDS, keys(), policies), now_ms: 0 }
     }
 
-    fn ask_tagged(&mut self, topic: &Topic, origin: Origin, tag: Tag, ask: Ask) -> Vec<(u16, Outcome)> {
+    pub(super) fn ask_tagged(
+        &mut self,
+        topic: &Topic,
+        origin: Origin,
+        tag: Tag,
+        ask: Ask,
+    ) -> Vec<(u16, Outcome)> {
         self.owner.handle(Request { topic: topic.clone(), origin, tag, ask }, at_ms(self.now_ms));
         self.owner.check();
         std::iter::from_fn(|| self.owner.poll()).map(|(shard, outcome)| (shard.0, outcome)).collect()
     }
 
-    fn ask(&mut self, topic: &Topic, origin: Origin, ask: Ask) -> Vec<(u16, Outcome)> {
+    pub(super) fn ask(&mut self, topic: &Topic, origin: Origin, ask: Ask) -> Vec<(u16, Outcome)> {
         self.ask_tagged(topic, origin, None, ask)
     }
 
@@ -101,7 +107,7 @@ fn publish(payload: &[u8], echo: bool) -> Ask {
     Ask::Publish { payload: Shared::copy_of(payload), by: By::Member, echo }
 }
 
-fn snapshot(outcomes: Vec<(u16, Outcome)>) -> Snapshot {
+pub(super) fn snapshot(outcomes: Vec<(u16, Outcome)>) -> Snapshot {
     match outcomes.into_iter().next() {
         Some((_, Outcome::Reply { reply: Reply::Joined(snapshot), .. })) => *snapshot,
         other => panic!("a join is answered first: {other:?}"),
@@ -109,13 +115,14 @@ fn snapshot(outcomes: Vec<(u16, Outcome)>) -> Snapshot {
 }
 
 /// What came of a question, in words: `1:reply`, `0:deliver` with the sender's copy.
-fn words(outcomes: &[(u16, Outcome)]) -> Vec<String> {
+pub(super) fn words(outcomes: &[(u16, Outcome)]) -> Vec<String> {
     let word = |(shard, outcome): &(u16, Outcome)| match outcome {
         Outcome::Reply { reply, .. } => match reply {
             Reply::Joined(snapshot) => format!("{shard}:joined {}", snapshot.members_count),
             Reply::Accepted { offset } => format!("{shard}:accepted {offset}"),
             Reply::Refused(refusal) => format!("{shard}:{refusal:?}"),
             Reply::Left => format!("{shard}:left"),
+            Reply::Edited { version } => format!("{shard}:edited {version}"),
             other => format!("{shard}:{other:?}"),
         },
         Outcome::Matched { pattern, topic, sender, .. } => {
@@ -128,6 +135,9 @@ fn words(outcomes: &[(u16, Outcome)]) -> Vec<String> {
                 Event::UserJoined { user, members_count } => format!("+{} {members_count}", user.id),
                 Event::UserLeft { user, members_count } => format!("-{} {members_count}", user.id),
                 Event::Typing { user, is_typing } => format!("typing {} {is_typing}", user.id),
+                Event::EditorJoined(editor) => format!("+{} {}", editor.user.id, editor.members_count),
+                Event::Edited(edit) => format!("{} by {}: {:?}", edit.version, edit.user.id, edit.operation),
+                Event::Pointed(pointed) => format!("{} at {}", pointed.user.id, pointed.cursor.position),
             };
             let copy = match sender {
                 None => "",
@@ -299,7 +309,7 @@ fn the_budget_takes_deserted_rooms_first_and_then_from_the_largest() {
     assert_eq!((desk.owner.counts().topics, desk.owner.counts().evicted), (2, 1), "the deserted one");
     let bytes_of = |desk: &Desk, name| {
         let slot = desk.owner.slots[&room(name)] as usize;
-        desk.owner.records[slot].record.history_bytes() / PUBLICATION_BYTES
+        desk.owner.records[slot].record.bytes() / PUBLICATION_BYTES
     };
     assert_eq!((bytes_of(&desk, "big"), bytes_of(&desk, "small")), (4, 4));
     desk.publish("small", origin(0, 2), 0);

@@ -120,20 +120,23 @@ impl Shard {
 
     /// One message of a native client.
     pub(crate) fn on_client_message(&mut self, key: Key, opcode: Opcode, payload: &[u8]) {
-        let token = self.take_token(key);
+        let limited = self.take_token(key).err().map(|wait| Refusal::RateLimited {
+            retry_after_ms: u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX),
+        });
         if opcode != Opcode::Text {
-            let refusal = Refusal::InvalidField {
-                field: "message",
-                expected: "a text frame that holds one JSON object",
+            return match limited {
+                Some(refusal) => self.refuse(key, None, &refusal),
+                None => self.on_binary(key, payload),
             };
-            return self.refuse(key, None, &refusal);
         }
         // The assembler has validated it; only its type has forgotten.
         let Ok(text) = simdutf8::basic::from_utf8(payload) else { return };
         let asked = decode::decode(text);
-        if let Err(wait) = token {
-            let retry_after_ms = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
-            return self.refuse(key, asked.tag, &Refusal::RateLimited { retry_after_ms });
+        if let Some(refusal) = limited {
+            if let Ok(command) = &asked.asked {
+                self.on_rate_limited(key, command);
+            }
+            return self.refuse(key, asked.tag, &refusal);
         }
         let tag = asked.tag.map(Into::into);
         match asked.asked {
@@ -177,6 +180,15 @@ impl Shard {
                     ),
                     _ => self.publish_as_anyone(key, tag, (kind, &name), payload, echo),
                 }
+            }
+            Command::Open { document, info } => self.open_document(key, tag, &document, info),
+            Command::Edit { document, version, operation } => {
+                let ask = Ask::Edit { version, operation };
+                self.ask_member(key, tag, (TopicKind::Document, &document), ask)
+            }
+            Command::Point { document, pointer } => {
+                let ask = Ask::Point(Box::new(pointer));
+                self.ask_member(key, tag, (TopicKind::Document, &document), ask)
             }
             Command::Typing { room, is_typing } => {
                 self.ask_member(key, tag, (TopicKind::Room, &room), Ask::Typing { is_typing })

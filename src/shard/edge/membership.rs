@@ -41,13 +41,25 @@ impl Shard {
         since: Option<(u64, Box<str>)>,
         history: u32,
     ) -> Result<(), Refusal> {
+        let long = since.is_some() || history > 0;
+        self.enter(key, tag, named, long, |user| Ask::Join { user, since, history })
+    }
+
+    /// Asks to become a member of a topic; `long`: the answer may be.
+    pub(crate) fn enter(
+        &mut self,
+        key: Key,
+        tag: Tag,
+        named: Named<'_>,
+        long: bool,
+        ask: impl FnOnce(Arc<User>) -> Ask,
+    ) -> Result<(), Refusal> {
         let topic = self.topic(named)?;
         let Some(user) = self.user_of(key) else { return Ok(()) };
         let again = self.check_room_for(key, &topic)?;
-        let long = again || since.is_some() || history > 0;
         self.remember(key, &topic, 1);
-        self.ask(key, topic, tag, Ask::Join { user, since, history });
-        if long {
+        self.ask(key, topic, tag, ask(user));
+        if again || long {
             self.await_answer(key);
         }
         Ok(())
@@ -177,7 +189,9 @@ impl Shard {
             }
             Reply::Joined(_) => self.settle_join(key, topic, true),
             // Only a join is refused so.
-            Reply::Refused(Refusal::RoomFull | Refusal::UnknownFeed) => self.settle_join(key, topic, false),
+            Reply::Refused(Refusal::RoomFull | Refusal::DocumentsFull | Refusal::UnknownFeed) => {
+                self.settle_join(key, topic, false);
+            }
             Reply::Left => self.settle_leave(key, topic),
             _ => {}
         }
@@ -186,6 +200,7 @@ impl Shard {
         }
         let wall = self.now.wall;
         self.send(key, |out| encode::reply(out, topic, tag.as_deref(), &reply, wall));
+        self.send_named_in(key, topic, &reply);
         if topic.kind() == TopicKind::Feed {
             self.send_last_values(key, topic, &reply);
         }

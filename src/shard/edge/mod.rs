@@ -5,6 +5,8 @@
 
 mod pattern;
 mod membership;
+mod binary;
+mod documents;
 mod client;
 mod socket;
 mod http;

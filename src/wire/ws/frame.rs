@@ -194,13 +194,19 @@ pub fn write(fin: bool, opcode: Opcode, payload_len: usize) -> ([u8; SERVER_HEAD
     (head, len)
 }
 
-/// Encodes one text frame into `scratch` and gives it: the header is as long as the payload demands, so room for the
-/// longest is left in front of the payload that `payload` appends, and the frame begins where the real one does.
+/// Encodes one text frame into `scratch` and gives it.
+#[inline]
 pub fn text(scratch: &mut Vec<u8>, payload: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+    encode(Opcode::Text, scratch, payload)
+}
+
+/// Encodes one whole frame into `scratch` and gives it: the header is as long as the payload demands, so room for the
+/// longest is left in front of the payload that `payload` appends, and the frame begins where the real one does.
+pub fn encode(opcode: Opcode, scratch: &mut Vec<u8>, payload: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
     scratch.clear();
     scratch.resize(SERVER_HEADER_BYTES_MAX, 0);
     payload(scratch);
-    let (header, length) = write(true, Opcode::Text, scratch.len() - SERVER_HEADER_BYTES_MAX);
+    let (header, length) = write(true, opcode, scratch.len() - SERVER_HEADER_BYTES_MAX);
     let start = SERVER_HEADER_BYTES_MAX - length;
     scratch[start..SERVER_HEADER_BYTES_MAX].copy_from_slice(&header[..length]);
     &scratch[start..]

@@ -28,6 +28,7 @@ fn publication(offset: u64, payload: &str) -> Arc<Publication> {
         time: NOW,
         user: user("u\"1", Some("Zoë\n")),
         payload,
+        body: Body::Value,
         frame: OnceLock::new(),
     })
 }
@@ -82,6 +83,7 @@ fn replies_about_rooms() {
         epoch: "e1".into(),
         recovered: None,
         messages: None,
+        text: None,
     };
     let mut joined = json!({"type": "room_joined", "room": "r\"1", "members_count": 3, "user_count": 2,
         "users": listed.clone(), "offset": 9, "epoch": "e1"});

@@ -357,7 +357,7 @@ impl Edges {
                 Seen::Users { members: members_count, users: ids(&users) }
             }
             Reply::Refused(refusal) => Seen::Refused(refusal),
-            Reply::Stats(_) => panic!("an owner gives no stats"),
+            other => panic!("nobody asked for {other:?}"),
         }
     }
 
@@ -378,6 +378,7 @@ impl Edges {
             }
             Event::UserLeft { user, members_count } => Seen::UserLeft(user.id.to_string(), *members_count),
             Event::Typing { user, is_typing } => Seen::Typing(user.id.to_string(), *is_typing),
+            other => panic!("no documents here: {other:?}"),
         }
     }
 }
