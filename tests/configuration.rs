@@ -47,7 +47,7 @@ fn whatever_is_wrong_is_said_in_one_line_with_exit_code_2() {
 #[test]
 fn feeds_that_cannot_be_are_refused() {
     let mend = "give NAME=exec:COMMAND, NAME=file:PATH or NAME=demo:stocks|weather@DURATION; or several, each on a \
-                line of its own, for example";
+                line of its own, or none, for example";
     refused(
         &["--feed", "f=http://x"],
         &[],

@@ -7,7 +7,8 @@
 //! write came back short; until then the turn's budgets bound the queue.
 //!
 //! What conflates (the values of a feed) makes no queue grow: while the socket is full, one value of each feed waits,
-//! the newest, which all queues share with the feed itself. So the limits do not speak of it, and nobody is let go for it.
+//! the newest, which all queues share with the feed itself. So the limits do not speak of it, and nobody is let go for
+//! it.
 //!
 //! Most outboxes hold nothing, and most of the others one delivery until the end of the turn. So only more than that
 //! is a [`Queue`] on the heap, and the shard keeps the emptied ones for the next.

@@ -28,7 +28,7 @@ fn heard(client: &mut Client, end: &str) -> Vec<String> {
         if message["channel"] == end {
             return heard;
         }
-        heard.push(format!("{} {}", message["channel"].as_str().unwrap(), message["data"]));
+        heard.push(format!("{} {}", message["channel"].as_str().expect("a name"), message["data"]));
     }
 }
 
@@ -125,7 +125,7 @@ fn what_a_pattern_cannot_is_refused() {
     let one = "channel must be one channel, not a pattern";
     refused(json!({"type": "publish", "channel": "a.*", "data": 1}), one);
     refused(json!({"type": "publish", "channel": ">", "data": 1}), one);
-    let deep = vec!["a"; 8].join(".") + ".*";
+    let deep = ["a"; 8].join(".") + ".*";
     for (pattern, rule) in [
         (">.a", "with > at its end only"),
         ("a..*", "without empty levels"),

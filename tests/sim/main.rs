@@ -26,6 +26,7 @@
 
 #![expect(clippy::print_stdout, reason = "a failing seed, and what its clients hear, are for people")]
 
+mod channels;
 mod model;
 mod net;
 mod workload;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use roomcast::shard::limits::{Coalesce, Limits, Pace, Rate, SlowConsumer};
 use serde_json::{Value, json};
 
+use crate::channels::{self, Subscriber};
 use crate::model::{Asked, Published, Truth, Viewer};
 use crate::net::{self, CLOSE, Dice, End, PING, PONG, Reader, TEXT};
 use crate::world::World;
@@ -40,6 +41,7 @@ struct Client {
     link: usize,
     reader: Reader,
     viewer: Viewer,
+    subscriber: Subscriber,
     next_id: u64,
     named: Option<&'static str>,
     upgraded: bool,
@@ -79,6 +81,8 @@ pub(crate) struct Sim {
     world: World,
     clients: Vec<Client>,
     truth: Truth,
+    /// The same of channels and feeds.
+    channels: channels::Truth,
 }
 
 fn limits(dice: &mut Dice) -> Limits {
@@ -129,6 +133,7 @@ fn limits(dice: &mut Dice) -> Limits {
             Coalesce::Window(secs(1)),
         ]),
         pace,
+        feeds: channels::declared(),
         ..Limits::default()
     }
 }
@@ -142,7 +147,17 @@ impl Sim {
             println!("{shards} shards, {limits:?}");
         }
         let world = World::new(shards, &limits, &mut dice);
-        Sim { step: 0, digest: 0, trace, dice, limits, world, clients: Vec::new(), truth: Truth::default() }
+        Sim {
+            step: 0,
+            digest: 0,
+            trace,
+            dice,
+            limits,
+            world,
+            clients: Vec::new(),
+            truth: Truth::default(),
+            channels: channels::Truth::default(),
+        }
     }
 
     /// One step: somebody does something, some bytes move, some shard may turn, some time passes.
@@ -154,6 +169,10 @@ impl Sim {
         } else if self.dice.once_in(2) {
             let i = self.dice.below(self.clients.len());
             self.act(i);
+        }
+        if self.dice.once_in(20) {
+            let (feed, value) = self.channels.value(&mut self.dice);
+            self.world.post(feed, value);
         }
         let mut moved = false;
         for _ in 0..1 + self.dice.below(16) {
@@ -193,12 +212,14 @@ impl Sim {
             2 => Kind::Half,
             _ => Kind::Native,
         };
-        let viewer = Viewer::new(self.clients.len());
+        let number = self.clients.len();
+        let viewer = Viewer::new(number);
         let mut client = Client {
             kind,
             link,
             reader: Reader::default(),
             viewer,
+            subscriber: Subscriber::new(number),
             next_id: 0,
             named: None,
             upgraded: false,
@@ -266,6 +287,9 @@ impl Sim {
 
     /// A native client says something.
     fn talk(&mut self, i: usize) {
+        if self.dice.once_in(5) {
+            return self.talk_in_channels(i);
+        }
         // Mostly it speaks where it is.
         let rooms = &self.clients[i].viewer.rooms;
         let at = self.dice.below(rooms.len().max(1));
@@ -310,6 +334,17 @@ impl Sim {
             }
             _ => {}
         }
+    }
+
+    /// It says something about channels and feeds.
+    fn talk_in_channels(&mut self, i: usize) {
+        let client = &mut self.clients[i];
+        if self.world.links[client.link].is_ending() {
+            return;
+        }
+        let message = client.subscriber.ask(&mut self.dice, &mut self.channels, self.step);
+        let frame = net::message(message.to_string().as_bytes(), &mut self.dice);
+        self.send(i, &frame);
     }
 
     fn send(&mut self, i: usize, bytes: &[u8]) {
@@ -429,7 +464,9 @@ impl Sim {
             }
             TEXT => {
                 let said = serde_json::from_slice(payload).expect("the server writes JSON");
-                client.viewer.hear(&said, &mut self.truth, step);
+                if !client.subscriber.hear(&said, &mut self.channels, step) {
+                    client.viewer.hear(&said, &mut self.truth, step);
+                }
                 if said["type"] == "heartbeat" && self.dice.once_in(2) {
                     let pong = net::message(b"{\"type\":\"pong\"}", &mut self.dice);
                     self.send(i, &pong);
@@ -522,6 +559,9 @@ impl Sim {
         for client in &self.clients {
             let open = client.is_member() && !client.outlaw && !client.close_sent;
             client.viewer.judge(&self.truth, open);
+            if open && client.kind == Kind::Native {
+                client.subscriber.judge(&self.channels);
+            }
         }
         self.truth.judge();
         self.part();
