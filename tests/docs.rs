@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use roomcast::dialect::api::{decode as api_decode, route as api};
 use roomcast::dialect::native::{alias, decode};
 use roomcast::dialect::refusal;
 use roomcast::dialect::route::{self, Endpoint};
@@ -19,6 +20,7 @@ use roomcast::hub::document::{self, PARTS_MAX};
 use roomcast::hub::event::{LISTED_USERS_MAX, Refusal};
 use roomcast::hub::name::TopicKind;
 use roomcast::hub::policy::{ROOM_HISTORY_AGE, ROOM_HISTORY_MESSAGES};
+use roomcast::hub::receipts::{RECEIPT_AGE, RECEIPTS_MAX};
 use roomcast::wire::http::target::Target;
 use serde_json::Value;
 
@@ -264,12 +266,35 @@ fn endpoints_are_those_of_the_router() {
         let as_documented = match found {
             Ok(Endpoint::Socket { room }) => path.ends_with("/lobby") == room.is_some(),
             Ok(_) => true,
-            Err(_) => false,
+            Err(_) => api::is_api(&path) && api::route("GET", &target).is_ok(),
         };
         assert!(as_documented, "{path} is {found:?}", found = route::route("GET", &target, |_| None::<()>));
         count += 1;
     }
-    assert_eq!(count, 5, "endpoints in the table");
+    assert_eq!(count, 8, "endpoints in the table");
+}
+
+#[test]
+fn paths_of_the_api_are_those_of_the_router() {
+    let page = read(&root().join("docs/api.md"));
+    let documented: BTreeSet<(String, String)> = rows(section(&page, "Paths"))
+        .iter()
+        .map(|row| (word(&row[0]).to_owned(), word(&row[1]).to_owned()))
+        .collect();
+    let known = api::PATHS.iter().map(|row| (row.method.to_owned(), row.path.to_owned())).collect();
+    assert_eq!(documented, known);
+    let page = page.replace('\n', " ");
+    for text in [
+        format!("any text of 1 to {} bytes", api_decode::KEY_BYTES_MAX),
+        format!("within {} minutes", RECEIPT_AGE.as_secs() / 60),
+        format!("at most {RECEIPTS_MAX} for each shard"),
+        format!("An array of at most {} objects", api_decode::BATCH_MAX),
+        format!("`{}` if it is missing", api_decode::SERVER_USER),
+        format!("you want, {} if it is missing, and {} at most", api::LIMIT_DEFAULT, api::LIMIT_MAX),
+        format!("the newest `limit` messages ({} if it is missing)", api::HISTORY_DEFAULT),
+    ] {
+        assert!(page.contains(&text), "docs/api.md says nothing like `{text}`");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use roomcast::base::clock::{Mono, Now, Wall};
 use roomcast::base::hash::Keys;
 use roomcast::base::id::{Key, ShardId};
+use roomcast::base::peer::Peer;
 use roomcast::metrics::shard::Gauges;
 use roomcast::shard::flush::SLICES_MAX;
 use roomcast::shard::limits::Limits;
@@ -63,7 +64,7 @@ impl Rig {
     #[inline(never)]
     pub(crate) fn connect_with(&mut self, request: &mut [u8]) -> Key {
         self.begin();
-        let key = self.shard.handle_open();
+        let key = self.shard.handle_open(Peer::Loopback);
         self.shard.handle_bytes(key, request);
         self.settle();
         key

@@ -8,6 +8,7 @@
 
 use crate::ledger::Faults;
 use crate::outcome::Outcome;
+use crate::plays::connect::WAITED_FOR_A_PLACE;
 
 /// A generator's thread that is this busy, while the server is not, holds the run back.
 const OWN_BUSY_MAX: f64 = 0.95;
@@ -29,6 +30,8 @@ const SLIP_P99_MAX_US: f64 = 1000.0;
 const SLIP_P99_SHARE_MAX: f64 = 0.10;
 /// Below this a slip is nothing, whatever share of the latency it is: it is how exactly a timer wakes.
 const SLIP_P99_FREE_US: f64 = 200.0;
+/// The slip's 99.9th percentile, as a share of the latency's: above it the tail of the latency is the generator's own.
+const SLIP_P999_SHARE_MAX: f64 = 0.10;
 /// The share of an open loop's messages that must have been sent in time.
 const SENT_SHARE_MIN: f64 = 0.99;
 /// A conductor that wakes this late was not run.
@@ -43,6 +46,8 @@ pub struct Judgement {
     pub rate: Option<String>,
     /// Why the latencies are not the server's.
     pub latency: Option<String>,
+    /// Why the last of them are not, the 99.9th percentile and the longest.
+    pub tail: Option<String>,
     /// What is true all the same, and easily misread.
     pub note: Option<String>,
 }
@@ -71,6 +76,17 @@ pub fn judge(outcome: &Outcome, rate: Option<f64>) -> Judgement {
             100.0 * server.waited
         ));
     }
+    open_loop(outcome, rate, &mut judgement);
+    if outcome.generator.late_max_ms > LATE_MAX_MS {
+        judgement
+            .doubts
+            .push(format!("the generator was not run for {:.0} ms", outcome.generator.late_max_ms));
+    }
+    judgement
+}
+
+/// Whether the timetable was kept, and who is to blame if not.
+fn open_loop(outcome: &Outcome, rate: Option<f64>, judgement: &mut Judgement) {
     if let Some(slip) = &outcome.slip {
         let latency = outcome.latency.as_ref().map_or(f64::MAX, |latency| latency.p99_us);
         let share = (latency * SLIP_P99_SHARE_MAX).max(SLIP_P99_FREE_US);
@@ -81,22 +97,30 @@ pub fn judge(outcome: &Outcome, rate: Option<f64>) -> Judgement {
                 slip.p99_us
             ));
         }
+        let tail = outcome.latency.as_ref().map_or(f64::MAX, |latency| latency.p999_us);
+        if slip.p999_us > SLIP_P999_SHARE_MAX * tail {
+            judgement.tail = Some(format!(
+                "messages were sent up to {:.0} µs late at the 99.9th percentile, more than a tenth of the latency \
+                 there ({tail:.0} µs)",
+                slip.p999_us
+            ));
+        }
     }
+    let Some(rate) = rate else { return };
+    let waited = outcome.extra.get(WAITED_FOR_A_PLACE).copied().unwrap_or(0.0);
+    let busy = "all places (--connections) were busy, so the server was slower than the timetable, or there are too \
+                few of them";
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    if let Some(rate) = rate
-        && (outcome.sent as f64) < SENT_SHARE_MIN * rate * outcome.measured_s - 1.0
-    {
+    if (outcome.sent as f64) < SENT_SHARE_MIN * rate * outcome.measured_s - 1.0 {
+        let why = if waited > 0.0 { busy } else { "the generator's processor time was short" };
         judgement.doubts.push(format!(
-            "only {:.0} of {rate:.0} messages per second were sent: the generator's processor time was short",
-            outcome.sent as f64 / outcome.measured_s
+            "only {:.0} of {rate:.0} {}s per second were sent: {why}",
+            outcome.sent as f64 / outcome.measured_s,
+            if outcome.unit == "handshake" { "handshake" } else { "message" },
         ));
+    } else if waited > 0.0 {
+        judgement.note = Some(format!("{waited:.0} handshakes had to wait: {busy}; their latency holds it"));
     }
-    if outcome.generator.late_max_ms > LATE_MAX_MS {
-        judgement
-            .doubts
-            .push(format!("the generator was not run for {:.0} ms", outcome.generator.late_max_ms));
-    }
-    judgement
 }
 
 /// Who set the pace of a closed loop, and in whose queue messages waited.
@@ -231,6 +255,31 @@ mod tests {
         assert!(open(900.0, 1000.0, 10_000)[0].contains("900 µs late"));
         assert!(open(1500.0, 100_000.0, 10_000)[0].contains("1500 µs late"));
         assert!(open(1.0, 1.0, 9000)[0].contains("only 900 of 1000"));
+    }
+
+    #[test]
+    fn a_tail_that_is_mostly_our_own_is_struck() {
+        let tail = |slip, latency| {
+            let of = |p999_us| Some(Latency { p999_us, ..Latency::default() });
+            let outcome = Outcome { latency: of(latency), slip: of(slip), ..Outcome::empty() };
+            judge(&outcome, Some(1000.0)).tail
+        };
+        assert_eq!(tail(99.0, 1000.0), None);
+        assert!(tail(101.0, 1000.0).unwrap().contains("101 µs late"));
+    }
+
+    #[test]
+    fn who_waits_for_a_busy_server_is_not_to_blame() {
+        let connect = |sent, waited| {
+            let extra = [(WAITED_FOR_A_PLACE.to_owned(), waited)].into();
+            let unit = "handshake".to_owned();
+            judge(&Outcome { unit, extra, sent, measured_s: 10.0, ..Outcome::empty() }, Some(100.0))
+        };
+        let slow = connect(900, 100.0).doubts;
+        assert!(slow[0].contains("only 90 of 100 handshakes") && slow[0].contains("were busy"), "{slow:?}");
+        let late = connect(1000, 3.0);
+        assert!(late.doubts.is_empty() && late.note.unwrap().contains("3 handshakes had to wait"));
+        assert_eq!(connect(1000, 0.0), Judgement::default());
     }
 
     #[test]

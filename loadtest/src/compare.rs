@@ -8,7 +8,6 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +39,8 @@ pub struct Plan {
     pub mode: String,
     /// Figures of invalid runs count as well.
     pub counts_invalid: bool,
+    /// Nothing needs to be built.
+    pub is_built: bool,
 }
 
 /// All runs of a comparison.
@@ -76,17 +77,20 @@ pub struct Figure {
     pub name: &'static str,
     /// Whether the smaller one is the better one.
     pub less_is_better: bool,
+    /// Whether it is no more than a bound where the generator set the pace: then it stands, and is in no ratio.
+    pub may_be_a_bound: bool,
     /// Reads it.
     pub of: fn(&Outcome) -> Option<f64>,
 }
 
 /// All figures, the most telling first.
 pub const FIGURES: [Figure; 6] = [
-    less("Server CPU µs", |run| Some(run.server.as_ref()?.cpu_us).filter(|us| *us > 0.0)),
-    less("User-space CPU µs", |run| Some(run.server.as_ref()?.user_us).filter(|us| *us > 0.0)),
+    work("Server CPU µs", |run| Some(run.server.as_ref()?.cpu_us).filter(|us| *us > 0.0)),
+    work("User-space CPU µs", |run| Some(run.server.as_ref()?.user_us).filter(|us| *us > 0.0)),
     Figure {
         name: "Per second",
         less_is_better: false,
+        may_be_a_bound: false,
         of: |run| Some(run.rate).filter(|rate| *rate > 0.0 && run.rate_doubt.is_none()),
     },
     less("p50 µs", |run| Some(run.latency.as_ref()?.p50_us).filter(|_| run.latency_doubt.is_none())),
@@ -97,7 +101,11 @@ pub const FIGURES: [Figure; 6] = [
 ];
 
 const fn less(name: &'static str, of: fn(&Outcome) -> Option<f64>) -> Figure {
-    Figure { name, less_is_better: true, of }
+    Figure { name, less_is_better: true, may_be_a_bound: false, of }
+}
+
+const fn work(name: &'static str, of: fn(&Outcome) -> Option<f64>) -> Figure {
+    Figure { name, less_is_better: true, may_be_a_bound: true, of }
 }
 
 impl Spread {
@@ -139,12 +147,15 @@ impl Comparison {
         Spread::of(self.rounds.iter().filter_map(|round| self.figure(round, peer, figure)).collect())
     }
 
-    /// A figure of the peer at `peer` as a multiple of the first one's in the same round, over all rounds.
+    /// A figure of the peer at `peer` as a multiple of the first one's in the same round, over all rounds in which
+    /// both are figures and no bounds.
     #[must_use]
     pub fn ratio(&self, peer: usize, figure: Figure) -> Option<Spread> {
-        let ratio = |round: &Vec<Option<Outcome>>| {
-            Some(self.figure(round, peer, figure)? / self.figure(round, 0, figure)?)
+        let figure_of = |round: &Vec<Option<Outcome>>, peer: usize| {
+            let is_bound = figure.may_be_a_bound && round.get(peer)?.as_ref()?.rate_doubt.is_some();
+            self.figure(round, peer, figure).filter(|_| !is_bound)
         };
+        let ratio = |round: &Vec<Option<Outcome>>| Some(figure_of(round, peer)? / figure_of(round, 0)?);
         Spread::of(self.rounds.iter().filter_map(ratio).collect())
     }
 
@@ -163,14 +174,22 @@ impl Comparison {
                 runs().count()
             )),
         };
-        let line = |what: &str, pick: fn(&Outcome) -> Option<&String>| {
+        let line = |what: &str, becomes: &str, pick: fn(&Outcome) -> Option<&String>| {
             let reasons: Vec<&String> = runs().filter_map(pick).collect();
             let (first, count) = (reasons.first()?, reasons.len());
-            Some(format!("{what} of {count} of {} runs is left out ({first})", runs().count()))
+            Some(format!("{what} of {count} of {} runs {becomes} ({first})", runs().count()))
         };
-        let latency = line("the latency", |run| run.latency_doubt.as_ref());
-        let rate = line("the rate", |run| run.rate_doubt.as_ref());
-        [note, rate, latency].into_iter().flatten().collect()
+        let rate = line(
+            "the rate",
+            "is left out, and the processor time is an upper bound and in no ratio",
+            |run| run.rate_doubt.as_ref(),
+        );
+        let latency = line("the latency", "is left out", |run| run.latency_doubt.as_ref());
+        let notes: Vec<&String> = runs().filter_map(|run| run.notes.first()).collect();
+        let said = notes
+            .first()
+            .map(|first| format!("mind that {} of {} runs say: {first}", notes.len(), runs().count()));
+        [note, rate, latency, said].into_iter().flatten().collect()
     }
 
     /// The worst verdict of all runs; a run without outcome has failed.
@@ -194,18 +213,18 @@ pub fn order(peers: usize, round: usize) -> Vec<usize> {
     (0..peers).map(|place| (place + round) % peers).collect()
 }
 
-/// Builds what is to be built, and runs everything. `interrupted` ends it between two runs.
+/// Builds what is to be built, and runs everything.
 ///
 /// # Errors
 /// A server could not be built, or this program not be started.
-pub fn compare(plan: &Plan, waits: &Receiver<()>) -> Result<Comparison, String> {
+pub fn compare(plan: &Plan) -> Result<Comparison, String> {
     // `rooms-batch` and its like are ways of doing `rooms`.
     let is_of = |mode: &String| plan.mode.starts_with(mode.as_str());
     if let Some(peer) = plan.peers.iter().find(|peer| !peer.modes.iter().any(is_of)) {
         return Err(format!("{} knows no {}", peer.name, plan.mode));
     }
-    for peer in &plan.peers {
-        build(peer)?;
+    if !plan.is_built {
+        plan.peers.iter().try_for_each(build)?;
     }
     let mut comparison = Comparison {
         scenario: plan.scenario.join(" "),
@@ -218,7 +237,7 @@ pub fn compare(plan: &Plan, waits: &Receiver<()>) -> Result<Comparison, String> 
         let mut runs = vec![None; plan.peers.len()];
         for at in order(plan.peers.len(), round) {
             say(&format!("round {} of {}: {}", round + 1, plan.rounds, plan.peers[at].name));
-            match one(plan, at, waits) {
+            match one(plan, at) {
                 Ok(outcome) => runs[at] = Some(outcome),
                 Err(error) => {
                     say(&format!("  {error}"));
@@ -273,7 +292,7 @@ impl Drop for Running {
 }
 
 /// One run against one server.
-fn one(plan: &Plan, at: usize, waits: &Receiver<()>) -> Result<Outcome, String> {
+fn one(plan: &Plan, at: usize) -> Result<Outcome, String> {
     let peer = &plan.peers[at];
     let port = free_port().map_err(|error| error.to_string())?;
     let filled = |text: &str| text.replace("{port}", &port.to_string()).replace("{mode}", &plan.mode);
@@ -284,7 +303,7 @@ fn one(plan: &Plan, at: usize, waits: &Receiver<()>) -> Result<Outcome, String> 
         .spawn()
         .map_err(|error| format!("cannot start: {error}"))?;
     let mut server = Running(child);
-    listening(&mut server.0, port, waits)?;
+    listening(&mut server.0, port)?;
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let url = filled(&peer.url);
     let mut client = if plan.client_cpus.is_empty() {
@@ -315,7 +334,7 @@ fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-fn listening(server: &mut Child, port: u16, waits: &Receiver<()>) -> Result<(), String> {
+fn listening(server: &mut Child, port: u16) -> Result<(), String> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     for _ in 0..START_TRIES {
         if TcpStream::connect(address).is_ok() {
@@ -324,10 +343,8 @@ fn listening(server: &mut Child, port: u16, waits: &Receiver<()>) -> Result<(), 
         if let Ok(Some(status)) = server.try_wait() {
             return Err(format!("the server ended at once ({status})"));
         }
-        // Nothing tells when another process listens, so this waits for what never comes.
-        if let Err(RecvTimeoutError::Disconnected) = waits.recv_timeout(START_WAIT) {
-            return Err("interrupted".into());
-        }
+        // Nothing tells when another process listens.
+        std::thread::park_timeout(START_WAIT);
     }
     Err("the server does not listen".into())
 }
@@ -390,6 +407,7 @@ fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Server;
 
     #[test]
     fn everybody_is_first_once() {
@@ -434,6 +452,19 @@ mod tests {
         assert_eq!(tainted.ratio(1, rate), comparison.ratio(1, rate));
         tainted.rounds[0][0].as_mut().unwrap().rate_doubt = Some("full".into());
         assert_eq!(tainted.ratio(1, rate), Some(Spread { min: 3.0, median: 3.0, max: 3.0 }));
+        for run in tainted.rounds.iter_mut().flatten().flatten() {
+            run.server = Some(Server { cpu_us: run.rate, ..Server::default() });
+            run.notes = vec!["neither was full".into()];
+        }
+        let cpu = FIGURES[0];
+        assert_eq!(tainted.ratio(1, cpu), Some(Spread { min: 3.0, median: 3.0, max: 3.0 }), "one is a bound");
+        assert_eq!(tainted.spread(0, cpu).map(|spread| spread.max), Some(100.0), "which stands all the same");
+        let left_out = tainted.left_out().join("\n");
+        assert!(
+            left_out.contains("the rate of 1 of 5 runs is left out, and the processor time"),
+            "{left_out}"
+        );
+        assert!(left_out.contains("mind that 5 of 5 runs say: neither was full"), "{left_out}");
         let text = table(&comparison);
         assert!(text.contains("2.500 (2.00–3.00)") && text.contains("FAILED   b: gone"), "{text}");
     }

@@ -2,7 +2,6 @@
 //!
 //! Sends nothing and judges nothing; [`crate::audit`] and [`crate::outcome`] make sense of the [`Record`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -81,8 +80,6 @@ pub struct Record {
     pub complaints: Vec<String>,
     /// How late the conductor itself woke at worst: this machine did not run us.
     pub late_max: Nanos,
-    /// When each phase began.
-    pub phases: BTreeMap<u8, Nanos>,
 }
 
 struct Conductor<'a> {
@@ -95,7 +92,6 @@ struct Conductor<'a> {
     complaints: Vec<String>,
     late_max: Nanos,
     next_sample: Nanos,
-    phases: BTreeMap<u8, Nanos>,
 }
 
 /// Runs `threads` (each its connections and its play) through all phases.
@@ -124,7 +120,6 @@ where
         complaints: Vec::new(),
         late_max: 0,
         next_sample: clock.now(),
-        phases: BTreeMap::new(),
     };
     let empty = conductor.snapshot()?;
     let mut workers = Vec::new();
@@ -149,9 +144,9 @@ where
         }
     }
     let (ready, begin, end) = led?;
-    let Conductor { samples, complaints, late_max, phases, .. } = conductor;
+    let Conductor { samples, complaints, late_max, .. } = conductor;
     let harvest = harvest.ok_or("no threads")?;
-    Ok(Record { empty, ready, begin, end, samples, harvest, complaints, late_max, phases })
+    Ok(Record { empty, ready, begin, end, samples, harvest, complaints, late_max })
 }
 
 impl Conductor<'_> {
@@ -198,7 +193,6 @@ impl Conductor<'_> {
 
     fn begin(&mut self, phase: Phase) {
         while self.reports.try_recv().is_ok() {}
-        self.phases.insert(phase as u8, self.clock.now());
         self.control.set_phase(phase);
         self.progress.phase(phase);
     }

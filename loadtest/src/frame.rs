@@ -20,9 +20,6 @@ pub const PONG: u8 = 0xa;
 
 /// Longest header that a server writes: 2 bytes and 8 of length.
 pub const HEAD_BYTES_MAX: usize = 10;
-/// Longest payload that is taken; a server that announces more has lost its way.
-pub const PAYLOAD_BYTES_MAX: usize = 1 << 30;
-
 /// What stands at the front of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Front {
@@ -41,12 +38,12 @@ pub enum Front {
     Need(usize),
 }
 
-/// Reads the front of `bytes`.
+/// Reads the front of `bytes`; a payload of more than `longest` bytes is not taken.
 ///
 /// # Errors
 /// It is no frame that a server may send without extensions; the text says why.
 #[inline]
-pub fn front(bytes: &[u8]) -> Result<Front, &'static str> {
+pub fn front(bytes: &[u8], longest: usize) -> Result<Front, &'static str> {
     let [first, second, rest @ ..] = bytes else { return Ok(Front::Need(2)) };
     if first & 0x70 != 0 {
         return Err("reserved bits are set");
@@ -66,8 +63,8 @@ pub fn front(bytes: &[u8]) -> Result<Front, &'static str> {
         }
         short => (2, usize::from(*short)),
     };
-    if len > PAYLOAD_BYTES_MAX {
-        return Err("a frame of more than a gigabyte");
+    if len > longest {
+        return Err("a frame that is longer than any answer can be");
     }
     match opcode {
         CONTINUATION | TEXT | BINARY => {}
@@ -131,9 +128,10 @@ mod tests {
         for len in [0, 1, 125, 126, 65_535, 65_536] {
             let bytes = server(BINARY, &vec![7; len]);
             let head = bytes.len() - len;
-            assert_eq!(front(&bytes), Ok(Front::Frame { fin: true, opcode: BINARY, head, len }));
+            assert_eq!(front(&bytes, len), Ok(Front::Frame { fin: true, opcode: BINARY, head, len }));
+            assert!(len == 0 || front(&bytes[..head], len - 1).is_err(), "refused before it is gathered");
             for cut in (0..bytes.len()).step_by(1 + len / 50) {
-                let Ok(Front::Need(need)) = front(&bytes[..cut]) else { panic!("{len} cut at {cut}") };
+                let Ok(Front::Need(need)) = front(&bytes[..cut], len) else { panic!("{len} cut at {cut}") };
                 assert!(need > cut && need <= bytes.len());
             }
         }
@@ -149,7 +147,7 @@ mod tests {
             &[0x88, 126, 0, 200],
             &[0x82, 127, 1, 0, 0, 0, 0, 0, 0, 0],
         ] {
-            assert!(front(bytes).is_err(), "{bytes:02x?}");
+            assert!(front(bytes, 1 << 20).is_err(), "{bytes:02x?}");
         }
     }
 

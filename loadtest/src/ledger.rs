@@ -102,10 +102,15 @@ impl Track {
         if self.next == UNKNOWN {
             return;
         }
-        let inside: u64 = self.missing.iter().map(|(start, end)| u64::from(end - start)).sum();
-        faults.holes += inside + u64::from(end.saturating_sub(self.next));
+        faults.holes += self.inner_holes() + u64::from(end.saturating_sub(self.next));
         // More than was sent: nobody can have sent it.
         faults.corrupt += u64::from(self.next.saturating_sub(end));
+    }
+
+    /// Messages that have not come though a later one of the same sender has.
+    #[must_use]
+    pub fn inner_holes(&self) -> u64 {
+        self.missing.iter().map(|(start, end)| u64::from(end - start)).sum()
     }
 
     /// The number that should come next.
@@ -169,6 +174,7 @@ mod tests {
         for number in [5, 6, 8] {
             track.take(number, &mut faults);
         }
+        assert_eq!(track.inner_holes(), 1, "where the end is not known, its holes are all the same");
         track.close(9, &mut faults);
         assert_eq!(faults, Faults { holes: 1, ..Faults::default() });
     }

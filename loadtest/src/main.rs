@@ -29,8 +29,9 @@ fn main() -> ExitCode {
         Command::Idle(options) => finish(run::idle(&options), &options.common),
         Command::Connect(options) => finish(run::connect(&options), &options.common),
         Command::Storm(options) => finish(run::storm(&options), &options.common),
-        Command::Churn(options) => finish(run::churn(&options), &options.common),
-        Command::Slow(options) => finish(run::slow(&options), &options.common),
+        Command::Cuts(options) => finish(run::cuts(&options), &options.common),
+        Command::Churn(options) => finish(run::churn(&options), &options.fanout.common),
+        Command::Slow(options) => finish(run::slow(&options), &options.fanout.common),
         Command::Compare(options) => compared(&options),
         Command::Report(options) => reported(&options),
     };
@@ -94,11 +95,10 @@ fn compared(options: &Compare) -> u8 {
         server_cpus: options.server_cpus.clone(),
         client_cpus: options.client_cpus.clone(),
         counts_invalid: options.count_invalid,
+        is_built: options.built,
         mode: if options.mode.is_empty() { mode(&options.scenario).into() } else { options.mode.clone() },
     });
-    // Nobody ever sends: receiving from it is how to wait.
-    let (_sender, waits) = std::sync::mpsc::channel();
-    let comparison = match plan.and_then(|plan| compare::compare(&plan, &waits)) {
+    let comparison = match plan.and_then(|plan| compare::compare(&plan)) {
         Ok(comparison) => comparison,
         Err(error) => return refuse(&error, EXIT_USAGE),
     };

@@ -1,13 +1,14 @@
 //! The mark in every message by which it is known again: who sent it, its number, and when it was to be sent.
 //!
 //! ```text
-//! ~ 0001c7 0000002a 0000000000bc614e ~   then filler to the size asked for
-//!   sender number   nanoseconds
-//!   6      8        16 hex digits
+//! ~ 0001c7 0000002a 000000000bc614e c ~   then filler to the size asked for
+//!   sender number   nanoseconds     check
+//!   6      8        15              1 hex digits
 //! ```
 //!
 //! All digits are fixed in width, so that a frame is built once and only its digits are written anew. Nothing
-//! here needs escaping in JSON. The short form, for echo, ends after the number.
+//! here needs escaping in JSON. The last digit is all others, exclusive-ored: no book would notice a damaged time.
+//! The short form, for echo, ends after the number: the sender has the time, and books know every sender and number.
 
 use roomcast::base::prng::Prng;
 
@@ -24,6 +25,10 @@ pub const SENDERS_MAX: usize = 1 << 24;
 const SENDER_AT: usize = 1;
 const NUMBER_AT: usize = 7;
 const TIME_AT: usize = 15;
+const TIME_DIGITS: usize = 15;
+const CHECK_AT: usize = TIME_AT + TIME_DIGITS;
+/// Times that the digits can hold: 36 years of a run.
+const TIME_MASK: Nanos = (1 << (4 * TIME_DIGITS)) - 1;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// What a marker says.
@@ -35,6 +40,21 @@ pub struct Mark {
     pub number: u32,
     /// When it was to be sent; zero in the short form.
     pub time: Nanos,
+}
+
+impl Mark {
+    /// The check digit: all digits, exclusive-ored, so that no single one can change unseen.
+    fn check(self) -> u64 {
+        let all = u64::from(self.sender) ^ u64::from(self.number) ^ (self.time & TIME_MASK);
+        // Halves, quarters and so on are folded onto each other; digits stay on digits.
+        [32, 16, 8, 4].into_iter().fold(all, |all, half| all ^ all >> half) & 15
+    }
+
+    /// The long form, as text.
+    #[cfg(test)]
+    pub(crate) fn text(self) -> String {
+        format!("~{:06x}{:08x}{:015x}{:x}~", self.sender, self.number, self.time, self.check())
+    }
 }
 
 /// Filler of `len` bytes: printable, the same for everybody, without a tilde, quote or backslash.
@@ -68,8 +88,19 @@ pub fn read(bytes: &[u8], long: bool) -> Option<Mark> {
     }
     let sender = digits(&bytes[1..NUMBER_AT])? as u32;
     let number = digits(&bytes[NUMBER_AT..TIME_AT])? as u32;
-    let time = if long { digits(&bytes[TIME_AT..LONG_BYTES - 1])? } else { 0 };
-    Some(Mark { sender, number, time })
+    if !long {
+        return Some(Mark { sender, number, time: 0 });
+    }
+    let mark = Mark { sender, number, time: digits(&bytes[TIME_AT..CHECK_AT])? };
+    (digits(&bytes[CHECK_AT..=CHECK_AT])? == mark.check()).then_some(mark)
+}
+
+/// Whether a long marker stood at the front of `bytes` before somebody changed its digits.
+#[must_use]
+pub fn is_damaged(bytes: &[u8]) -> bool {
+    bytes.len() >= LONG_BYTES
+        && (bytes[0], bytes[LONG_BYTES - 1]) == (b'~', b'~')
+        && read(bytes, true).is_none()
 }
 
 #[inline]
@@ -115,7 +146,7 @@ impl Template {
         Template { bytes, at: head + in_payload, in_payload, key, long }
     }
 
-    /// Appends the frame to `out`; `mark.time` is left out of the short form.
+    /// Appends the frame to `out`; `mark.time` is left out of the short form, and is below 2^60 in the long one.
     #[inline]
     pub fn append(&self, out: &mut Vec<u8>, mark: Mark) {
         let start = out.len() + self.at;
@@ -123,7 +154,9 @@ impl Template {
         self.write(&mut out[start..], SENDER_AT, 6, u64::from(mark.sender));
         self.write(&mut out[start..], NUMBER_AT, 8, u64::from(mark.number));
         if self.long {
-            self.write(&mut out[start..], TIME_AT, 16, mark.time);
+            debug_assert!(mark.time <= TIME_MASK, "runs are shorter than 36 years");
+            self.write(&mut out[start..], TIME_AT, TIME_DIGITS, mark.time);
+            self.write(&mut out[start..], CHECK_AT, 1, mark.check());
         }
     }
 
@@ -149,7 +182,8 @@ mod tests {
         {
             let whole = [before.as_bytes(), &payload(size, long)].concat();
             let template = Template::new(frame::TEXT, &whole, before.len(), long, key);
-            for (number, time) in [(0, 0), (7, 9), (u32::MAX, u64::MAX), (0xdead_beef, 0x0123_4567_89ab_cdef)]
+            for (number, time) in
+                [(0, 0), (7, 9), (u32::MAX, TIME_MASK), (0xdead_beef, 0x0123_4567_89ab_cdef)]
             {
                 let mark = Mark { sender: 0x12_34ab, number, time: if long { time } else { 0 } };
                 let mut out = vec![1, 2, 3];
@@ -158,6 +192,7 @@ mod tests {
                 let mut got = out.split_off(3 + head);
                 unmask(&mut got, key, 0);
                 assert_eq!(read(&got[before.len()..], long), Some(mark));
+                assert!(!long || got[before.len()..].starts_with(mark.text().as_bytes()));
                 let marker = if long { LONG_BYTES } else { SHORT_BYTES };
                 assert_eq!(&got[before.len() + marker..], filler(size - marker));
             }
@@ -174,5 +209,21 @@ mod tests {
             assert_eq!(read(&bad, true), None, "byte {at}");
         }
         assert_eq!(read(&good[..31], true), None);
+    }
+
+    #[test]
+    fn a_digit_that_is_another_is_seen_wherever_it_stands() {
+        let mark = Mark { sender: 0x1c7, number: 0xdead_beef, time: 0x0abc_def0_1234_5678 & TIME_MASK };
+        let good = mark.text().into_bytes();
+        assert_eq!(read(&good, true), Some(mark));
+        assert!(!is_damaged(&good) && !is_damaged(b"~~"));
+        for at in 1..LONG_BYTES - 1 {
+            for digit in HEX.iter().filter(|digit| **digit != good[at]) {
+                let mut bad = good.clone();
+                bad[at] = *digit;
+                assert_eq!(read(&bad, true), None, "byte {at}");
+                assert!(is_damaged(&bad));
+            }
+        }
     }
 }

@@ -35,6 +35,8 @@ pub enum Command {
     Connect(Connect),
     /// All members drop and come back at once: how long until the last has what it missed.
     Storm(Storm),
+    /// Members are cut off at random, come back and want all that they missed.
+    Cuts(Cuts),
     /// Members leave and come back all the time while messages fly.
     Churn(Churn),
     /// Some members stop reading; the others must not notice.
@@ -72,9 +74,9 @@ pub struct Common {
     /// How long messages flow before that.
     #[arg(short, long, default_value = "1s", value_parser = duration)]
     pub warmup: Duration,
-    /// Connections that are being opened at the same time, for each thread.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
-    pub connecting: u32,
+    /// Connections that are being opened at the same time, for each thread; 64 if not given, and not for `connect`.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub connecting: Option<u32>,
     /// Local address to connect from; may be given several times. On loopback 127.0.0.1, .2, … are taken as needed.
     #[arg(long, value_name = "ADDR")]
     pub source: Vec<IpAddr>,
@@ -109,9 +111,12 @@ pub struct Flow {
     #[arg(short, long, value_parser = rate)]
     pub rate: Option<f64>,
     /// How the open loop's messages are spread in time.
-    #[arg(long, value_enum, default_value_t = Arrivals::Even)]
+    #[arg(long, value_enum, default_value_t = Arrivals::Even, requires = "rate")]
     pub arrivals: Arrivals,
 }
+
+/// Longest payload of a message.
+const SIZE_MAX: usize = 1 << 29;
 
 /// See [`Command::Echo`].
 #[derive(Clone, Debug, Args)]
@@ -191,14 +196,17 @@ pub struct Connect {
     #[arg(short, long, value_parser = rate)]
     pub rate: Option<f64>,
     /// How the open loop's handshakes are spread in time.
-    #[arg(long, value_enum, default_value_t = Arrivals::Even)]
+    #[arg(long, value_enum, default_value_t = Arrivals::Even, requires = "rate")]
     pub arrivals: Arrivals,
 }
 
 /// See [`Command::Storm`].
 #[derive(Clone, Debug, Args)]
+#[command(mut_arg("duration", |duration| {
+    duration.default_value("60s").help("Longest time that coming back may take")
+}))]
 pub struct Storm {
-    /// What all scenarios take; `--duration` is the longest time that coming back may take.
+    /// What all scenarios take.
     #[command(flatten)]
     pub common: Common,
     /// Rooms and who is in them; publishers are not cut off.
@@ -212,18 +220,29 @@ pub struct Storm {
     pub at_once: Option<usize>,
 }
 
-/// See [`Command::Churn`].
+/// See [`Command::Cuts`].
 #[derive(Clone, Debug, Args)]
-pub struct Churn {
+pub struct Cuts {
     /// What all scenarios take.
     #[command(flatten)]
     pub common: Common,
-    /// How messages come about.
-    #[command(flatten)]
-    pub flow: Flow,
-    /// Rooms and who is in them.
+    /// Rooms and who is in them; publishers are not cut off.
     #[command(flatten)]
     pub shape: RoomShape,
+    /// Messages per second of all publishers together. What a room misses has to fit the server's history.
+    #[arg(short, long, default_value = "100", value_parser = rate)]
+    pub rate: f64,
+    /// About how long each connection lasts: from half of it to one and a half.
+    #[arg(long, default_value = "2s", value_parser = duration)]
+    pub every: Duration,
+}
+
+/// See [`Command::Churn`].
+#[derive(Clone, Debug, Args)]
+pub struct Churn {
+    /// What a fan-out takes.
+    #[command(flatten)]
+    pub fanout: Fanout,
     /// Share of the members that come and go.
     #[arg(long, default_value_t = 0.5, value_parser = share)]
     pub share: f64,
@@ -238,15 +257,9 @@ pub struct Churn {
 /// See [`Command::Slow`].
 #[derive(Clone, Debug, Args)]
 pub struct Slow {
-    /// What all scenarios take.
+    /// What a fan-out takes.
     #[command(flatten)]
-    pub common: Common,
-    /// How messages come about.
-    #[command(flatten)]
-    pub flow: Flow,
-    /// Rooms and who is in them.
-    #[command(flatten)]
-    pub shape: RoomShape,
+    pub fanout: Fanout,
     /// Share of the members that read nothing while it is measured.
     #[arg(long, default_value_t = 0.1, value_parser = share)]
     pub share: f64,
@@ -267,6 +280,9 @@ pub struct Compare {
     /// Processors of the generator.
     #[arg(long, default_value = "")]
     pub client_cpus: String,
+    /// The servers are built already.
+    #[arg(long)]
+    pub built: bool,
     /// What `{mode}` in a server's command stands for; `echo` or `rooms` by the scenario, if not given.
     #[arg(long, default_value = "")]
     pub mode: String,
@@ -326,7 +342,7 @@ fn size(text: &str, least: usize) -> Result<usize, String> {
         other => return Err(format!("no unit of size: {other}")),
     };
     let number: usize = digits.parse().map_err(|_| format!("no size: {text}"))?;
-    match number.checked_mul(unit).filter(|bytes| *bytes <= crate::frame::PAYLOAD_BYTES_MAX / 2) {
+    match number.checked_mul(unit).filter(|bytes| *bytes <= SIZE_MAX) {
         Some(bytes) if bytes >= least => Ok(bytes),
         Some(_) => Err(format!("at least {least} bytes: a message carries its sender and number")),
         None => Err("at most half a gigabyte".into()),
@@ -372,6 +388,24 @@ mod tests {
         for name in named.filter(|name| !matches!(*name, "release" | "help" | "")) {
             assert!(known.contains(&name), "docs/loadtest.md: no --{name}");
         }
+    }
+
+    #[test]
+    fn what_has_no_effect_is_refused() {
+        let parse = |words: &str| {
+            Options::try_parse_from(std::iter::once("loadtest").chain(words.split_whitespace()))
+                .map_err(|error| error.kind())
+        };
+        assert!(parse("echo --arrivals poisson --rate 10").is_ok() && parse("echo").is_ok());
+        for words in ["echo --arrivals poisson", "connect --arrivals even", "echo --rate 1 --in-flight 2"] {
+            assert!(parse(words).is_err(), "{words}");
+        }
+        let storm = |words| match parse(words).map(|options| options.command) {
+            Ok(Command::Storm(storm)) => storm.common.duration,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(storm("storm"), Duration::from_secs(60), "coming back takes its time");
+        assert_eq!(storm("storm -d 7s"), Duration::from_secs(7));
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub struct Outcome {
     /// Why the latencies are not the server's, though other figures are.
     #[serde(default)]
     pub latency_doubt: Option<String>,
+    /// Why the end of the latencies (99.9 % and the longest) is not the server's, though its lower percentiles are.
+    #[serde(default)]
+    pub tail_doubt: Option<String>,
     /// Worth knowing.
     pub notes: Vec<String>,
     /// Connections that were opened.
@@ -187,6 +190,7 @@ impl Outcome {
             doubts: Vec::new(),
             rate_doubt: None,
             latency_doubt: None,
+            tail_doubt: None,
             notes: Vec::new(),
             connections: 0,
             measured_s: 0.0,

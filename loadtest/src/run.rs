@@ -8,9 +8,10 @@ use crate::audit;
 use crate::clock::{self, Clock, Nanos, SECOND};
 use crate::conduct::{self, Lengths, Record};
 use crate::control::Control;
+use crate::frame;
 use crate::limits;
 use crate::net::{Dial, Net, Play};
-use crate::options::{Churn, Common, Connect, Echo, Fanout, Flow, Idle, RoomShape, Slow, Storm};
+use crate::options::{Churn, Common, Connect, Cuts, Echo, Fanout, Flow, Idle, RoomShape, Slow, Storm};
 use crate::outcome::{self, Generator, Latency, Outcome, Server, Verdict};
 use crate::peers::Peer;
 use crate::plays::echo::Pace;
@@ -23,8 +24,12 @@ use crate::target::Target;
 use crate::tls::{Secure, Trust};
 use crate::words::Words;
 
-/// Coming back from a storm may take this long at least.
-const STORM_MIN: Nanos = 60 * SECOND;
+/// Longest answer that is no message: to a join, with all members and what one of them missed.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// What a server may put around an echo, and say beside it.
+const ECHO_BYTES_BESIDE: usize = 64 << 10;
+/// Connections that are being opened at the same time, where nothing else was asked for.
+const CONNECTING: u32 = 64;
 
 /// Why there is no outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,28 +94,18 @@ impl Stage {
             secure: secure(&target, common).map_err(Problem::Usage)?,
             greeting: words.greeting.clone(),
             ping: (words.ping.clone(), words.pong.clone()),
+            opcode: frame::TEXT,
+            message_bytes_max: ANSWER_BYTES_MAX,
             key,
         };
         let threads = usize::from(common.threads).min(connections);
-        let at_once = common.connecting as usize;
+        let at_once = common.connecting.unwrap_or(CONNECTING) as usize;
         Ok(Stage { clock: Clock::start(), dial, words, threads, connections, at_once })
     }
 
     /// How many connections are on `thread`, where they are dealt out like cards.
     fn on(&self, thread: usize) -> usize {
         self.connections / self.threads + usize::from(thread < self.connections % self.threads)
-    }
-
-    fn pace(&self, thread: usize, flow: &Flow, seed: u64) -> Pace {
-        #[expect(clippy::cast_precision_loss, reason = "at most 256 threads")]
-        match flow.rate {
-            None => Pace::InFlight(flow.in_flight),
-            Some(rate) => {
-                let threads = self.threads as f64;
-                let phase = (thread as f64 + 0.5) / threads;
-                Pace::Rate(rate / threads, phase, flow.arrivals, seed.wrapping_add(thread as u64))
-            }
-        }
     }
 
     /// Makes the threads, `play` for each, and runs them.
@@ -134,6 +129,15 @@ impl Stage {
         conduct::conduct(threads, &control, lengths, &common.pid, self.clock, &mut progress)
             .map_err(Problem::Server)
     }
+}
+
+/// The pace of one of `threads`, which has `own` of `all` senders and so that share of the rate.
+#[expect(clippy::cast_precision_loss, reason = "at most 256 threads, and 2^24 senders")]
+fn pace(flow: &Flow, (thread, threads): (usize, usize), (own, all): (usize, usize), seed: u64) -> Pace {
+    let Some(rate) = flow.rate else { return Pace::InFlight(flow.in_flight) };
+    let phase = (thread as f64 + 0.5) / threads as f64;
+    let share = own as f64 / all.max(1) as f64;
+    Pace::Rate(rate * share, phase, flow.arrivals, seed.wrapping_add(thread as u64))
 }
 
 fn secure(target: &Target, common: &Common) -> Result<Option<Secure>, String> {
@@ -206,6 +210,7 @@ fn outcome(record: Record, frame: &Frame<'_>) -> Ran {
         doubts: Vec::new(),
         rate_doubt: None,
         latency_doubt: None,
+        tail_doubt: None,
         notes: Vec::new(),
         connections: connections.max(if frame.is_fleeting { frame.connections as u64 } else { 0 }),
         measured_s: clock::seconds(wall),
@@ -223,6 +228,7 @@ fn outcome(record: Record, frame: &Frame<'_>) -> Ran {
     let judgement = audit::judge(&outcome, frame.rate);
     outcome.doubts = judgement.doubts;
     (outcome.rate_doubt, outcome.latency_doubt) = (judgement.rate, judgement.latency);
+    outcome.tail_doubt = judgement.tail;
     outcome.notes.extend(judgement.note);
     outcome.verdict = match (outcome.failures.is_empty(), outcome.doubts.is_empty()) {
         (false, _) => Verdict::Failed,
@@ -250,10 +256,12 @@ fn flow_text(flow: &Flow) -> String {
 /// There is no outcome.
 pub fn echo(options: &Echo) -> Result<Ran, Problem> {
     let Echo { common, flow, connections, size, binary } = options;
-    let stage = Stage::new(common, *connections, 0)?;
+    let mut stage = Stage::new(common, *connections, 0)?;
+    stage.dial.opcode = if *binary { frame::BINARY } else { frame::TEXT };
+    stage.dial.message_bytes_max = size + ECHO_BYTES_BESIDE;
     let first = |thread: usize| (0..thread).map(|before| stage.on(before)).sum::<usize>();
     let record = stage.run(common, (0, 0), lengths(common, *connections, flow.rate), |thread, _| {
-        let pace = stage.pace(thread, flow, common.seed);
+        let pace = pace(flow, (thread, stage.threads), (stage.on(thread), *connections), common.seed);
         let first = u32::try_from(first(thread)).unwrap_or(u32::MAX);
         let message = echo::Message::new(&stage.words, *size, *binary, stage.dial.key);
         echo::Echo::new(first, stage.on(thread), message, pace, stage.at_once)
@@ -284,13 +292,19 @@ pub fn storm(options: &Storm) -> Result<Ran, Problem> {
     let Storm { common, shape, rate, at_once } = options;
     let flow = Flow { in_flight: 1, rate: Some(*rate), arrivals: Arrivals::Even };
     let upset = Upset::Storm { at_once: at_once.unwrap_or(usize::MAX) };
-    let lengths = Lengths {
-        until_settled: true,
-        may_be_silent: true,
-        measure: clock::nanos(common.duration).max(STORM_MIN),
-        ..lengths(common, 0, Some(*rate))
-    };
+    let lengths = Lengths { until_settled: true, may_be_silent: true, ..lengths(common, 0, Some(*rate)) };
     rooms("storm", common, &flow, shape, (upset, 1.0), lengths)
+}
+
+/// Cuts members off at random, all the time.
+///
+/// # Errors
+/// There is no outcome.
+pub fn cuts(options: &Cuts) -> Result<Ran, Problem> {
+    let Cuts { common, shape, rate, every } = options;
+    let flow = Flow { in_flight: 1, rate: Some(*rate), arrivals: Arrivals::Even };
+    let upset = Upset::Cuts { every: clock::nanos(*every) };
+    rooms("cuts", common, &flow, shape, (upset, 1.0), lengths(common, 0, Some(*rate)))
 }
 
 /// Lets members leave and come back all the time.
@@ -298,7 +312,7 @@ pub fn storm(options: &Storm) -> Result<Ran, Problem> {
 /// # Errors
 /// There is no outcome.
 pub fn churn(options: &Churn) -> Result<Ran, Problem> {
-    let Churn { common, flow, shape, share, stay, away } = options;
+    let Churn { fanout: Fanout { common, flow, shape }, share, stay, away } = options;
     let upset = Upset::Churn { stay: clock::nanos(*stay), away: clock::nanos(*away) };
     rooms("churn", common, flow, shape, (upset, *share), lengths(common, 0, flow.rate))
 }
@@ -308,7 +322,7 @@ pub fn churn(options: &Churn) -> Result<Ran, Problem> {
 /// # Errors
 /// There is no outcome.
 pub fn slow(options: &Slow) -> Result<Ran, Problem> {
-    let Slow { common, flow, shape, share } = options;
+    let Slow { fanout: Fanout { common, flow, shape }, share } = options;
     rooms("slow", common, flow, shape, (Upset::Slow, *share), lengths(common, 0, flow.rate))
 }
 
@@ -339,14 +353,16 @@ fn rooms(
     if upset != Upset::None && restless == 0 {
         return Err(Problem::Usage("no member is left to be upset: publishers never are".into()));
     }
-    let stage = Stage::new(common, connections, rooms)?;
+    let mut stage = Stage::new(common, connections, rooms)?;
+    stage.dial.message_bytes_max += 2 * size;
     if matches!(upset, Upset::Churn { .. }) && stage.words.leave.is_empty() {
         return Err(Problem::Usage("this server's words have no `leave`".into()));
     }
     let shape = Shape { rooms, members, publishers, size, threads: stage.threads, upset, restless };
     let lengths = Lengths { connections: connections as u64, ..lengths };
     let record = stage.run(common, (shape.senders(), rooms), lengths, |thread, control| {
-        let pace = stage.pace(thread, flow, common.seed);
+        let senders = (shape.senders_on(thread), shape.senders());
+        let pace = pace(flow, (thread, stage.threads), senders, common.seed);
         let (control, words) = (Arc::clone(control), stage.words.clone());
         let seed = common.seed.wrapping_add(thread as u64);
         Rooms::new(shape.clone(), thread, control, words, pace, stage.at_once, (stage.dial.key, seed))
@@ -355,6 +371,7 @@ fn rooms(
         Upset::None => String::new(),
         Upset::Slow => format!(", {restless} of each room read nothing"),
         Upset::Churn { .. } => format!(", {restless} of each room come and go"),
+        Upset::Cuts { .. } => format!(", {restless} of each room cut off again and again"),
         Upset::Storm { .. } => format!(", {restless} of each room cut off at once"),
     };
     let settings = format!(
@@ -376,6 +393,9 @@ fn rooms(
 /// There is no outcome.
 pub fn idle(options: &Idle) -> Result<Ran, Problem> {
     let Idle { common, connections, rooms } = options;
+    if common.hgrm.is_some() {
+        return Err(Problem::Usage("idle sends nothing, so that --hgrm would be empty".into()));
+    }
     let stage = Stage::new(common, *connections, (*rooms).max(1))?;
     let lengths = Lengths { may_be_silent: true, ..lengths(common, *connections, None) };
     let record = stage.run(common, (0, 0), lengths, |thread, _| {
@@ -404,10 +424,14 @@ pub fn idle(options: &Idle) -> Result<Ran, Problem> {
 /// There is no outcome.
 pub fn connect(options: &Connect) -> Result<Ran, Problem> {
     let Connect { common, connections, rate, arrivals } = options;
+    if common.connecting.is_some() {
+        return Err(Problem::Usage("--connections says how many connect at once, not --connecting".into()));
+    }
     let stage = Stage::new(common, *connections, 0)?;
     let flow = Flow { in_flight: 1, rate: *rate, arrivals: *arrivals };
     let record = stage.run(common, (0, 0), lengths(common, 0, *rate), |thread, _| {
-        connect::Connect::new(stage.on(thread), stage.pace(thread, &flow, common.seed))
+        let own = stage.on(thread);
+        connect::Connect::new(own, pace(&flow, (thread, stage.threads), (own, *connections), common.seed))
     })?;
     let pace = rate.map_or("closed loop".into(), |rate| format!("{rate} handshakes/s"));
     let settings = format!("{connections} at once, {pace}");
@@ -424,4 +448,19 @@ pub fn connect(options: &Connect) -> Result<Ran, Problem> {
             is_fleeting: true,
         },
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_share_the_rate_by_their_senders() {
+        let flow = Flow { in_flight: 1, rate: Some(300.0), arrivals: Arrivals::Even };
+        let rate = |own| match pace(&flow, (0, 2), (own, 3), 1) {
+            Pace::Rate(rate, phase, _, _) => (rate, phase),
+            Pace::InFlight(_) => (0.0, 0.0),
+        };
+        assert_eq!((rate(0), rate(1), rate(3)), ((0.0, 0.25), (100.0, 0.25), (300.0, 0.25)));
+    }
 }

@@ -29,6 +29,7 @@ fn write_table(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
     doubt(out, "rate", outcome.rate_doubt.as_ref())?;
     latency(out, "latency", outcome.latency.as_ref())?;
     doubt(out, "latency", outcome.latency_doubt.as_ref().filter(|_| outcome.latency.is_some()))?;
+    doubt(out, "p99.9 and max", outcome.tail_doubt.as_ref())?;
     latency(out, "sent late by", outcome.slip.as_ref())?;
     server(out, outcome)?;
     generator(out, outcome)?;

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use liar::{Fault, Liar};
+use roomcast_loadtest::compare::Comparison;
 use roomcast_loadtest::ledger::Faults;
-use roomcast_loadtest::outcome::{Outcome, Verdict};
+use roomcast_loadtest::outcome::{Latency, Outcome, Server, Verdict};
 
 /// Runs the program; its exit code and outcome.
 fn run(url: &str, words: &[&str]) -> (i32, Option<Outcome>, String) {
@@ -202,11 +203,154 @@ fn tls_is_spoken_to_those_who_are_trusted_and_to_nobody_else() {
 }
 
 #[test]
+fn a_rate_is_kept_where_one_thread_alone_has_publishers() {
+    let liar = Liar::start(Fault::None);
+    let (_, outcome, said) =
+        run(&liar.url(), &["fanout", "-m", "4", "-p", "1", "-t", "2", "-r", "200", "-d", "500ms"]);
+    let outcome = outcome.unwrap_or_else(|| panic!("{said}"));
+    // Half would be that of the thread without one; a busy machine sends late, but sends.
+    assert!(outcome.sent >= 75, "{} of 100", outcome.sent);
+    assert!(outcome.faults.none() && outcome.failures.is_empty(), "{:?}", outcome.failures);
+}
+
+#[test]
+fn what_no_server_may_send_ends_the_connection() {
+    let ended = |fault, words: &[&str], want| {
+        let liar = Liar::start(fault);
+        let (code, outcome, said) = run(&liar.url(), words);
+        let failures = outcome.unwrap_or_else(|| panic!("{fault:?}: {said}")).failures;
+        assert!(failures.iter().any(|failure| failure.contains(want)), "{fault:?}: {failures:?}");
+        assert_eq!(code, 1);
+    };
+    // At once, as each waits for what the broken connection owes.
+    std::thread::scope(|scope| {
+        scope.spawn(|| ended(Fault::Continue, &ECHO, "a continuation of nothing"));
+        scope.spawn(|| ended(Fault::Interrupt, &ECHO, "amid the fragments"));
+        scope.spawn(|| ended(Fault::Retype, &ECHO, "bytes for a text"));
+        scope.spawn(|| ended(Fault::Swell, &ECHO, "longer than any answer"));
+        scope.spawn(|| ended(Fault::Swell, &ROOMS, "longer than any answer"));
+    });
+}
+
+#[test]
+fn a_damaged_time_and_a_missing_number_are_found() {
+    let none = Faults::default();
+    check(Fault::Blur, &ROOMS, Faults { corrupt: 1, holes: 1, offset_breaks: 1, ..none });
+    check(Fault::Unnumber, &ROOMS, Faults { offset_breaks: 1, ..none });
+}
+
+/// Not a test: the server of the comparison below, which starts this very program for it.
+#[test]
+#[ignore = "serves a comparison until it is killed"]
+fn serve_a_comparison() {
+    let Ok(port) = std::env::var("LIAR_PORT") else { return };
+    let fault = if std::env::var_os("LIAR_DROPS").is_some() { Fault::Drop } else { Fault::None };
+    // The comparison looks whether somebody listens: its look is the first connection.
+    Liar::serve(("127.0.0.1", port.parse().expect("a port")), fault, 1);
+    std::thread::park();
+}
+
+#[test]
+fn a_comparison_finds_the_liar_among_two() {
+    let folder = folder("compare");
+    let this = std::env::current_exe().expect("this program");
+    for (name, drops) in [("honest", ""), ("liar", "LIAR_DROPS=1 ")] {
+        let command =
+            format!("env LIAR_PORT={{port}} {drops}{} --exact serve_a_comparison --ignored", this.display());
+        std::fs::write(folder.join(name).with_extension("toml"), format!("command = {command:?}\n"))
+            .expect("a folder of ours");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_roomcast-loadtest"))
+        .args(["compare", "-s", "honest.toml", "-s", "liar.toml", "-n", "1", "--count-invalid"])
+        .args(["--json", "compare.json", "--", "echo", "-c", "2", "-r", "300", "-d", "300ms", "-w", "50ms"])
+        .current_dir(&folder)
+        .output()
+        .expect("the program starts");
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{table}");
+    assert!(table.contains("FAILED   liar: 1 messages never came"), "{table}");
+    assert!(!table.contains("FAILED   honest"), "{table}");
+    let json = std::fs::read_to_string(folder.join("compare.json")).expect("what it wrote");
+    let comparison: Comparison = serde_json::from_str(&json).expect("a comparison");
+    assert_eq!((comparison.peers.len(), comparison.rounds.len()), (2, 1));
+    let holes = |at: usize| comparison.rounds[0][at].as_ref().map(|run| run.faults.holes);
+    assert_eq!((holes(0), holes(1)), (Some(0), Some(1)));
+}
+
+/// A folder of this test's own.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder of ours");
+    folder
+}
+
+/// `loadtest/figures` on rounds of which some do not count.
+#[test]
+fn figures_leave_out_what_does_not_count() {
+    if Command::new("python3").arg("--version").stdout(Stdio::null()).status().is_err() {
+        println!("no python3: left out");
+        return;
+    }
+    let good = |name: &str, cpu_us: f64| Outcome {
+        name: name.into(),
+        rate: 1000.0 * cpu_us,
+        latency: Some(Latency { p50_us: cpu_us, p99_us: 20.0, p999_us: 30.0, ..Latency::default() }),
+        server: Some(Server { cpu_us, user_us: 0.5, ..Server::default() }),
+        ..Outcome::empty()
+    };
+    let failures = vec!["1 messages never came".to_owned()];
+    let failed = Outcome { verdict: Verdict::Failed, failures, latency: None, ..good("roomcast", 1.0) };
+    let doubt = |text: &str| Some(text.to_owned());
+    let struck = Outcome { rate_doubt: doubt("full"), latency_doubt: doubt("busy"), ..good("roomcast", 2.0) };
+    let idle = Outcome { server: Some(Server::default()), ..good("floor", 9.0) };
+    let round = |first: Outcome, second: Option<Outcome>| vec![Some(first), second];
+    let comparison = Comparison {
+        scenario: "echo -c 1".into(),
+        peers: vec!["floor".into(), "roomcast".into()],
+        rounds: vec![
+            round(good("floor", 4.0), Some(good("roomcast", 6.0))),
+            round(good("floor", 5.0), Some(failed)),
+            round(good("floor", 8.0), Some(struck)),
+            round(idle, Some(good("roomcast", 3.0))),
+            round(good("floor", 7.0), None),
+        ],
+        complaints: vec!["roomcast: no outcome".into()],
+        counts_invalid: false,
+    };
+    let folder = folder("figures");
+    let json = serde_json::to_string(&comparison).expect("plain values");
+    std::fs::write(folder.join("echo-1.json"), json).expect("a folder of ours");
+    std::fs::write(folder.join("echo-1.txt"), "$ roomcast-loadtest compare --server-cpus 0\n")
+        .expect("a folder of ours");
+    let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/figures"))
+        .arg("--retable")
+        .arg(&folder)
+        .arg("echo-1")
+        .output()
+        .expect("python3 runs it");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "something was left out: {text}{output:?}");
+    for want in [
+        "| floor | 4.00 | 1.00 (1.00–1.00) | 0.50 | 6,000 | 6 / 20 / 30 | 4 of 5 |",
+        "| roomcast | 6.00 | 1.50 (1.50–1.50) | 0.50 | 6,000 | 6 / 20 / 30 | 2 of 5 |",
+        "- roomcast: no outcome\n- roomcast: 1 of 5 runs failed: 1 messages never came",
+        "1 of 8 good runs, such as: full",
+        "- echo-1: uwebsockets was not measured",
+        "- echo-1: runs that gave no outcome",
+        "Not measured here",
+    ] {
+        assert!(text.contains(want), "{want}\n{text}");
+    }
+}
+
+#[test]
 fn what_cannot_be_done_is_refused() {
     let (code, _, said) = run("ws://127.0.0.1:1", &["echo", "-c", "16000000"]);
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("open files"), "{said}");
     assert_eq!(run("http://127.0.0.1:1", &["echo"]).0, 2);
+    assert_eq!(run("ws://127.0.0.1:1", &["connect", "--connecting", "3"]).0, 2, "it would do nothing");
+    assert_eq!(run("ws://127.0.0.1:1", &["idle", "--hgrm", "x"]).0, 2, "it would be empty");
     let (code, outcome, _) = run("ws://127.0.0.1:1", &["echo", "-c", "2"]);
     assert_eq!(code, 1, "nobody listens there");
     let failures = outcome.expect("an outcome").failures;
@@ -220,23 +364,28 @@ struct Roomcast {
 }
 
 impl Roomcast {
+    /// None where it has not been built; all else has to work.
     fn start() -> Option<Roomcast> {
         let beside = Path::new(env!("CARGO_BIN_EXE_roomcast-loadtest")).with_file_name("roomcast");
         let program = std::env::var_os("ROOMCAST_BIN").map_or(beside, PathBuf::from);
-        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).ok()?.local_addr().ok()?.port();
+        if !program.exists() {
+            return None;
+        }
+        let free = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+        let port = free.expect("a free port").port();
         let listen = format!("127.0.0.1:{port}");
         let mut command = Command::new(program);
         command.args(["--listen", &listen, "--shards", "2"]).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().ok()?;
+        let child = command.spawn().expect("a program that exists starts");
         let server = Roomcast { child, port };
-        (0..1000)
-            .any(|_| {
-                std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() || {
-                    std::thread::park_timeout(std::time::Duration::from_millis(10));
-                    false
-                }
-            })
-            .then_some(server)
+        let listens = (0..1000).any(|_| {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() || {
+                std::thread::park_timeout(std::time::Duration::from_millis(10));
+                false
+            }
+        });
+        assert!(listens, "roomcast does not listen");
+        Some(server)
     }
 }
 

@@ -5,6 +5,8 @@
 
 pub mod clock;
 pub mod hash;
+pub mod veil;
+pub mod peer;
 pub mod id;
 pub mod prng;
 pub mod shared;

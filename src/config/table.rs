@@ -136,6 +136,17 @@ pub static SETTINGS: &[Setting] = &[
             production does not.",
     },
     Setting {
+        name: "no-api",
+        category: Category::Server,
+        kind: Kind::Switch(|t, v| t.limits.api = !v),
+        words: &[],
+        default: "false",
+        example: "true",
+        help: "Do not serve the HTTP API under `/api/`.",
+        details: "It answers processes of this machine only. A proxy on this machine may ask in the place of anybody: \
+            let it refuse `/api`, or switch the API off (docs/api.md).",
+    },
+    Setting {
         name: "max-connections",
         category: Category::Limits,
         kind: Kind::Count(1, MANY, |t, v| t.max_connections = Some(v)),

@@ -9,3 +9,4 @@ pub mod field;
 pub mod refusal;
 pub mod timestamp;
 pub mod native;
+pub mod api;

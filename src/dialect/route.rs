@@ -24,8 +24,10 @@ pub enum Endpoint<'a, P> {
     },
     /// `/echo`: a WebSocket that sends back what it gets.
     Echo,
-    /// `/health`.
+    /// `/health` and `/health/ws`.
     Health,
+    /// `/ready`.
+    Ready,
     /// A page or one of its parts.
     Page(P),
 }
@@ -58,7 +60,8 @@ pub fn route<'a, P>(
     let (endpoint, allow) = match path {
         "/ws" => (Endpoint::Socket { room: None }, UPGRADE),
         "/echo" => (Endpoint::Echo, UPGRADE),
-        "/health" => (Endpoint::Health, READ),
+        "/health" | "/health/ws" => (Endpoint::Health, READ),
+        "/ready" => (Endpoint::Ready, READ),
         _ => match path.strip_prefix("/ws/") {
             Some(segment) if segment.is_empty() || segment.contains('/') => return Err(Miss::NotFound),
             Some(segment) => {
@@ -106,6 +109,8 @@ mod tests {
         check("GET", "/echo", Ok(Endpoint::Echo));
         check("GET", "/health", Ok(Endpoint::Health));
         check("HEAD", "/health", Ok(Endpoint::Health));
+        check("GET", "/health/ws", Ok(Endpoint::Health));
+        check("GET", "/ready", Ok(Endpoint::Ready));
         check("GET", "/", Ok(Endpoint::Page(0)));
         check("HEAD", "/roomcast.js?v=1", Ok(Endpoint::Page(1)));
     }

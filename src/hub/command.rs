@@ -152,6 +152,34 @@ pub enum By {
     Server(Arc<User>),
 }
 
+/// What the application behind this server asks of a topic: it is no member, and may do everything.
+#[derive(Debug)]
+pub enum Order {
+    /// Publish, and say what became of it.
+    Post {
+        /// In whose name.
+        user: Arc<User>,
+        /// Opaque.
+        payload: Shared,
+        /// Digest of topic and key of a publication that may be tried again: it is done once.
+        mark: Option<u128>,
+    },
+    /// How the topic stands.
+    Standing,
+    /// Who is in it.
+    Users {
+        /// At most so many, in order of arrival.
+        limit: u32,
+    },
+    /// As `Ask::History`.
+    History {
+        /// At most so many.
+        limit: u32,
+        /// Exclusive upper bound of the offsets; none = the newest.
+        before: Option<u64>,
+    },
+}
+
 /// What can be asked of a topic.
 #[derive(Debug)]
 pub enum Ask {
@@ -222,4 +250,11 @@ pub enum Ask {
     },
     /// Who is in it.
     Users,
+    /// Of the application behind this server.
+    Order {
+        /// Tells the orders of one origin apart; given back with the answer.
+        number: u32,
+        /// What is asked.
+        order: Box<Order>,
+    },
 }

@@ -193,6 +193,55 @@ pub enum Reply {
     Refused(Refusal),
 }
 
+/// What became of a publication of the application's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The number it was given; 0 where the topic does not number.
+    pub offset: u64,
+    /// The numbering; empty where there is none.
+    pub epoch: Arc<str>,
+    /// Connections in the topic, which it is on its way to.
+    pub delivered: u32,
+}
+
+/// An answer to the application behind this server, see [`crate::hub::command::Order`].
+#[derive(Debug)]
+pub enum Told {
+    /// To `Post`: it is done, now or when it was first tried.
+    Posted(Receipt),
+    /// To `Post`: its mark stands for another publication, which was done; this one was not.
+    MarkTaken,
+    /// To `Standing`.
+    Standing {
+        /// Connections in the topic.
+        members_count: u32,
+        /// Distinct users.
+        user_count: u32,
+        /// Offset of the newest publication; 0 before the first.
+        offset: u64,
+        /// The numbering; none while there is none.
+        epoch: Option<Arc<str>>,
+    },
+    /// To `Users`.
+    Users {
+        /// Connections in the topic.
+        members_count: u32,
+        /// Distinct users.
+        user_count: u32,
+        /// The first so many.
+        users: Vec<Arc<User>>,
+    },
+    /// To `History`.
+    History {
+        /// Oldest first.
+        messages: Vec<Arc<Publication>>,
+        /// Offset of the newest publication of the topic.
+        offset: u64,
+        /// The numbering; none while there is none.
+        epoch: Option<Arc<str>>,
+    },
+}
+
 /// Numbers about the whole process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -281,6 +330,17 @@ pub enum Outcome {
         event: Event,
         /// Who caused it, if it is to get nothing.
         sender: Option<Sender>,
+    },
+    /// An answer to the application behind this server.
+    Told {
+        /// The topic that was asked.
+        topic: Topic,
+        /// Who asked.
+        origin: Origin,
+        /// Of the order.
+        number: u32,
+        /// The answer.
+        told: Box<Told>,
     },
     /// An event for the members of a topic on the receiving shard.
     Deliver {

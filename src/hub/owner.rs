@@ -32,6 +32,7 @@ use crate::hub::journal::Journal;
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::hub::owner::patterns::Subscribed;
 use crate::hub::policy::{Policies, Publishers, Reach, RowId};
+use crate::hub::receipts::Receipts;
 use crate::hub::table::shrink_if_sparse;
 use crate::hub::topic::{Arrival, Full, Record, Wanted, fresh};
 
@@ -100,6 +101,8 @@ pub struct Owner {
     no_epoch: Arc<str>,
     /// Where the next search for a victim begins.
     hand: u32,
+    /// What the application published lately and may try again.
+    receipts: Receipts,
     counts: Counts,
 }
 
@@ -142,6 +145,7 @@ impl Owner {
             epochs: 0,
             no_epoch: Arc::from(""),
             hand: 0,
+            receipts: Receipts::new(keys),
             counts: Counts::default(),
         }
     }
@@ -180,6 +184,7 @@ impl Owner {
             Ask::Typing { is_typing } => self.typing(asker, is_typing),
             Ask::History { limit, before } => self.history(asker, limit, before, now),
             Ask::Users => self.users(asker),
+            Ask::Order { number, order } => self.order(asker, number, *order, now),
         }
     }
 
@@ -196,7 +201,8 @@ impl Owner {
     /// When [`Owner::expire`] will have something to do; none while it has nothing.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Mono> {
-        self.next_idle().map(|(until, _)| until)
+        let idle = self.next_idle().map(|(until, _)| until);
+        [idle, self.receipts.next_expiry()].into_iter().flatten().min()
     }
 
     /// The topic without members that expires next.
@@ -204,9 +210,10 @@ impl Owner {
         self.idle.first().into_iter().chain(self.idle_documents.first()).min().copied()
     }
 
-    /// Forgets topics that have neither members nor history left, at most [`EXPIRED_PER_CALL_MAX`]; if
+    /// Forgets topics that have neither members nor history left, at most [`EXPIRED_PER_CALL_MAX`], and receipts; if
     /// there are more, [`Owner::next_expiry`] is not later than `now`.
     pub fn expire(&mut self, now: Mono) {
+        self.receipts.expire(now);
         for _ in 0..EXPIRED_PER_CALL_MAX {
             match self.next_idle() {
                 Some((until, slot)) if until <= now => self.remove(slot),
@@ -632,6 +639,7 @@ impl Owner {
         }
         assert_eq!(counts, self.counts);
         assert_eq!(self.slots.len(), self.records.len());
+        self.receipts.check();
         let idle = self.idle.len() + self.idle_documents.len();
         assert_eq!(counts.topics - counts.topics_with_members, idle as u64);
         assert!(counts.history_bytes <= self.policies.history_bytes_total_max);
@@ -653,6 +661,7 @@ pub fn epoch(keys: Keys, shard: ShardId, count: u64) -> Arc<str> {
 }
 
 mod journal;
+mod orders;
 
 #[cfg(test)]
 mod tests;

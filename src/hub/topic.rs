@@ -326,7 +326,13 @@ impl Record {
     /// The first [`LISTED_USERS_MAX`] users, in order of arrival.
     #[must_use]
     pub fn listed_users(&self) -> Vec<Arc<User>> {
-        self.presence.users().take(LISTED_USERS_MAX).cloned().collect()
+        self.users(LISTED_USERS_MAX)
+    }
+
+    /// The first `limit` users, in order of arrival.
+    #[must_use]
+    pub fn users(&self, limit: usize) -> Vec<Arc<User>> {
+        self.presence.users().take(limit).cloned().collect()
     }
 
     /// Shards that have members, in order, and how many.

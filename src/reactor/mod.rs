@@ -21,6 +21,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::base::clock::{Mono, Now, Wall};
 use crate::base::id::{Key, ShardId};
+use crate::base::peer::Peer;
 use crate::mailbox::{Mailbox, Wake};
 use crate::reactor::alarm::Alarm;
 use crate::reactor::lodger::{Lodger, Next};
@@ -232,7 +233,7 @@ impl<T, L: Lodger> Reactor<T, L> {
             if self.draining {
                 continue; // too late: dropping the socket is the answer
             }
-            let key = self.parts.shard.handle_open();
+            let key = self.parts.shard.handle_open(Peer::of(peer.ip()));
             if let Err(error) = self.poll.registry().register(&mut stream, token(key), Interest::READABLE) {
                 tracing::warn!(%error, "cannot watch an accepted socket");
                 self.parts.shard.handle_reset(key);

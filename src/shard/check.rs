@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::shard::conn::Phase;
+use crate::shard::conn::{Hold, Phase};
 use crate::shard::members::VACANT;
 use crate::shard::state::Shard;
 
@@ -66,6 +66,9 @@ impl Shard {
                 } else {
                     assert_eq!(local.list[membership.position as usize], key.slot, "{:?}", local.topic);
                 }
+            }
+            if matches!(conn.phase, Phase::Asking(_)) {
+                assert!(conn.hold.has(Hold::ANSWER), "who asks is not heard before the answer");
             }
             if matches!(conn.phase, Phase::Closing { .. } | Phase::Over) {
                 assert!(conn.memberships.is_empty(), "a closing connection is in no topic");

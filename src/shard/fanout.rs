@@ -27,6 +27,7 @@ impl Shard {
                 }
                 _ => self.on_reply(&topic, origin, tag, reply),
             },
+            Outcome::Told { topic, origin, number, told } => self.on_told(&topic, origin.conn, number, &told),
             Outcome::Deliver { topic, event, sender } if topic.kind() == TopicKind::Everyone => {
                 let fanout = self.prepare(&topic, &event, sender, self.conns.slots());
                 self.jobs_waiting += 1;

@@ -83,6 +83,8 @@ pub struct Limits {
     pub durability: Durability,
     /// Whether `/echo` is served.
     pub echo: bool,
+    /// Whether `/api/` is served.
+    pub api: bool,
     /// How much at a time.
     pub pace: Pace,
 }
@@ -180,6 +182,7 @@ impl Default for Limits {
             coalesce: Coalesce::Auto,
             durability: Durability::Off,
             echo: true,
+            api: true,
             pace: Pace::default(),
         }
     }

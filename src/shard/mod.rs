@@ -49,6 +49,7 @@ use std::time::Duration;
 
 use crate::base::clock::{Mono, Now};
 use crate::base::id::{Key, ShardId};
+use crate::base::peer::Peer;
 use crate::dialect::native::encode;
 use crate::hub::command::Request;
 use crate::hub::journal::{Entry, Restored};
@@ -72,10 +73,10 @@ impl Shard {
         self.turn.begin(pace);
     }
 
-    /// A socket was accepted. Its key stays good until [`Shard::poll_close`] says drop.
-    pub fn handle_open(&mut self) -> Key {
+    /// A socket was accepted from `peer`. Its key stays good until [`Shard::poll_close`] says drop.
+    pub fn handle_open(&mut self, peer: Peer) -> Key {
         let until = self.now.mono + self.limits.handshake_timeout;
-        let key = self.conns.insert(Conn::new(until));
+        let key = self.conns.insert(Conn::new(peer, until));
         self.rearm(key);
         key
     }
@@ -100,7 +101,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else { return };
         match &mut conn.phase {
             // A peer may shut its side after a request and still wait for the answer.
-            Phase::Head { .. } if !conn.outbox.is_empty() => {
+            Phase::Head { .. } | Phase::Body { .. } if !conn.outbox.is_empty() => {
                 self.end(key);
                 self.mark_ended(key);
             }
@@ -157,7 +158,7 @@ impl Shard {
     pub fn handle_edge_mail(&mut self, mail: ToEdge) {
         match mail {
             ToEdge::Outcome(outcome) => self.on_outcome(outcome),
-            ToEdge::Question { from, number } => self.on_question(from, number),
+            ToEdge::Question { from, number, question } => self.on_question(from, number, &question),
             ToEdge::Answer { number, part } => self.on_answer(number, *part),
         }
     }
@@ -252,7 +253,8 @@ impl Shard {
             let delay = Duration::from_millis(self.prng.below(window_ms.saturating_add(1)));
             let Some(conn) = self.conns.get_mut(key) else { continue };
             match conn.phase {
-                Phase::Head { .. } => self.end(key),
+                Phase::Head { .. } | Phase::Body { .. } => self.end(key),
+                Phase::Asking(_) => self.hurry(key),
                 Phase::Closing { .. } | Phase::Over => {}
                 Phase::Socket(_) => {
                     if conn.hears_broadcasts() {

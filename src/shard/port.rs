@@ -5,9 +5,12 @@
 //! own turns, and taking it never makes more mail of its own class but for one answer to a question, of which there
 //! is a bounded number under way. So two shards can never block each other.
 
+use std::sync::Arc;
+
 use crate::base::id::{Key, ShardId};
 use crate::hub::command::Request;
 use crate::hub::event::{Outcome, Stats};
+use crate::hub::name::{Topic, User};
 
 /// Mail from an edge to the owner of a topic.
 pub type ToOwner = Request;
@@ -17,20 +20,78 @@ pub type ToOwner = Request;
 pub enum ToEdge {
     /// From the owner of a topic.
     Outcome(Outcome),
-    /// How do you stand? Answered at once.
+    /// Answered at once.
     Question {
         /// Who asks.
         from: ShardId,
         /// Given back with the answer.
         number: Key,
+        /// What is asked.
+        question: Question,
     },
-    /// How a shard stands.
+    /// What a shard answers.
     Answer {
         /// Of the question.
         number: Key,
         /// This shard's share of the whole.
-        part: Box<Stats>,
+        part: Box<Part>,
     },
+}
+
+/// What one shard asks others.
+#[derive(Clone, Copy, Debug)]
+pub enum Question {
+    /// How do you stand?
+    Stats,
+    /// Which are your largest rooms, so many at most?
+    Rooms(u32),
+    /// Which clients are connected to you?
+    Clients {
+        /// The first place to look at.
+        from: u32,
+        /// At most so many.
+        limit: u32,
+    },
+    /// Close this client.
+    Close(Key),
+}
+
+/// The answer to a [`Question`], or the sum of several.
+#[derive(Debug)]
+pub enum Part {
+    /// How a shard stands.
+    Stats(Stats),
+    /// The largest rooms with their members, of all that have some.
+    Rooms {
+        /// All of them.
+        total: u64,
+        /// The largest, in the order of [`Stats::rooms`].
+        rooms: Vec<(Topic, u32)>,
+        /// At most so many.
+        limit: u32,
+    },
+    /// A piece of the list of clients.
+    Clients {
+        /// Those that were found.
+        clients: Vec<ClientSeen>,
+        /// The first place that was not looked at; none at the end.
+        next: Option<u32>,
+        /// The shard that answers.
+        shard: ShardId,
+    },
+    /// So many clients were closed.
+    Closed(u64),
+}
+
+/// A client in a list.
+#[derive(Debug)]
+pub struct ClientSeen {
+    /// Its id.
+    pub id: Box<str>,
+    /// Its user; none if it did not say.
+    pub user: Option<Arc<User>>,
+    /// Topics that it is in.
+    pub topics: u64,
 }
 
 /// What a driver must do with a socket when [`crate::shard::Shard::poll_close`] says so.

@@ -10,7 +10,6 @@ use crate::base::prng::Prng;
 use crate::base::slab::Slab;
 use crate::base::wheel::{TimerId, Wheel};
 use crate::hub::command::{Request, Tag};
-use crate::hub::event::Stats;
 use crate::hub::name::{Topic, TopicKind};
 use crate::hub::owner::Owner;
 use crate::hub::policy::{Options, Policies};
@@ -19,7 +18,7 @@ use crate::shard::conn::Conn;
 use crate::shard::limits::Limits;
 use crate::shard::members::{Fanout, Members};
 use crate::shard::outbox::Spares;
-use crate::shard::port::ToEdge;
+use crate::shard::port::{Part, ToEdge};
 use crate::shard::turn::Turn;
 use crate::shard::window::Window;
 
@@ -45,10 +44,14 @@ pub struct Setting {
 pub(crate) struct Gather {
     pub(crate) asker: Key,
     pub(crate) tag: Tag,
-    pub(crate) sum: Stats,
+    /// None before the first answer.
+    pub(crate) sum: Option<Part>,
     pub(crate) missing: u16,
     pub(crate) timer: TimerId,
 }
+
+/// The largest rooms of a shard with their members.
+pub(super) type Census = Arc<[(Topic, u32)]>;
 
 /// What the wheel can fire, by slot: who leaves a slot cancels its timer.
 #[derive(Clone, Copy, Debug)]
@@ -88,8 +91,8 @@ pub struct Shard {
     /// Fan-outs, and answers behind them, that are not finished.
     pub(super) jobs_waiting: usize,
     pub(super) gathers: Slab<Gather>,
-    /// This shard's share of `get_stats`, and when it was counted.
-    pub(super) stats: Option<(Mono, Stats)>,
+    /// The largest of the rooms owned here, and when they were counted.
+    pub(super) largest: Option<(Mono, Census)>,
     pub(super) everyone_topic: Topic,
     pub(super) spares: Spares,
     /// Frames are encoded here before they are copied to where they stay.
@@ -146,7 +149,7 @@ impl Shard {
             everyone: VecDeque::new(),
             jobs_waiting: 0,
             gathers: Slab::new(),
-            stats: None,
+            largest: None,
             everyone_topic: Topic::new(TopicKind::Everyone, "", keys),
             spares: Spares::default(),
             scratch: Vec::new(),

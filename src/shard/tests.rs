@@ -1,4 +1,6 @@
-//! Stories of faults that a whole shard had, each as short as it can be told.
+//! Stories of faults that a whole shard had, each as short as it can be told; and requests for the API.
+
+mod api;
 
 use std::io::IoSlice;
 use std::sync::{Arc, OnceLock};
@@ -14,7 +16,7 @@ use crate::hub::name::{Topic, TopicKind, User};
 use crate::shard::conn::socket::LINGER;
 use crate::shard::flush::SLICES_MAX;
 use crate::shard::limits::{Coalesce, Limits};
-use crate::shard::port::{Close, Written};
+use crate::shard::port::{Close, Question, Written};
 use crate::shard::state::Setting;
 use crate::wire::ws::frame::Opcode;
 
@@ -73,7 +75,7 @@ impl Rig {
     }
 
     fn open(&mut self, path: &str) -> Key {
-        let key = self.shard.handle_open();
+        let key = self.shard.handle_open(Peer::Loopback);
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -122,9 +124,11 @@ fn an_owner_answers_other_shards_more_than_once_a_turn() {
     }
     let high = rig.shard.limits.pace.mail_high;
     while rig.shard.edge_mail_for(ShardId(1)).len() < high {
-        rig.shard
-            .edge_mail_for(ShardId(1))
-            .push_back(ToEdge::Question { from: ShardId(0), number: Key::from_bits(0) });
+        rig.shard.edge_mail_for(ShardId(1)).push_back(ToEdge::Question {
+            from: ShardId(0),
+            number: Key::from_bits(0),
+            question: Question::Stats,
+        });
     }
     assert!(!rig.shard.takes_requests(), "a lane that is stuck is a reason");
 }

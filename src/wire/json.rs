@@ -1,5 +1,5 @@
-//! JSON, RFC 8259: a skimmer that validates a whole text and yields the spans of its top-level fields, and the
-//! few writers that answers need.
+//! JSON, RFC 8259: a skimmer that validates a whole text and yields the spans of its top-level fields or members,
+//! and the few writers that answers need.
 //!
 //! It builds no tree, recurses nowhere, allocates nothing and reads every byte once: values are passed on as
 //! the bytes that came, so most of them are never looked into.
@@ -169,6 +169,32 @@ pub fn value(text: &str) -> Result<Value<'_>, Invalid> {
         return Err(Invalid::Unexpected);
     }
     Ok(Value { raw: &text[start..end], kind, escaped })
+}
+
+/// Validates `text`, which must be one array with nothing but blanks around it, and gives each of its members to
+/// `each`, as [`object`] does with fields.
+///
+/// # Errors
+/// Says what is wrong with `text`.
+pub fn array<'a>(text: &'a str, mut each: impl FnMut(Value<'a>)) -> Result<(), Invalid> {
+    let skim = Skimmer { bytes: text.as_bytes() };
+    let mut at = skim.blanks(skim.demand(skim.blanks(0), b'[')?);
+    if skim.byte(at)? == b']' {
+        at += 1;
+    } else {
+        loop {
+            let start = at;
+            let (end, kind, escaped) = skim.value(start)?;
+            each(Value { raw: &text[start..end], kind, escaped });
+            at = skim.blanks(end);
+            match skim.byte(at)? {
+                b',' => at = skim.blanks(at + 1),
+                b']' => break at += 1,
+                _ => return Err(Invalid::Unexpected),
+            }
+        }
+    }
+    if skim.blanks(at) == text.len() { Ok(()) } else { Err(Invalid::Unexpected) }
 }
 
 /// The objects and arrays that are open: one bit each, the innermost lowest, set for objects.

@@ -18,4 +18,5 @@ mod slow;
 mod alive;
 mod stop;
 mod http;
+mod api;
 mod durable;

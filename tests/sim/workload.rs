@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::channels::{self, Subscriber};
 use crate::model::{Asked, Published, Truth, Viewer};
-use crate::net::{self, CLOSE, Dice, End, PING, PONG, Reader, TEXT};
+use crate::net::{self, BINARY, CLOSE, Dice, End, PING, PONG, Reader, TEXT};
 use crate::world::World;
 
 const ROOMS: [&str; 5] = ["a", "b", "c", "tea room", "\u{1f389}"];
@@ -477,6 +477,8 @@ impl Sim {
                 self.send(i, &pong);
             }
             PONG => {}
+            // What an outlaw sends is a good frame at times, and goes to the others.
+            BINARY => assert!(self.clients.iter().any(|client| client.outlaw), "client {i} hears bytes"),
             _ => self.hear_close(i, payload),
         }
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use roomcast::base::clock::{Mono, Now, Wall};
 use roomcast::base::hash::Keys;
 use roomcast::base::id::{Key, Origin, ShardId};
+use roomcast::base::peer::Peer;
 use roomcast::base::shared::Shared;
 use roomcast::hub::command::{Ask, By, Request};
 use roomcast::hub::name::{Topic, TopicKind, User};
@@ -290,7 +291,7 @@ impl World {
         let node = &mut self.nodes[n];
         let intake = std::mem::take(&mut node.intake);
         for &link in &intake {
-            let key = node.shard.handle_open();
+            let key = node.shard.handle_open(Peer::Loopback);
             let slot = key.slot as usize;
             if node.sockets.len() <= slot {
                 node.sockets.resize_with(slot + 1, || None);

@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS = 1024, BUFFER = 1 << 19, FRAME_HEAD = 10, ROOM_NAME = 64, ROOM_SLOTS = 1 << 14 };
+enum { EVENTS = 1024, BUFFER = 1 << 16, LONG = BUFFER / 2, FRAME_HEAD = 10, ROOM_NAME = 64, ROOM_SLOTS = 1 << 14 };
 
 enum mode { ECHO, ROOMS, ROOMS_BATCH };
 
@@ -37,7 +37,8 @@ struct bytes {
 /* A connection, by its descriptor. */
 struct peer {
     int open;         /* the handshake is done */
-    struct bytes rest; /* the beginning of a frame whose end has not come; freed when it has */
+    struct bytes rest; /* the beginning of a frame whose end has not come; freed when it has, unless it is long */
+    size_t need;       /* bytes of the frame longer than LONG that is gathered in `rest`; 0 = none is */
 };
 
 struct room {
@@ -57,7 +58,6 @@ static size_t peers_max;
 static struct room *rooms[ROOM_SLOTS];
 static struct room *owing;
 static unsigned char in[BUFFER + 64], out[BUFFER + 64];
-static struct bytes big; /* an answer to a frame that is longer than the buffers */
 
 static void die(const char *what) {
     perror(what);
@@ -313,21 +313,25 @@ static void hang_up(int fd) {
     close(fd);
 }
 
+/* How many bytes a frame has, and how many of them are payload; 0 as long as its head is not whole. */
+static size_t frame_len(const unsigned char *at, size_t len, size_t *payload) {
+    if (len < 6) return 0;
+    *payload = at[1] & 127;
+    if (*payload < 126) return 6 + *payload;
+    size_t width = *payload == 126 ? 2 : 8;
+    if (len < 2 + width + 4) return 0;
+    *payload = 0;
+    for (size_t i = 0; i < width; i++) *payload = *payload << 8 | at[2 + i];
+    return 2 + width + 4 + *payload;
+}
+
 /* Handles one frame; how many bytes it had, or 0 if there is no whole one. */
 static size_t take_frame(int fd, unsigned char *at, size_t len, unsigned char **answer, int *is_over) {
-    if (len < 6) return 0;
-    size_t payload = at[1] & 127, head = 2;
-    if (payload >= 126) {
-        size_t width = payload == 126 ? 2 : 8;
-        if (len < 2 + width + 4) return 0;
-        payload = 0;
-        for (size_t i = 0; i < width; i++) payload = payload << 8 | at[2 + i];
-        head += width;
-    }
-    if (len < head + 4 + payload) return 0;
+    size_t payload, whole = frame_len(at, len, &payload);
+    if (whole == 0 || len < whole) return 0;
+    unsigned char *data = at + whole - payload;
     uint32_t key;
-    memcpy(&key, at + head, 4);
-    unsigned char *data = at + head + 4;
+    memcpy(&key, data - 4, 4);
     unsigned opcode = at[0] & 15;
     if (opcode == 8) {
         static const unsigned char farewell[2] = {0x88, 0};
@@ -343,25 +347,24 @@ static size_t take_frame(int fd, unsigned char *at, size_t len, unsigned char **
         unmask(data, data, payload, key);
         understand(fd, (char *)data, payload);
     }
-    return head + 4 + payload;
+    return whole;
 }
 
 static void readable(int fd) {
     struct peer *peer = &peers[fd];
-    unsigned char *at = in, *answer = out, *answer_start = out;
-    size_t have = peer->rest.len;
-    ssize_t got;
-    if (have > BUFFER / 2) {
-        /* A long frame is gathered where it is. */
-        unsigned char *end = reserve(&peer->rest, BUFFER);
-        got = recv(fd, end, BUFFER, 0);
-        at = peer->rest.at;
-        big.len = 0;
-        answer = answer_start = reserve(&big, have + BUFFER);
-    } else {
-        memcpy(in, peer->rest.at ? peer->rest.at : in, have);
-        got = recv(fd, in + have, BUFFER - have, 0);
+    struct bytes *rest = &peer->rest;
+    unsigned char *at = in, *answer = out;
+    size_t have = rest->len, room = BUFFER - have;
+    if (peer->need) {
+        /* A long frame is gathered, unmasked and answered where it lies: our head is its own without the key. */
+        at = rest->at;
+        answer = at + 4;
+        room = peer->need - have;
+    } else if (have > 0) {
+        memcpy(in, rest->at, have);
     }
+    const unsigned char *answer_start = answer;
+    ssize_t got = recv(fd, at + have, room, 0);
     if (got <= 0) {
         if (got == 0 || errno != EAGAIN) hang_up(fd);
         return;
@@ -371,22 +374,29 @@ static void readable(int fd) {
         else hang_up(fd);
         return;
     }
-    size_t len = have + (size_t)got, used = 0, frame;
+    size_t len = have + (size_t)got, used = 0, frame, payload;
+    if (len < peer->need) {
+        rest->len = len;
+        return;
+    }
     int is_over = 0;
     while (!is_over && (frame = take_frame(fd, at + used, len - used, &answer, &is_over)) > 0) used += frame;
     if (answer > answer_start) deliver(fd, answer_start, (size_t)(answer - answer_start));
     if (is_over) {
         hang_up(fd);
-    } else if (used == len) {
-        free(peer->rest.at);
-        peer->rest = (struct bytes){0};
-    } else if (at == peer->rest.at) {
-        memmove(at, at + used, len - used);
-        peer->rest.len = len - used;
+        return;
+    }
+    rest->len = 0;
+    if (used < len) {
+        frame = frame_len(at + used, len - used, &payload);
+        peer->need = frame > LONG ? frame : 0;
+        memcpy(reserve(rest, peer->need ? peer->need : len - used), at + used, len - used);
+        rest->len = len - used;
+    } else if (peer->need) {
+        peer->need = 0;
     } else {
-        peer->rest.len = 0;
-        memcpy(reserve(&peer->rest, len - used), at + used, len - used);
-        peer->rest.len = len - used;
+        free(rest->at);
+        *rest = (struct bytes){0};
     }
 }
 

@@ -7,7 +7,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use mio::Token;
 
-use crate::clock::Nanos;
 use crate::net::End;
 use crate::net::stream::Stream;
 
@@ -40,7 +39,6 @@ pub(super) struct Link {
     /// Something may be there to be read, of which no event will tell again.
     pub(super) is_behind: bool,
     pub(super) close_code: Option<u16>,
-    pub(super) began: Nanos,
     /// The beginning of a frame whose end has not come: `rest[..filled]`, and the least bytes that it needs.
     pub(super) rest: Vec<u8>,
     pub(super) filled: usize,
@@ -48,8 +46,9 @@ pub(super) struct Link {
     /// To be sent: `out[sent..]`.
     pub(super) out: Vec<u8>,
     pub(super) sent: usize,
-    /// Earlier frames of a fragmented message.
+    /// Earlier frames of a fragmented message, and the opcode of the first; none between messages.
     pub(super) fragments: Vec<u8>,
+    pub(super) fragmented: Option<u8>,
 }
 
 impl Link {
@@ -64,13 +63,13 @@ impl Link {
             paused: false,
             is_behind: false,
             close_code: None,
-            began: 0,
             rest: Vec::new(),
             filled: 0,
             need: 0,
             out: Vec::new(),
             sent: 0,
             fragments: Vec::new(),
+            fragmented: None,
         }
     }
 

@@ -86,8 +86,6 @@ pub struct Work {
     pub reads: u64,
     /// `send` calls.
     pub writes: u64,
-    /// Connections that became WebSockets.
-    pub opened: u64,
     /// Most bytes that waited at once for sockets that took no more.
     pub queued_bytes_max: usize,
 }
@@ -107,6 +105,10 @@ pub struct Dial {
     pub greeting: Vec<Greeting>,
     /// The server's own ping and its answer; none if it is empty.
     pub ping: (String, String),
+    /// Opcode of every message that a scenario is told of: binary where that is sent, else text.
+    pub opcode: u8,
+    /// Bytes of the longest message that can come. More is refused before there is a buffer for it.
+    pub message_bytes_max: usize,
     /// Masks all frames of the run. Never zero, so that a server has to unmask.
     pub key: [u8; 4],
 }
@@ -175,28 +177,10 @@ impl Net {
         Ok((net, waker))
     }
 
-    /// How many connections there can be.
-    #[must_use]
-    pub fn places(&self) -> usize {
-        self.links.len()
-    }
-
     /// The mask of this run's frames.
     #[must_use]
     pub fn key(&self) -> [u8; 4] {
         self.dial.key
-    }
-
-    /// When connection `at` began to connect.
-    #[must_use]
-    pub fn began(&self, at: usize) -> Nanos {
-        self.links[at].began
-    }
-
-    /// Whether `at` is an open WebSocket.
-    #[must_use]
-    pub fn is_open(&self, at: usize) -> bool {
-        self.links[at].state == State::Open
     }
 
     /// Connection `at` is to ask for `room`, where the server has a path for each.
@@ -219,7 +203,6 @@ impl Net {
     /// Not even that was possible: no descriptor, no port.
     pub fn connect(&mut self, at: usize) -> Result<(), String> {
         debug_assert_eq!(self.links[at].state, State::Gone, "a place holds one connection");
-        let began = self.clock.now();
         let socket = self.dial(at).map_err(|error| error.to_string())?;
         let socket = TcpStream::from_std(socket);
         let mut stream = Stream::new(socket, self.dial.secure.as_ref()).map_err(|error| error.to_string())?;
@@ -229,7 +212,7 @@ impl Net {
             .registry()
             .register(&mut stream.socket, token, Interest::READABLE | Interest::WRITABLE)
             .map_err(|error| error.to_string())?;
-        *link = Link { generation: link.generation, state: State::Connecting, began, ..Link::new() };
+        *link = Link { generation: link.generation, state: State::Connecting, ..Link::new() };
         link.stream = Some(stream);
         self.opening += 1;
         Ok(())
@@ -536,7 +519,7 @@ impl Net {
             self.greeted(at, play);
         }
         while self.links[at].generation == generation && self.links[at].close_code.is_none() {
-            match frame::front(&bytes[used..])? {
+            match frame::front(&bytes[used..], self.dial.message_bytes_max)? {
                 Front::Need(need) => {
                     self.links[at].need = need;
                     break;
@@ -559,7 +542,6 @@ impl Net {
         self.links[at].state = State::Open;
         self.opening -= 1;
         self.open += 1;
-        self.work.opened += 1;
         play.opened(at, self);
     }
 
@@ -580,7 +562,13 @@ impl Net {
 
     /// A whole message has come.
     #[inline]
-    fn message<P: Play>(&mut self, at: usize, payload: &[u8], play: &mut P) -> Result<(), String> {
+    fn message<P: Play>(
+        &mut self,
+        at: usize,
+        opcode: u8,
+        payload: &[u8],
+        play: &mut P,
+    ) -> Result<(), String> {
         if self.links[at].state == State::Greeting {
             return self.greet(at, payload, play);
         }
@@ -588,6 +576,9 @@ impl Net {
             let pong = frame::masked(self.dial.ping.1.as_bytes(), self.dial.key);
             self.send(at, |out| out.extend_from_slice(&pong));
             return Ok(());
+        }
+        if opcode != self.dial.opcode {
+            return Err("a text for bytes, or bytes for a text".into());
         }
         play.message(at, payload, self);
         Ok(())
@@ -603,16 +594,28 @@ impl Net {
         play: &mut P,
     ) -> Result<(), String> {
         match opcode {
-            frame::TEXT | frame::BINARY if fin => self.message(at, payload, play)?,
             frame::TEXT | frame::BINARY | frame::CONTINUATION => {
-                let fragments = &mut self.links[at].fragments;
-                fragments.extend_from_slice(payload);
-                if fragments.len() > frame::PAYLOAD_BYTES_MAX {
-                    return Err("a message of more than a gigabyte".into());
+                let begun = self.links[at].fragmented;
+                match (opcode, begun) {
+                    (frame::CONTINUATION, None) => return Err("a continuation of nothing".into()),
+                    (frame::TEXT | frame::BINARY, Some(_)) => {
+                        return Err("a new message amid the fragments of another".into());
+                    }
+                    _ => {}
                 }
+                if fin && begun.is_none() {
+                    return self.message(at, opcode, payload, play);
+                }
+                let link = &mut self.links[at];
+                if link.fragments.len() + payload.len() > self.dial.message_bytes_max {
+                    return Err("a message that is longer than any answer can be".into());
+                }
+                link.fragments.extend_from_slice(payload);
+                let first = *link.fragmented.get_or_insert(opcode);
                 if fin {
-                    let whole = std::mem::take(fragments);
-                    self.message(at, &whole, play)?;
+                    let whole = std::mem::take(&mut link.fragments);
+                    link.fragmented = None;
+                    self.message(at, first, &whole, play)?;
                 }
             }
             frame::PING => {

@@ -1,6 +1,7 @@
 //! Connect: handshakes one after the other, each closed properly, on so many places at once.
 //!
-//! A handshake's latency counts from the connect call (or, by a schedule, from when it was due) to the answer.
+//! A handshake's latency counts from the connect call (or, by a schedule, from when it was due) to the answer. By a
+//! schedule, what is due while all places are busy waits for one: the server's time, and so no slip of ours.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,6 +15,8 @@ use crate::schedule::Schedule;
 
 /// A server that has not hung up so long after the close handshake is hung up on.
 const CLOSE_PATIENCE: Nanos = 2 * SECOND;
+/// Name of the count of handshakes that were due while all places were busy.
+pub const WAITED_FOR_A_PLACE: &str = "waited_for_a_place";
 /// Retries of a place that could not even begin.
 const RETRY: Nanos = SECOND / 100;
 
@@ -28,8 +31,9 @@ pub struct Connect {
     round: Vec<u64>,
     pace: Pace,
     schedule: Option<Schedule>,
-    /// Handshakes that were due while no place was free.
+    /// Handshakes that were due while no place was free, and how many there have been.
     waiting: VecDeque<Nanos>,
+    waited: u64,
     recorder: Recorder,
     begun: u64,
     opened: u64,
@@ -50,6 +54,7 @@ impl Connect {
             pace,
             schedule: None,
             waiting: VecDeque::new(),
+            waited: 0,
             recorder: Recorder::default(),
             begun: 0,
             opened: 0,
@@ -72,6 +77,26 @@ impl Connect {
         true
     }
 
+    /// Begins what is due; until when there is nothing more to begin.
+    fn keep_schedule(&mut self, net: &mut Net) -> Option<Nanos> {
+        let now = net.clock_now();
+        while let Some(due) = self.waiting.front().copied() {
+            if !self.dial(due, net) {
+                break;
+            }
+            self.waiting.pop_front();
+        }
+        while let Some(due) = self.schedule.as_mut()?.take(now) {
+            if self.waiting.is_empty() && self.dial(due, net) {
+                self.recorder.slip(due, now);
+            } else {
+                self.waiting.push_back(due);
+                self.waited += u64::from(self.recorder.is_measured(due));
+            }
+        }
+        self.schedule.as_ref().map(Schedule::due)
+    }
+
     fn release(&mut self, at: usize) {
         self.since[at] = 0;
         self.round[at] += 1;
@@ -84,8 +109,11 @@ impl Play for Connect {
 
     fn enter(&mut self, phase: Phase, net: &mut Net) {
         self.recorder.enter(phase, net.now);
-        if phase == Phase::Warm {
-            self.schedule = self.pace.schedule(net.now);
+        match phase {
+            Phase::Warm => self.schedule = self.pace.schedule(net.now),
+            // They will never begin: so long they have waited at least, and a stall at the end is a stall.
+            Phase::Drain => self.waiting.drain(..).for_each(|due| self.recorder.latency(due, net.now)),
+            _ => {}
         }
     }
 
@@ -115,6 +143,7 @@ impl Play for Connect {
                 }
                 net.cut(at, true);
                 self.cut += 1;
+                self.recorder.complain("a close frame was not answered in 2 seconds".into());
                 self.closed += 1;
                 self.release(at);
             }
@@ -126,23 +155,11 @@ impl Play for Connect {
         if net.now < self.retry_at {
             return Some(self.retry_at);
         }
-        let Some(schedule) = &mut self.schedule else {
-            while self.dial(net.clock_now(), net) {}
-            return None;
-        };
-        let now = net.clock_now();
-        while let Some(due) = schedule.take(now) {
-            self.waiting.push_back(due);
+        if self.schedule.is_some() {
+            return self.keep_schedule(net);
         }
-        let next = schedule.due();
-        while let Some(due) = self.waiting.front().copied() {
-            if !self.dial(due, net) {
-                break;
-            }
-            self.recorder.slip(due, now);
-            self.waiting.pop_front();
-        }
-        Some(next)
+        while self.dial(net.clock_now(), net) {}
+        None
     }
 
     fn settled(&self, phase: Phase) -> bool {
@@ -158,7 +175,10 @@ impl Play for Connect {
 
     fn harvest(self, net: &Net) -> Harvest {
         #[expect(clippy::cast_precision_loss, reason = "for people")]
-        let extra = BTreeMap::from([("closes_not_answered".into(), self.cut as f64)]);
+        let extra = BTreeMap::from([
+            ("closes_not_answered".into(), self.cut as f64),
+            (WAITED_FOR_A_PLACE.into(), self.waited as f64),
+        ]);
         self.recorder.harvest(Faults::default(), extra, net)
     }
 }

@@ -8,7 +8,7 @@ use crate::frame;
 use crate::ledger::{Faults, Track};
 use crate::marker::{self, Mark, SHORT_BYTES, Template};
 use crate::net::{End, Net, Play};
-use crate::plays::{Dialing, Harvest, PATIENCE, Recorder, SENT_PER_TURN_MAX};
+use crate::plays::{Dialing, Harvest, PATIENCE, Recorder, Roster};
 use crate::schedule::Schedule;
 use crate::words::Words;
 
@@ -87,9 +87,7 @@ pub struct Echo {
     seats: Vec<Seat>,
     message: Message,
     pace: Pace,
-    schedule: Option<Schedule>,
-    /// Whose turn it is by the schedule.
-    turn: usize,
+    roster: Roster,
     dialing: Dialing,
     recorder: Recorder,
     faults: Faults,
@@ -108,8 +106,7 @@ impl Echo {
             seats: (0..connections).map(|_| Seat::default()).collect(),
             message,
             pace,
-            schedule: None,
-            turn: 0,
+            roster: Roster::default(),
             dialing: Dialing::new(connections, at_once),
             recorder: Recorder::default(),
             faults: Faults::default(),
@@ -133,7 +130,7 @@ impl Echo {
     }
 
     fn begin(&mut self, net: &mut Net) {
-        self.schedule = self.pace.schedule(net.now);
+        self.roster.begin(self.pace.schedule(net.now));
         if let Pace::InFlight(count) = self.pace {
             for at in 0..self.seats.len() {
                 for _ in 0..count {
@@ -199,16 +196,12 @@ impl Play for Echo {
             self.is_patient = net.now.saturating_sub(self.last_progress) < PATIENCE;
             return None;
         }
-        for _ in 0..SENT_PER_TURN_MAX {
-            let schedule = self.schedule.as_mut()?;
-            let now = net.clock_now();
-            let Some(due) = schedule.take(now) else { return Some(schedule.due()) };
-            self.recorder.slip(due, now);
-            let at = self.turn;
-            self.turn = (self.turn + 1) % self.seats.len();
-            self.send(at, due, net);
+        loop {
+            match self.roster.take(self.seats.len(), net, &mut self.recorder) {
+                Ok((at, due)) => self.send(at, due, net),
+                Err(next) => return next,
+            }
         }
-        Some(net.now)
     }
 
     fn settled(&self, phase: Phase) -> bool {

@@ -68,7 +68,6 @@ impl Play for Idle {
     }
 
     fn opened(&mut self, at: usize, net: &mut Net) {
-        self.recorder.latency(net.began(at), net.now);
         if let Some(join) = self.joins.get(at) {
             net.send(at, |out| out.extend_from_slice(join));
         }

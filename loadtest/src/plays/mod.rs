@@ -15,6 +15,7 @@ use crate::clock::{Nanos, SECOND};
 use crate::control::Phase;
 use crate::ledger::Faults;
 use crate::net::{End, Net, Work};
+use crate::schedule::Schedule;
 
 /// Longest latency that is told apart from longer ones.
 const LATENCY_MAX: Nanos = 120 * SECOND;
@@ -23,7 +24,7 @@ const DIGITS: u8 = 3;
 /// Distinct complaints that are kept.
 const COMPLAINTS_MAX: usize = 20;
 /// Messages that a schedule that is behind sends before it looks at anything else.
-pub const SENT_PER_TURN_MAX: usize = 1024;
+const SENT_PER_TURN_MAX: usize = 1024;
 /// Silence after which what has not come is taken for lost.
 pub const PATIENCE: Nanos = 3 * SECOND;
 
@@ -61,7 +62,6 @@ impl Harvest {
         }
         self.work.reads += other.work.reads;
         self.work.writes += other.work.writes;
-        self.work.opened += other.work.opened;
         self.work.queued_bytes_max += other.work.queued_bytes_max;
     }
 }
@@ -124,15 +124,21 @@ impl Recorder {
     /// if they come later: a stall at the end is a stall.
     #[inline]
     pub fn latency(&mut self, sent: Nanos, now: Nanos) {
-        if sent >= self.from && sent < self.until {
+        if self.is_measured(sent) {
             self.latency.saturating_record(now.saturating_sub(sent).max(1));
         }
+    }
+
+    /// Whether a message that was due at `due` is one of those that count.
+    #[must_use]
+    pub fn is_measured(&self, due: Nanos) -> bool {
+        due >= self.from && due < self.until
     }
 
     /// A message that was due at `due` is sent now.
     #[inline]
     pub fn slip(&mut self, due: Nanos, now: Nanos) {
-        if due >= self.from && due < self.until {
+        if self.is_measured(due) {
             self.slip.saturating_record(now.saturating_sub(due).max(1));
         }
     }
@@ -168,6 +174,50 @@ impl Recorder {
             extra,
             work: net.work,
         }
+    }
+}
+
+/// Whose turn it is by a thread's schedule.
+#[derive(Debug, Default)]
+pub struct Roster {
+    /// None in the closed loop.
+    schedule: Option<Schedule>,
+    turn: usize,
+    /// Messages that were sent in this turn without a look at anything else.
+    at_once: usize,
+}
+
+impl Roster {
+    /// Begins `schedule`, if there is one.
+    pub fn begin(&mut self, schedule: Option<Schedule>) {
+        self.schedule = schedule;
+    }
+
+    /// The next of `senders` in turn whose message is due, and since when; else when to ask again.
+    ///
+    /// # Errors
+    /// Nothing is to be sent now: the time until there is, none if there never will be.
+    pub fn take(
+        &mut self,
+        senders: usize,
+        net: &Net,
+        recorder: &mut Recorder,
+    ) -> Result<(usize, Nanos), Option<Nanos>> {
+        let schedule = self.schedule.as_mut().ok_or(None)?;
+        self.at_once += 1;
+        if self.at_once > SENT_PER_TURN_MAX {
+            self.at_once = 0;
+            return Err(Some(net.now));
+        }
+        let now = net.clock_now();
+        let Some(due) = schedule.take(now) else {
+            self.at_once = 0;
+            return Err(Some(schedule.due()));
+        };
+        recorder.slip(due, now);
+        let turn = self.turn;
+        self.turn = (turn + 1) % senders;
+        Ok((turn, due))
     }
 }
 

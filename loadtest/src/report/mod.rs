@@ -125,7 +125,11 @@ fn callout(run: &Outcome) -> String {
     let own = |what: &str, doubt: &Option<String>| {
         doubt.as_ref().map(|doubt| format!("not the server’s {what}: {doubt}"))
     };
-    let apart = [own("rate", &run.rate_doubt), own("latency", &run.latency_doubt)];
+    let apart = [
+        own("rate", &run.rate_doubt),
+        own("latency", &run.latency_doubt),
+        own("p99.9 and longest latency", &run.tail_doubt),
+    ];
     let lines = run.failures.iter().chain(&run.doubts).chain(apart.iter().flatten());
     let list: String = lines.map(|line| format!("<li>{}</li>", escape(line))).collect();
     let list = if list.is_empty() { list } else { format!("<ul class=\"plain\">{list}</ul>") };
@@ -176,18 +180,19 @@ fn summary(runs: &[Outcome]) -> String {
         plural(unit)
     );
     for run in runs {
-        let latency = |pick: fn(&Latency) -> f64| {
-            let text = run.latency.as_ref().map_or("–".into(), |all| time(pick(all)));
-            doubtful(text, run.latency_doubt.as_ref())
+        let latency = |pick: fn(&Latency) -> f64, doubt: Option<&String>| {
+            doubtful(run.latency.as_ref().map_or("–".into(), |all| time(pick(all))), doubt)
         };
+        let doubt = run.latency_doubt.as_ref();
+        let tail = doubt.or(run.tail_doubt.as_ref());
         let server =
             |pick: &dyn Fn(&crate::outcome::Server) -> String| run.server.as_ref().map_or("–".into(), pick);
         let cells = [
-            latency(|all| all.p50_us),
-            latency(|all| all.p90_us),
-            latency(|all| all.p99_us),
-            latency(|all| all.p999_us),
-            latency(|all| all.max_us),
+            latency(|all| all.p50_us, doubt),
+            latency(|all| all.p90_us, doubt),
+            latency(|all| all.p99_us, doubt),
+            latency(|all| all.p999_us, tail),
+            latency(|all| all.max_us, tail),
             server(&|server| format!("{:.3} µs ({:.3})", server.cpu_us, server.user_us)),
             server(&|server| format!("{:.2}", server.busy)),
             server(&|server| bytes(server.rss_end)),
@@ -205,7 +210,10 @@ fn summary(runs: &[Outcome]) -> String {
         out += "</tr>";
     }
     out += "</table></div>";
-    if runs.iter().any(|run| run.rate_doubt.is_some() || run.latency_doubt.is_some()) {
+    let is_doubtful = |run: &Outcome| {
+        [&run.rate_doubt, &run.latency_doubt, &run.tail_doubt].iter().any(|doubt| doubt.is_some())
+    };
+    if runs.iter().any(is_doubtful) {
         out += "<p class=\"soft\"><span class=\"doubtful\">Struck figures</span> are not the server’s: the generator \
                 was too busy for them. Server CPU is the kernel’s count and stands.</p>";
     }

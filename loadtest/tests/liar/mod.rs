@@ -20,6 +20,18 @@ pub(crate) enum Fault {
     Swap,
     /// Changes a message's last byte of filler.
     Damage,
+    /// Changes a digit of the time in a message.
+    Blur,
+    /// Leaves out a message's number.
+    Unnumber,
+    /// Continues a message that never began.
+    Continue,
+    /// Begins a message inside another.
+    Interrupt,
+    /// Sends bytes for a text.
+    Retype,
+    /// Announces a gigabyte.
+    Swell,
 }
 
 /// The message of the first connection at which it happens.
@@ -49,14 +61,19 @@ type Rooms = Arc<Mutex<std::collections::BTreeMap<String, Room>>>;
 
 impl Liar {
     pub(crate) fn start(fault: Fault) -> Liar {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        Liar::serve(("127.0.0.1", 0), fault, 0)
+    }
+
+    /// At `place`; does wrong at connection number `at` alone.
+    pub(crate) fn serve(place: (&str, u16), fault: Fault, at: usize) -> Liar {
+        let listener = TcpListener::bind(place).expect("a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let pings = Arc::new(AtomicI64::new(0));
         let all = Arc::clone(&pings);
         std::thread::spawn(move || {
             let rooms = Rooms::default();
             for (number, stream) in listener.incoming().flatten().enumerate() {
-                let fault = if number == 0 { fault } else { Fault::None };
+                let fault = if number == at { fault } else { Fault::None };
                 let (rooms, pings) = (Arc::clone(&rooms), Arc::clone(&all));
                 std::thread::spawn(move || {
                     // The generator hangs up in the end; that is no error.
@@ -230,6 +247,25 @@ impl Wire {
                 self.held = Some(payload.to_vec());
                 Ok(())
             }
+            Fault::Unnumber => {
+                let text = String::from_utf8_lossy(payload);
+                let (bare, _) = text.rsplit_once(",\"offset\":").expect("a number");
+                self.send(opcode, format!("{bare}}}").as_bytes())
+            }
+            Fault::Blur => {
+                let mut blurred = payload.to_vec();
+                // The last but one digit before the marker's end.
+                let end = blurred.iter().rposition(|byte| *byte == b'~').expect("a marker") - 3;
+                blurred[end] = if blurred[end] == b'0' { b'1' } else { b'0' };
+                self.send(opcode, &blurred)
+            }
+            Fault::Continue => self.send(0, payload),
+            Fault::Interrupt => {
+                self.stream.write_all(&[opcode, 1, b'x'])?;
+                self.send(opcode, payload)
+            }
+            Fault::Retype => self.send(3 - opcode, payload),
+            Fault::Swell => self.stream.write_all(&[0x80 | opcode, 127, 0, 0, 0, 0, 0x40, 0, 0, 0, b'x']),
             Fault::Damage => {
                 let mut damaged = payload.to_vec();
                 // Filler is letters: somewhere in the run of them after the marker.

@@ -364,12 +364,12 @@ fn open(out: &mut Vec<u8>, kind: &str) {
 }
 
 /// `before` is what stands before a value: comma, name and colon.
-fn text(out: &mut Vec<u8>, before: &str, value: &str) {
+pub(crate) fn text(out: &mut Vec<u8>, before: &str, value: &str) {
     out.extend_from_slice(before.as_bytes());
     json::write_string(out, value);
 }
 
-fn number(out: &mut Vec<u8>, before: &str, value: u64) {
+pub(crate) fn number(out: &mut Vec<u8>, before: &str, value: u64) {
     out.extend_from_slice(before.as_bytes());
     json::write_integer(out, value);
 }
@@ -408,7 +408,7 @@ fn shown(out: &mut Vec<u8>, before: &str, user: &User) {
     }
 }
 
-fn users(out: &mut Vec<u8>, users: &[Arc<User>]) {
+pub(crate) fn users(out: &mut Vec<u8>, users: &[Arc<User>]) {
     out.extend_from_slice(b",\"users\":[");
     list(out, users, |out, user| {
         shown(out, "{\"user_id\":", user);
@@ -418,13 +418,13 @@ fn users(out: &mut Vec<u8>, users: &[Arc<User>]) {
 }
 
 /// History, each message as its members once got it.
-fn publications(out: &mut Vec<u8>, topic: &Topic, messages: &[Arc<Publication>]) {
+pub(crate) fn publications(out: &mut Vec<u8>, topic: &Topic, messages: &[Arc<Publication>]) {
     out.extend_from_slice(b",\"messages\":[");
     list(out, messages, |out, publication| published(out, topic, publication, None));
     out.push(b']');
 }
 
-fn list<T>(out: &mut Vec<u8>, items: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
+pub(crate) fn list<T>(out: &mut Vec<u8>, items: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
             out.push(b',');

@@ -40,8 +40,8 @@ impl Owner {
     }
 
     /// Tells those who subscribed by a pattern what was published in the channel at `slot`: once for each pattern
-    /// that matches. The publisher is one of them unless it wants no echo.
-    pub(super) fn tell_patterns(&mut self, slot: u32, event: &Event, origin: Origin, echo: bool) {
+    /// that matches. The publisher is one of them unless it wants no echo. How many subscriptions that were.
+    pub(super) fn tell_patterns(&mut self, slot: u32, event: &Event, origin: Origin, echo: bool) -> u32 {
         let Owner { records, outcomes, subscribed, .. } = self;
         let channel = &mut records[slot as usize].record;
         if channel.matched_at != subscribed.generation {
@@ -50,8 +50,10 @@ impl Owner {
             channel.matched_at = subscribed.generation;
         }
         let channel = &records[slot as usize].record;
+        let mut reached = 0;
         for pattern in channel.matched.iter().flat_map(|matched| matched.iter()) {
             let pattern = &records[*pattern as usize].record;
+            reached += pattern.members_count();
             for (shard, members) in pattern.shards() {
                 let sender = (!echo && *shard == origin.shard).then_some(Sender { origin, copy: None });
                 if sender.is_some() && *members == 1 && pattern.is_member(origin) {
@@ -62,6 +64,7 @@ impl Owner {
                 outcomes.push_back((*shard, Outcome::Matched { pattern, topic, event, sender }));
             }
         }
+        reached
     }
 
     /// Asserts that the trie holds the patterns that have records, and that what channels know of it is true.

@@ -1,6 +1,7 @@
 //! The owner against a naive model of who must see what, and its borders one by one.
 
 mod model;
+mod orders;
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::clock::Wall;
 use crate::base::id::Key;
-use crate::hub::event::{LISTED_USERS_MAX, Snapshot};
+use crate::hub::event::{LISTED_USERS_MAX, Snapshot, Told};
 use crate::hub::history::PUBLICATION_BYTES;
 use crate::hub::policy::Options;
 
@@ -129,6 +130,12 @@ pub(super) fn words(outcomes: &[(u16, Outcome)]) -> Vec<String> {
             let copy = if sender.is_some() { " no copy" } else { "" };
             format!("{shard}:{} by {}{copy}", topic.name(), pattern.name())
         }
+        Outcome::Told { number, told, .. } => match &**told {
+            Told::Posted(receipt) => {
+                format!("{shard}:{number} posted {} to {}", receipt.offset, receipt.delivered)
+            }
+            other => format!("{shard}:{number} {other:?}"),
+        },
         Outcome::Deliver { event, sender, .. } => {
             let what = match event {
                 Event::Published(publication) => format!("published {}", publication.offset),

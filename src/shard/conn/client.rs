@@ -8,7 +8,7 @@ use crate::hub::name::User;
 
 /// What a shard knows about a native client.
 pub(crate) struct Client {
-    /// Never repeats in this process; the ids are made of it, so they need no memory.
+    /// Never repeats in this process; the session's id is made of it, so that needs no memory.
     pub(crate) serial: u64,
     /// Who it is to the others: given at the handshake, or made when first needed.
     pub(crate) user: Option<Arc<User>>,

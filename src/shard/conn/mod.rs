@@ -5,10 +5,16 @@
 //!                  ┌──────┐
 //!                  ▼      │
 //! accepted ─► Head ───────┴─► Closing ─► Over
-//!              │                 ▲
+//!              │ ▲               ▲
+//!              │ │   answered    │
+//!              ├─┴─[Body]─ Asking┤
+//!              │                 │
 //!              └─► Socket ───────┘
 //!                  upgraded      both close frames, a violation, a deadline
 //! ```
+//!
+//! Body and Asking are those of requests for the API: its body comes, its answer is awaited from others. Meanwhile
+//! no further input is handled, so answers keep the order of their requests.
 //!
 //! Closing means: everything that is to be said is in the outbox; what comes in is thrown away; when the outbox is
 //! empty the peer is told that no more comes, and the connection ends with the peer's own end or at a deadline. So
@@ -17,12 +23,18 @@
 //! Data only: what a connection does is in `shard::edge`.
 
 pub(crate) mod client;
+pub(crate) mod request;
 pub(crate) mod socket;
 
+use std::sync::Arc;
+
 use crate::base::clock::Mono;
+use crate::base::peer::Peer;
 use crate::base::slab::Slab;
 use crate::base::wheel::TimerId;
+use crate::hub::name::User;
 use crate::shard::conn::client::Client;
+use crate::shard::conn::request::{Asking, Pending};
 use crate::shard::conn::socket::{Deadline, Role, Socket};
 use crate::shard::limits::Limits;
 use crate::shard::members::Memberships;
@@ -44,12 +56,18 @@ pub(crate) struct Conn {
     pub(crate) hold: Hold,
     /// Which flush list it is on.
     pub(crate) dirty: Dirty,
+    /// Where the other end is.
+    pub(crate) peer: Peer,
 }
 
 /// See the module's drawing.
 pub(crate) enum Phase {
     /// Waits for a request; what has come of its head; until when it may take.
     Head { reader: Option<Box<HeadReader>>, until: Mono },
+    /// Waits for the body of a request; until when it may take.
+    Body { pending: Box<Pending>, until: Mono },
+    /// Waits for what others answer. Invariant: [`Hold::ANSWER`] is set.
+    Asking(Box<Asking>),
     /// An open WebSocket.
     Socket(Socket),
     /// On the way out.
@@ -121,7 +139,7 @@ pub(crate) enum Dirty {
 }
 
 impl Conn {
-    pub(crate) fn new(until: Mono) -> Conn {
+    pub(crate) fn new(peer: Peer, until: Mono) -> Conn {
         Conn {
             phase: Phase::Head { reader: None, until },
             outbox: Outbox::default(),
@@ -130,6 +148,7 @@ impl Conn {
             timer: None,
             hold: Hold::default(),
             dirty: Dirty::No,
+            peer,
         }
     }
 
@@ -163,6 +182,14 @@ impl Conn {
         }
     }
 
+    /// The native client's user, if it is one and has said who it is.
+    pub(crate) fn user(&self) -> Option<&Arc<User>> {
+        match &self.phase {
+            Phase::Socket(Socket { role: Role::Client(client), .. }) => client.user.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether this is an open native client that was welcomed.
     pub(crate) fn hears_broadcasts(&self) -> bool {
         matches!(&self.phase, Phase::Socket(socket @ Socket { role: Role::Client(client), .. })
@@ -177,7 +204,8 @@ impl Conn {
     /// The earliest deadline and what it is; none for a connection that may stay silent for ever.
     pub(crate) fn next_deadline(&self, limits: &Limits) -> Option<(Mono, Deadline)> {
         match &self.phase {
-            Phase::Head { until, .. } => Some((*until, Deadline::Head)),
+            Phase::Head { until, .. } | Phase::Body { until, .. } => Some((*until, Deadline::Head)),
+            Phase::Asking(asking) => Some((asking.until, Deadline::Answer)),
             Phase::Closing { until, .. } => Some((*until, Deadline::Linger)),
             Phase::Over => None,
             Phase::Socket(socket) => socket.next_deadline(limits),
@@ -229,7 +257,7 @@ mod tests {
         let mut limits = Limits { queue_bytes_max: 1000, ..Limits::default() };
         limits.pace.own_bytes_high = 100;
         let mut spares = crate::shard::outbox::Spares::default();
-        let mut conn = Conn::new(Mono(0));
+        let mut conn = Conn::new(Peer::Loopback, Mono(0));
         let mut brake = |bytes, blocked| {
             conn.hold = Hold::default();
             conn.outbox.push_own(&mut spares, |out| out.resize(out.len() + bytes, 0));

@@ -16,8 +16,10 @@ pub(crate) const LINGER: Duration = Duration::from_secs(1);
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deadline {
-    /// The request head did not come in time.
+    /// The request's head, or its body, did not come in time.
     Head,
+    /// Whoever was asked about a request did not answer in time.
+    Answer,
     /// Silent for the ping interval.
     Ping,
     /// Still silent after a ping.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::base::bucket::Bucket;
 use crate::base::clock::Mono;
-use crate::base::id::Key;
+use crate::base::id::{Key, ShardId};
 use crate::base::shared::Shared;
+use crate::base::veil;
 use crate::dialect::native::{decode, encode};
 use crate::hub::command::{Ask, By, Command, Tag};
 use crate::hub::event::Refusal;
@@ -15,14 +16,16 @@ use crate::shard::conn::client::{Client, Waiting};
 use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Dirty, Hold, Phase};
 use crate::shard::edge::pattern;
+use crate::shard::port::Question;
 use crate::shard::state::Shard;
 use crate::wire::ws::close::CloseCode;
 use crate::wire::ws::frame::{self, Opcode};
 
 /// Letters of identifiers: lower case and digits without those that look alike.
 const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-/// Letters of a client id: 80 bits, so that ids don't meet by chance, nor across nodes.
+/// Letters of a client id: 80 bits, so that ids don't meet by chance across nodes.
 const CLIENT_ID_LETTERS: usize = 16;
+const _: () = assert!(CLIENT_ID_LETTERS * 5 == veil::BITS as usize);
 /// Letters of a session id: 125 bits, as it is a secret.
 const SESSION_ID_LETTERS: usize = 25;
 
@@ -37,6 +40,15 @@ pub(crate) struct Introduction {
     pub(crate) rooms: Vec<Box<str>>,
     /// It asks for `heartbeat` messages.
     pub(crate) heartbeat: bool,
+}
+
+/// The number that [`letters`] wrote; none if it cannot have been.
+fn number(text: &str, count: usize) -> Option<u128> {
+    let digit = |letter| LETTERS.iter().position(|known| *known == letter);
+    let digits = || text.bytes().rev().map(digit);
+    (text.len() == count)
+        .then(|| digits().try_fold(0, |sum, digit| Some(sum * 32 + digit? as u128)))
+        .flatten()
 }
 
 fn letters(mut digest: u128, count: usize) -> String {
@@ -62,7 +74,7 @@ impl Shard {
         let user = match (user_id, username) {
             (None, None) => None, // made when it is first needed: most memory is that of idle connections
             (Some(id), name) => Some(User { id, name }),
-            (None, name) => Some(User { id: self.client_id(serial).into(), name }),
+            (None, name) => Some(User { id: self.client_id(key).into(), name }),
         };
         let client = Client {
             serial,
@@ -92,7 +104,7 @@ impl Shard {
         let rooms = client.waiting.take().map(|waiting| waiting.rooms).unwrap_or_default();
         let serial = client.serial;
         let user_id = client.user.as_ref().map(|user| user.id.to_string());
-        let client_id = self.client_id(serial);
+        let client_id = self.client_id(key);
         let session = letters(self.keys.digest("session", serial), SESSION_ID_LETTERS);
         let node = Arc::clone(&self.node);
         let heartbeat_interval = self.limits.ping_interval;
@@ -207,7 +219,7 @@ impl Shard {
                 }
                 Ok(())
             }
-            Command::Stats => self.gather(key, tag),
+            Command::Stats => self.gather(key, tag, Question::Stats, None),
             Command::Ping { ts } => {
                 let wall = self.now.wall;
                 self.send(key, |out| encode::pong(out, tag.as_deref(), ts, wall));
@@ -231,14 +243,25 @@ impl Shard {
         if let Some(user) = &client.user {
             return Some(Arc::clone(user));
         }
-        let serial = client.serial;
-        let user = Arc::new(User { id: self.client_id(serial).into(), name: None });
+        let user = Arc::new(User { id: self.client_id(key).into(), name: None });
         self.conns.get_mut(key)?.client()?.user = Some(Arc::clone(&user));
         Some(user)
     }
 
-    fn client_id(&self, serial: u64) -> String {
-        letters(self.keys.digest("client", serial), CLIENT_ID_LETTERS)
+    /// The id of the client at `key`: says, to us alone, where that is, and is never used again.
+    pub(crate) fn client_id(&self, key: Key) -> String {
+        letters(
+            veil::veil(self.keys, u128::from(self.id.0) << 64 | u128::from(key.to_bits())),
+            CLIENT_ID_LETTERS,
+        )
+    }
+
+    /// Where the client of this id is, if it is there still; none if nobody ever had it.
+    pub(crate) fn place_of_client(&self, id: &str) -> Option<(ShardId, Key)> {
+        let place = veil::unveil(self.keys, number(id, CLIENT_ID_LETTERS)?);
+        let shard = u16::try_from(place >> 64).ok().filter(|shard| *shard < self.shards)?;
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+        Some((ShardId(shard), Key::from_bits(place as u64)))
     }
 
     /// Queues one text frame for `key`; after a close frame nothing is said (RFC 6455 §5.5.1), as an answer that was

@@ -1,15 +1,17 @@
 //! One request: routed, judged, answered or upgraded.
 //!
-//! No request that we answer has a body, so one that announces a body is refused and its connection ends: its bytes
-//! must not be read as the next request.
+//! Only the API's requests have bodies. Any other that announces one is refused and its connection ends: its bytes must
+//! not be read as the next request.
 
 use crate::base::clock::Mono;
 use crate::base::id::Key;
+use crate::dialect::api::route::is_api;
 use crate::dialect::native;
 use crate::dialect::route::{self, Endpoint};
 use crate::hub::name::{self, NameError, USER_ID_BYTES_MAX};
 use crate::metrics::shard::total;
 use crate::pages::{self, Page};
+use crate::shard::conn::request::Terms;
 use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Phase};
 use crate::shard::edge::client::Introduction;
@@ -28,10 +30,7 @@ impl Shard {
         let mut reader = reader.take().map_or_else(HeadReader::new, |reader| *reader);
         let mut slots = Slots::new();
         match reader.read(input, &mut slots) {
-            Ok(Some((head, used))) => {
-                self.on_request(key, &head);
-                return used;
-            }
+            Ok(Some((head, used))) => return used + self.on_request(key, &head, &input[used..]),
             Ok(None) => {}
             Err(error) => {
                 self.answer_problem(key, error.into(), false, After::Close);
@@ -44,14 +43,23 @@ impl Shard {
         input.len()
     }
 
-    fn on_request(&mut self, key: Key, head: &Head<'_>) {
+    /// Judges a request, which `rest` follows; returns how much of that is the request's body.
+    fn on_request(&mut self, key: Key, head: &Head<'_>, rest: &[u8]) -> usize {
+        match Target::parse(head.target()) {
+            Ok(target) if self.limits.api && is_api(target.path()) => {
+                return self.on_api(key, head, &target, rest);
+            }
+            Ok(target) => self.on_plain_request(key, head, &target),
+            Err(error) => self.answer_problem(key, error.into(), head.method() == "HEAD", After::Close),
+        }
+        0
+    }
+
+    /// Judges a request that has no body.
+    fn on_plain_request(&mut self, key: Key, head: &Head<'_>, target: &Target<'_>) {
         let head_only = head.method() == "HEAD";
         let after = if head.keep_alive() { After::Keep } else { After::Close };
-        let target = match Target::parse(head.target()) {
-            Ok(target) => target,
-            Err(error) => return self.answer_problem(key, error.into(), head_only, After::Close),
-        };
-        let endpoint = match route::route(head.method(), &target, pages::find) {
+        let endpoint = match route::route(head.method(), target, pages::find) {
             Ok(Endpoint::Echo) if !self.limits.echo => Err(route::Miss::NotFound),
             endpoint => endpoint,
         };
@@ -63,15 +71,18 @@ impl Shard {
                 self.answer_problem(key, miss.into(), head_only, if close { After::Close } else { after });
             }
             Ok(Endpoint::Echo) => self.on_upgrade(key, head, None),
-            Ok(Endpoint::Socket { room }) => match introduction(&target, room.as_deref()) {
+            Ok(Endpoint::Socket { room }) => match introduction(target, room.as_deref()) {
                 Ok(introduction) => self.on_upgrade(key, head, Some(introduction)),
                 Err(problem) => self.answer_problem(key, problem, head_only, After::Close),
             },
-            Ok(Endpoint::Health | Endpoint::Page(_)) if body => {
+            Ok(Endpoint::Health | Endpoint::Ready | Endpoint::Page(_)) if body => {
                 let problem = Problem::new(Status::ContentTooLarge, "A request for this path has no body.");
                 self.answer_problem(key, problem, head_only, After::Close);
             }
-            Ok(Endpoint::Health) => self.answer_health(key, head_only, after),
+            Ok(Endpoint::Health) => self.answer_health(key, Terms { head_only, after }),
+            Ok(Endpoint::Ready) => {
+                self.answer_json(key, Terms { head_only, after }, Status::Ok, b"{\"status\":\"ready\"}\n");
+            }
             Ok(Endpoint::Page(page)) => self.answer_page(key, head, page, after),
         }
     }
@@ -102,25 +113,23 @@ impl Shard {
         self.rearm(key);
     }
 
-    fn answer_health(&mut self, key: Key, head_only: bool, after: After) {
+    fn answer_health(&mut self, key: Key, terms: Terms) {
         let reading = total(&self.gauges);
         let uptime_s = self.now.mono.since(Mono(0)).as_secs();
         let body = format!(
-            "{{\"status\":\"ok\",\"active_connections\":{},\"rooms\":{},\"uptime\":{uptime_s}}}\n",
+            "{{\"status\":\"ok\",\"active_connections\":{},\"rooms\":{},\"uptime\":{uptime_s},\
+             \"redis_connected\":false}}\n",
             reading.connections, reading.rooms,
         );
+        self.answer_json(key, terms, Status::Ok, body.as_bytes());
+    }
+
+    /// Answers with a JSON text that nobody may keep.
+    pub(crate) fn answer_json(&mut self, key: Key, terms: Terms, status: Status, body: &[u8]) {
         let headers = [NOSNIFF, ("Cache-Control", "no-store")];
-        self.answer(
-            key,
-            &Answer {
-                status: Status::Ok,
-                content_type: "application/json",
-                headers: &headers,
-                body: body.as_bytes(),
-                head_only,
-                after,
-            },
-        );
+        let Terms { head_only, after } = terms;
+        let content_type = "application/json";
+        self.answer(key, &Answer { status, content_type, headers: &headers, body, head_only, after });
     }
 
     fn answer_page(&mut self, key: Key, head: &Head<'_>, page: &'static Page, after: After) {

@@ -99,7 +99,7 @@ impl Shard {
     }
 
     /// The topic of this name, which has to be one.
-    fn topic(&self, (kind, name): Named<'_>) -> Result<Topic, Refusal> {
+    pub(crate) fn topic(&self, (kind, name): Named<'_>) -> Result<Topic, Refusal> {
         name::check(name, self.limits.name_bytes_max)
             .map_err(|error| Refusal::BadName { field: field::of(kind), error })?;
         Ok(Topic::new(kind, name, self.keys))

@@ -9,6 +9,7 @@ mod binary;
 mod documents;
 mod client;
 mod socket;
+mod api;
 mod http;
 mod timers;
 
@@ -27,8 +28,10 @@ impl Shard {
             }
             let used = match conn.phase {
                 Phase::Head { .. } => self.consume_head(key, input),
+                Phase::Body { .. } => self.consume_body(key, input),
                 Phase::Socket(_) => self.consume_frames(key, input),
-                Phase::Closing { .. } | Phase::Over => return,
+                // Whoever waits for an answer is held, see above.
+                Phase::Asking(_) | Phase::Closing { .. } | Phase::Over => return,
             };
             input = &mut input[used..];
         }

@@ -26,6 +26,7 @@ impl Shard {
         let now = self.now;
         match deadline {
             Deadline::Head => self.on_head_deadline(key),
+            Deadline::Answer => self.on_answer_deadline(key),
             Deadline::CloseHandshake | Deadline::Linger => self.doom(key),
             Deadline::Idle => self.on_idle(key),
             Deadline::Ping => self.on_ping_due(key, 0),
@@ -61,7 +62,7 @@ impl Shard {
     fn on_head_deadline(&mut self, key: Key) {
         match self.conns.get(key).map(|conn| &conn.phase) {
             // A request was begun: say why it ends. Without one, silence meets silence.
-            Some(Phase::Head { reader: Some(_), .. }) => {
+            Some(Phase::Head { reader: Some(_), .. } | Phase::Body { .. }) => {
                 let problem = Problem::new(Status::RequestTimeout, "The request did not come in time.");
                 self.answer_problem(key, problem, false, After::Close);
             }

@@ -5,10 +5,11 @@
 
 use std::io::Write as _;
 
+use super::body::BodyError;
 use super::head::HeadError;
 use super::target::TargetError;
 
-/// Every status that is ever sent; 101 is [`switch_protocols`].
+/// Every status that is ever sent; 100 is [`go_on`], 101 [`switch_protocols`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// 200.
@@ -31,6 +32,12 @@ pub enum Status {
     ContentTooLarge,
     /// 414.
     UriTooLong,
+    /// 415.
+    UnsupportedMediaType,
+    /// 417.
+    ExpectationFailed,
+    /// 422.
+    UnprocessableContent,
     /// 426; the answer names the protocol and its version.
     UpgradeRequired,
     /// 429.
@@ -39,6 +46,8 @@ pub enum Status {
     HeaderFieldsTooLarge,
     /// 500.
     InternalServerError,
+    /// 501.
+    NotImplemented,
     /// 503.
     ServiceUnavailable,
     /// 505.
@@ -61,10 +70,14 @@ impl Status {
             Status::RequestTimeout => (408, "Request Timeout", "request_timeout"),
             Status::ContentTooLarge => (413, "Content Too Large", "content_too_large"),
             Status::UriTooLong => (414, "URI Too Long", "uri_too_long"),
+            Status::UnsupportedMediaType => (415, "Unsupported Media Type", "unsupported_media_type"),
+            Status::ExpectationFailed => (417, "Expectation Failed", "expectation_failed"),
+            Status::UnprocessableContent => (422, "Unprocessable Content", "unprocessable"),
             Status::UpgradeRequired => (426, "Upgrade Required", "upgrade_required"),
             Status::TooManyRequests => (429, "Too Many Requests", "rate_limited"),
             Status::HeaderFieldsTooLarge => (431, "Request Header Fields Too Large", "headers_too_large"),
             Status::InternalServerError => (500, "Internal Server Error", "internal"),
+            Status::NotImplemented => (501, "Not Implemented", "not_implemented"),
             Status::ServiceUnavailable => (503, "Service Unavailable", "unavailable"),
             Status::HttpVersionNotSupported => (505, "HTTP Version Not Supported", "version_not_supported"),
         }
@@ -205,6 +218,11 @@ impl Problem {
     }
 }
 
+/// Writes the 100 that tells a client to send the body it holds back (RFC 9110 §15.2.1).
+pub fn go_on(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+}
+
 /// Writes the 101 that turns the connection into a WebSocket (RFC 6455 §4.2.2). `subprotocol` is one of our
 /// own words, never the client's.
 pub fn switch_protocols(out: &mut Vec<u8>, accept: &[u8; 28], subprotocol: Option<&'static str>) {
@@ -258,6 +276,18 @@ impl From<HeadError> for Problem {
             HeadError::LengthAndEncoding => {
                 (BadRequest, "Content-Length and Transfer-Encoding exclude each other.")
             }
+        };
+        Problem::new(status, text)
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Problem {
+        let (status, text) = match error {
+            BodyError::TooLong => (Status::ContentTooLarge, "The body is longer than --max-message allows."),
+            BodyError::ChunkSize => (Status::BadRequest, "The size of a chunk is malformed."),
+            BodyError::LineEnd => (Status::BadRequest, "Chunks and their lines end with CR LF."),
+            BodyError::LineTooLong => (Status::BadRequest, "There is too much beside the chunks themselves."),
         };
         Problem::new(status, text)
     }

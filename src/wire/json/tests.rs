@@ -36,6 +36,37 @@ fn fields_come_in_order_with_the_bytes_that_came() {
     assert_eq!(fields(SAMPLE).unwrap().len(), 7);
 }
 
+/// All members of a valid array as they came.
+fn members(text: &str) -> Result<Vec<&str>, Invalid> {
+    let mut members = Vec::new();
+    array(text, |value| members.push(value.raw()))?;
+    Ok(members)
+}
+
+#[test]
+fn members_come_in_order_with_the_bytes_that_came() {
+    assert_eq!(
+        members(" [ 1 ,\"a,]\",[2, [3]] , {\"b\":[]}\t,null]\n"),
+        Ok(vec!["1", "\"a,]\"", "[2, [3]]", "{\"b\":[]}", "null"])
+    );
+    assert_eq!(members("[]"), Ok(vec![]));
+    assert_eq!(members("[\n]"), Ok(vec![]));
+    for (text, why) in [
+        ("", Invalid::Ended),
+        ("{}", Invalid::Unexpected),
+        ("[", Invalid::Ended),
+        ("[1", Invalid::Ended),
+        ("[1,", Invalid::Ended),
+        ("[1,]", Invalid::Unexpected),
+        ("[,1]", Invalid::Unexpected),
+        ("[1 2]", Invalid::Unexpected),
+        ("[1]]", Invalid::Unexpected),
+        ("[1}", Invalid::Unexpected),
+    ] {
+        assert_eq!(members(text), Err(why), "{text}");
+    }
+}
+
 #[test]
 fn values_say_what_they_are() {
     for (raw, kind) in [
@@ -366,6 +397,10 @@ proptest! {
         }
         if let Some(expected) = judged_by_simd(&text) {
             prop_assert_eq!(fields(&text).is_ok(), expected, "{:?}", text);
+        }
+        // An array is good when all that is in it is.
+        if let Some(expected) = judged_by_serde(&text) {
+            prop_assert_eq!(members(&format!("[{text},1]")).is_ok(), expected, "{:?}", text);
         }
     }
 

@@ -4,13 +4,17 @@
 //! members, and a connection gathers all that is ready before it flushes. No numbers, no history, no limits.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use fastwebsockets::{FragmentCollector, FragmentCollectorRead, Frame, OpCode, Payload, Role, WebSocket};
+use fastwebsockets::{FragmentCollectorRead, Frame, OpCode, Payload, Role, WebSocket, WebSocketWrite};
 use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_rooms::{Member, Part};
 
@@ -50,33 +54,49 @@ async fn upgrade(socket: &mut TcpStream) -> Option<()> {
     socket.write_all(answer.as_bytes()).await.ok()
 }
 
-async fn echo(socket: TcpStream) {
+/// Reads whole messages; what is written waits for a flush, but for long payloads, which are not copied.
+fn split(
+    socket: TcpStream,
+) -> (FragmentCollectorRead<OwnedReadHalf>, WebSocketWrite<BufWriter<OwnedWriteHalf>>) {
     let mut socket = WebSocket::after_handshake(socket, Role::Server);
-    socket.set_writev(false);
-    socket.set_auto_close(true);
-    socket.set_auto_pong(true);
     socket.set_max_message_size(64 << 20);
-    let mut socket = FragmentCollector::new(socket);
-    while let Ok(frame) = socket.read_frame().await {
-        match frame.opcode {
-            OpCode::Close => return,
-            OpCode::Text | OpCode::Binary => {
-                if socket.write_frame(frame).await.is_err() {
-                    return;
-                }
-            }
-            _ => {}
+    let (reader, writer) = socket.split(|stream: TcpStream| {
+        let (reader, writer) = stream.into_split();
+        (reader, BufWriter::with_capacity(16 << 10, writer))
+    });
+    (FragmentCollectorRead::new(reader), writer)
+}
+
+async fn echo(socket: TcpStream) {
+    let (mut reader, mut writer) = split(socket);
+    // Nobody pings here; a close is answered below.
+    let mut obliged = |_: Frame<'_>| async { Ok::<(), Infallible>(()) };
+    loop {
+        let mut reading = pin!(reader.read_frame(&mut obliged));
+        let came = match poll_fn(|task| Poll::Ready(reading.as_mut().poll(task))).await {
+            Poll::Ready(came) => came,
+            // What came together is answered together.
+            Poll::Pending if writer.flush().await.is_err() => return,
+            Poll::Pending => reading.await,
+        };
+        let Ok(frame) = came else { return };
+        let is_over = frame.opcode == OpCode::Close;
+        let answer = match frame.opcode {
+            OpCode::Close => Frame::close_raw(frame.payload),
+            OpCode::Text | OpCode::Binary => frame,
+            _ => continue,
+        };
+        let is_lost = writer.write_frame(answer).await.is_err();
+        if is_over || is_lost {
+            // Who has hung up needs no answer.
+            let _ = writer.flush().await;
+            return;
         }
     }
 }
 
 async fn take_part(socket: TcpStream, member: Member<Bytes>, mut inbox: UnboundedReceiver<Bytes>) {
-    let mut socket = WebSocket::after_handshake(socket, Role::Server);
-    socket.set_writev(false);
-    let (reader, mut writer) = socket.split(|stream: TcpStream| {
-        let (reader, writer) = stream.into_split();
-        (reader, BufWriter::with_capacity(16 << 10, writer))
-    });
+    let (mut reader, mut writer) = split(socket);
     let writing = tokio::task::spawn_local(async move {
         while let Some(text) = inbox.recv().await {
             let mut next = Some(text);
@@ -97,7 +117,6 @@ async fn take_part(socket: TcpStream, member: Member<Bytes>, mut inbox: Unbounde
             }
         }
     });
-    let mut reader = FragmentCollectorRead::new(reader);
     // Pongs and close answers, which nobody measures here.
     let mut obliged = |_: Frame<'_>| async { Ok::<(), Infallible>(()) };
     while let Ok(frame) = reader.read_frame(&mut obliged).await {

@@ -11,7 +11,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-/// Room for what one read brings.
+/// Room for what one read brings, unless the command line says otherwise in a third word.
 const READ_BYTES: usize = 8 << 10;
 
 fn main() -> std::io::Result<()> {
@@ -19,8 +19,9 @@ fn main() -> std::io::Result<()> {
 }
 
 async fn serve(socket: TcpStream, part: Part<Utf8Bytes>) {
-    // The default of 128 KiB is cleared before every read, which would cost more than all the rest.
-    let config = WebSocketConfig::default().read_buffer_size(READ_BYTES).max_message_size(Some(64 << 20));
+    // The default of 128 KiB is cleared before every read, which would cost more than all the rest of a short message.
+    let read_bytes = std::env::args().nth(3).and_then(|bytes| bytes.parse().ok()).unwrap_or(READ_BYTES);
+    let config = WebSocketConfig::default().read_buffer_size(read_bytes).max_message_size(Some(64 << 20));
     let config = config.max_frame_size(Some(64 << 20));
     let accepted = tokio_tungstenite::accept_async_with_config(socket, Some(config)).await;
     let Ok(socket) = accepted else { return };

@@ -16,7 +16,8 @@ pub enum Claim {
     All,
     /// Everything from its last join on.
     SinceJoin,
-    /// What the server says it got: it may drop, and has to announce it where deliveries are numbered.
+    /// All but what the server has announced as dropped. Where deliveries are not numbered nothing can be announced,
+    /// and so nothing is owed.
     Announced,
     /// Nothing any more: it was disconnected for being slow.
     Nothing,
@@ -31,6 +32,8 @@ struct Page {
     is_member: bool,
     /// Number of the last delivery, where the server numbers them.
     offset: Option<u64>,
+    /// Deliveries that the server said it dropped.
+    announced: u64,
     chain: Chain,
 }
 
@@ -75,6 +78,7 @@ impl Books {
             claim: *claim,
             is_member: true,
             offset: None,
+            announced: 0,
             chain: Chain::default(),
         };
         Books {
@@ -112,7 +116,7 @@ impl Books {
     pub fn take(&mut self, at: usize, payload: &[u8]) -> Entry {
         let found = memchr::memchr_iter(b'~', payload)
             .find_map(|start| Some((start, marker::read(&payload[start..], true)?)));
-        let Some((start, mark)) = found else { return Entry::None };
+        let Some((start, mark)) = found else { return self.take_unread(payload) };
         let after = start + LONG_BYTES + self.filler.len();
         if payload.get(start + LONG_BYTES..after) != Some(&self.filler) {
             self.faults.corrupt += 1;
@@ -123,15 +127,25 @@ impl Books {
             self.faults.uninvited += 1;
             return Entry::Fault;
         }
-        if !self.offset_name.is_empty()
-            && let Some(offset) = last_offset(&payload[after..], &self.offset_name)
-        {
-            if page.offset.is_some_and(|last| offset != last + 1) {
+        if !self.offset_name.is_empty() {
+            let offset = last_offset(&payload[after..], &self.offset_name);
+            // A server that stops to number breaks the row as well, which then goes on as if it had not.
+            if offset.is_none() || page.offset.is_some_and(|last| last.checked_add(1) != offset) {
                 self.faults.offset_breaks += 1;
             }
-            page.offset = Some(offset);
+            page.offset = offset.or(page.offset.and_then(|last| last.checked_add(1)));
         }
         self.enter(at, mark)
+    }
+
+    /// What has no marker that could be read: another kind of message, or a damaged one.
+    #[cold]
+    fn take_unread(&mut self, payload: &[u8]) -> Entry {
+        if !memchr::memchr_iter(b'~', payload).any(|start| marker::is_damaged(&payload[start..])) {
+            return Entry::None;
+        }
+        self.faults.corrupt += 1;
+        Entry::Fault
     }
 
     #[inline]
@@ -161,7 +175,7 @@ impl Books {
         let offset = if numbered { first_offset(answer, &self.offset_name) } else { None };
         let before = std::mem::replace(&mut page.offset, offset);
         if page.claim == Claim::SinceJoin {
-            self.tracks[at * self.publishers..(at + 1) * self.publishers].fill(Track::unknown());
+            self.end_stay(at);
             return 0;
         }
         let mut count = 0;
@@ -176,11 +190,18 @@ impl Books {
             }
         }
         if let (Some(before), Some(offset)) = (before, offset)
-            && offset != before + count
+            && before.checked_add(count) != Some(offset)
         {
             self.faults.offset_breaks += 1;
         }
         count
+    }
+
+    /// A stay of member `at` is over. Inside it nothing may be missing; where it ended cannot be known.
+    fn end_stay(&mut self, at: usize) {
+        for track in &mut self.tracks[at * self.publishers..(at + 1) * self.publishers] {
+            self.faults.holes += std::mem::replace(track, Track::unknown()).inner_holes();
+        }
     }
 
     /// The server has answered the leave of member `at`: nothing may come any more.
@@ -195,12 +216,14 @@ impl Books {
         else {
             return;
         };
-        if page.offset.is_some_and(|last| from != last + 1) {
+        let count = to.checked_sub(from).map(|rest| rest.saturating_add(1));
+        if count.is_none() || page.offset.is_some_and(|last| last.checked_add(1) != Some(from)) {
             self.faults.offset_breaks += 1;
         }
         page.offset = Some(to);
         // Who is owed all lacks them, which is counted in the end.
-        self.announced += to.saturating_sub(from) + 1;
+        page.announced = page.announced.saturating_add(count.unwrap_or(0));
+        self.announced = self.announced.saturating_add(count.unwrap_or(0));
     }
 
     /// Compares everything with what was published in all.
@@ -223,11 +246,16 @@ impl Books {
                     }
                 }
                 Claim::SinceJoin if self.pages[at].is_member => self.faults.add(&own),
-                // Inside a stay that has ended nothing may be missing; its end cannot be known.
-                Claim::SinceJoin => {}
+                Claim::SinceJoin => {
+                    self.end_stay(at);
+                    self.faults.corrupt += own.corrupt;
+                }
                 Claim::Announced | Claim::Nothing => {
                     self.lost += own.holes;
                     self.faults.corrupt += own.corrupt;
+                    if claim == Claim::Announced && !self.offset_name.is_empty() {
+                        self.faults.holes += own.holes.saturating_sub(self.pages[at].announced);
+                    }
                 }
             }
         }
@@ -275,10 +303,10 @@ mod tests {
 
     fn message(sender: u32, number: u32, offset: u64) -> Vec<u8> {
         let filler = String::from_utf8(marker::filler(8)).unwrap();
+        let marker = Mark { sender, number, time: 7 }.text();
         format!(
-            "{{\"type\":\"chat_message\",\"user_id\":\"a~b\",\"message\":\"~{sender:06x}{number:08x}{:016x}~{filler}\",\
-             \"timestamp\":\"x\",\"offset\":{offset}}}",
-            7
+            "{{\"type\":\"chat_message\",\"user_id\":\"a~b\",\"message\":\"{marker}{filler}\",\
+             \"timestamp\":\"x\",\"offset\":{offset}}}"
         )
         .into_bytes()
     }
@@ -363,7 +391,9 @@ mod tests {
         damaged[marker + LONG_BYTES + 3] ^= 1;
         let mut books_of_one = books(&[(0, Claim::All)]);
         assert_eq!(books_of_one.take(0, &damaged), Entry::Fault);
-        assert_eq!(books_of_one.faults, Faults { corrupt: 1, ..Faults::default() });
+        damaged[marker + 12] ^= 1;
+        assert_eq!(books_of_one.take(0, &damaged), Entry::Fault, "another number, or one that is unreadable");
+        assert_eq!(books_of_one.faults, Faults { corrupt: 2, ..Faults::default() });
 
         let mut books_of_two = books(&[(0, Claim::All), (0, Claim::All)]);
         for (at, order) in [(0, [(0, 0), (1, 0), (0, 1), (1, 1)]), (1, [(1, 0), (0, 0), (0, 1), (1, 1)])] {
@@ -379,6 +409,49 @@ mod tests {
         books_of_guest.left(0);
         assert_eq!(books_of_guest.take(0, &message(1, 1, 6)), Entry::Fault);
         assert_eq!(close(books_of_guest), Faults { uninvited: 1, ..Faults::default() });
+    }
+
+    #[test]
+    fn holes_inside_a_stay_are_found_when_it_is_over() {
+        let stay = |then: fn(&mut Books)| {
+            let mut books = books(&[(0, Claim::SinceJoin)]);
+            books.joined(0, b"{\"type\":\"room_joined\",\"offset\":0}");
+            books.take(0, &message(1, 0, 1));
+            books.take(0, &message(0, 1, 2));
+            books.take(0, &message(0, 3, 3));
+            books.left(0);
+            then(&mut books);
+            let control = control();
+            control.published[0].store(9, Ordering::Release);
+            books.close(&control);
+            books.faults
+        };
+        let one = Faults { holes: 1, ..Faults::default() };
+        assert_eq!(stay(|_| {}), one, "what came after it left is not owed");
+        assert_eq!(
+            stay(|books| {
+                books.joined(0, b"{\"type\":\"room_joined\",\"offset\":7}");
+                books.take(0, &message(0, 7, 8));
+                books.take(0, &message(0, 8, 9));
+            }),
+            one
+        );
+    }
+
+    #[test]
+    fn a_server_that_stops_to_number_or_numbers_wildly_is_found() {
+        let mut books = books(&[(0, Claim::All)]);
+        books.joined(0, b"{\"type\":\"room_joined\",\"offset\":0}");
+        books.take(0, &message(0, 0, 1));
+        let bare = String::from_utf8(message(0, 1, 2)).unwrap().replace(",\"offset\":2", "");
+        assert!(matches!(books.take(0, bare.as_bytes()), Entry::New(_)));
+        assert_eq!(books.faults, Faults { offset_breaks: 1, ..Faults::default() });
+        books.take(0, &message(1, 0, u64::MAX));
+        books.take(0, &message(1, 1, 0));
+        assert_eq!(books.faults, Faults { offset_breaks: 3, ..Faults::default() });
+        books.dropped(0, format!("{{\"type\":\"dropped\",\"from\":1,\"to\":{}}}", u64::MAX).as_bytes());
+        books.dropped(0, b"{\"type\":\"dropped\",\"from\":5,\"to\":4}");
+        assert_eq!((books.announced, books.faults.offset_breaks), (u64::MAX, 4));
     }
 
     #[test]
@@ -414,5 +487,19 @@ mod tests {
         books.close(&control());
         assert!(books.faults.none(), "{:?}", books.faults);
         assert_eq!((books.announced, books.lost), (2, 2));
+    }
+
+    #[test]
+    fn what_a_slow_member_lost_without_a_word_is_a_hole() {
+        let lost = |offset_name: &str| {
+            let mut books = Books::new(&shape(2), &[(0, Claim::Announced)], offset_name, &marker::filler(8));
+            books.joined(0, b"{\"type\":\"room_joined\",\"offset\":0}");
+            books.take(0, &message(0, 0, 1));
+            books.dropped(0, b"{\"type\":\"dropped\",\"from\":2,\"to\":2}");
+            books.close(&control());
+            (books.faults, books.lost)
+        };
+        assert_eq!(lost(NAME), (Faults { holes: 2, ..Faults::default() }, 3), "one of three was announced");
+        assert_eq!(lost(""), (Faults::default(), 3), "who does not number cannot announce");
     }
 }

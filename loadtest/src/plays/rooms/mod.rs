@@ -18,8 +18,7 @@ use crate::frame;
 use crate::marker::{self, LONG_BYTES, Mark, Template};
 use crate::net::{End, Net, Play};
 use crate::plays::echo::Pace;
-use crate::plays::{Dialing, Harvest, PATIENCE, Recorder, SENT_PER_TURN_MAX};
-use crate::schedule::Schedule;
+use crate::plays::{Dialing, Harvest, PATIENCE, Recorder, Roster};
 use crate::words::Words;
 
 use books::{Books, Claim, Entry};
@@ -85,8 +84,7 @@ pub struct Rooms {
     /// Publishers whose window may have opened.
     ready: Vec<u32>,
     pace: Pace,
-    schedule: Option<Schedule>,
-    turn: usize,
+    roster: Roster,
     dialing: Dialing,
     recorder: Recorder,
     /// Members that are in their rooms.
@@ -152,8 +150,7 @@ impl Rooms {
             window,
             ready: Vec::new(),
             pace,
-            schedule: None,
-            turn: 0,
+            roster: Roster::default(),
             recorder: Recorder::default(),
             inside: 0,
             sent: 0,
@@ -182,7 +179,9 @@ impl Rooms {
     }
 
     fn begin(&mut self, net: &mut Net) {
-        self.schedule = if self.publishers.is_empty() { None } else { self.pace.schedule(net.now) };
+        if !self.publishers.is_empty() {
+            self.roster.begin(self.pace.schedule(net.now));
+        }
         if let Pace::InFlight(count) = self.pace {
             for place in 0..self.publishers.len() {
                 for _ in 0..count {
@@ -247,16 +246,12 @@ impl Rooms {
 
     /// Sends what the schedule says; when there will be more.
     fn keep_schedule(&mut self, net: &mut Net) -> Option<Nanos> {
-        for _ in 0..SENT_PER_TURN_MAX {
-            let schedule = self.schedule.as_mut()?;
-            let now = net.clock_now();
-            let Some(due) = schedule.take(now) else { return Some(schedule.due()) };
-            self.recorder.slip(due, now);
-            let place = self.turn;
-            self.turn = (self.turn + 1) % self.publishers.len();
-            self.publish(place, due, net);
+        loop {
+            match self.roster.take(self.publishers.len(), net, &mut self.recorder) {
+                Ok((place, due)) => self.publish(place, due, net),
+                Err(next) => return next,
+            }
         }
-        Some(net.now)
     }
 
     /// Everything but deliveries.
@@ -267,7 +262,10 @@ impl Rooms {
         match self.members[at].place {
             Place::Joining if has(&self.words.joined) => self.joined(at, payload, net),
             Place::Leaving if has(&self.words.left) => self.left(at, net.now),
-            _ if has(r#""type":"dropped""#) => self.books.dropped(at, payload),
+            _ if has(r#""type":"dropped""#) => {
+                self.last_progress = net.now;
+                self.books.dropped(at, payload);
+            }
             _ if has(r#""type":"error""#) => {
                 let text = &payload[..payload.len().min(ERROR_BYTES_MAX)];
                 self.recorder.complain(String::from_utf8_lossy(text).into_owned());
@@ -393,7 +391,8 @@ impl Play for Rooms {
         self.now = net.now;
         self.dialing.turn(net, &mut self.recorder);
         if !self.recorder.phase().flows() {
-            return None;
+            // Whoever is away is still to come back.
+            return if matches!(self.shape.upset, Upset::Cuts { .. }) { self.fidget(net) } else { None };
         }
         self.refill(net);
         let restless = self.fidget(net);

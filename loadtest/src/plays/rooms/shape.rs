@@ -35,6 +35,11 @@ pub enum Upset {
         /// About how long they are away.
         away: Nanos,
     },
+    /// Each is cut off at random, again and again, and comes back at once for what it missed.
+    Cuts {
+        /// About how long each lasts.
+        every: Nanos,
+    },
     /// All are cut off at once, and come back at once.
     Storm {
         /// Most connections that are on their way at the same time, for each thread.
@@ -72,6 +77,12 @@ impl Shape {
     pub fn sender_of(&self, member: usize) -> Option<usize> {
         let place = member % self.members;
         (place < self.publishers).then(|| self.room_of(member) * self.publishers + place)
+    }
+
+    /// How many publishers a thread has.
+    #[must_use]
+    pub fn senders_on(&self, thread: usize) -> usize {
+        (0..self.senders()).filter(|sender| self.member_of(*sender) % self.threads == thread).count()
     }
 
     /// The member that a publisher is.
@@ -113,6 +124,7 @@ mod tests {
             assert_eq!(shape.sender_of(shape.member_of(sender)), Some(sender));
             assert!(!shape.is_restless(shape.member_of(sender)));
         }
+        assert_eq!([0, 1, 2, 3].map(|thread| shape.senders_on(thread)), [1, 2, 2, 1]);
         assert_eq!(shape.sender_of(4), None);
         assert_eq!(shape.room_of(5), 1);
         let restless: Vec<usize> = (0..15).filter(|member| shape.is_restless(*member)).collect();

@@ -1,4 +1,4 @@
-//! What happens to restless members: they stop reading, come and go, or are all cut off at once.
+//! What happens to restless members: they stop reading, come and go, or are cut off, one by one or all at once.
 //!
 //! Keeps their timetable; their books are kept like everybody else's, with what [`claim`] says they are owed.
 
@@ -25,7 +25,9 @@ pub fn claim(is_restless: bool, shape: &Shape, words: &Words) -> Claim {
         Upset::Slow if is_restless => Claim::Announced,
         Upset::Churn { .. } if is_restless => Claim::SinceJoin,
         // Who can't say where it was can't get what it missed.
-        Upset::Storm { .. } if is_restless && (words.rejoin.is_empty() || words.offset.is_empty()) => {
+        Upset::Storm { .. } | Upset::Cuts { .. }
+            if is_restless && (words.rejoin.is_empty() || words.offset.is_empty()) =>
+        {
             Claim::SinceJoin
         }
         _ => Claim::All,
@@ -37,16 +39,17 @@ pub fn claim(is_restless: bool, shape: &Shape, words: &Words) -> Claim {
 pub struct Unrest {
     upset: Upset,
     prng: Prng,
-    /// Churn: who is to do something, and when.
+    /// Churn and cuts: who is to do something, and when.
     due: BinaryHeap<Reverse<(Nanos, usize)>>,
-    /// Storm: who is to connect again, in order, and not before `retry_at`.
+    /// Storm and cuts: who is to connect again, in order, and not before `retry_at`.
     redial: VecDeque<usize>,
     retry_at: Nanos,
     /// Storm: when all were cut off.
     cut_at: Nanos,
-    /// Storm: each room's epoch.
+    /// Storm and cuts: each room's epoch.
     epochs: BTreeMap<u32, String>,
     joins: u64,
+    cuts: u64,
     attempts: u64,
     recovered: u64,
     last_back: Nanos,
@@ -66,6 +69,7 @@ impl Unrest {
             cut_at: 0,
             epochs: BTreeMap::new(),
             joins: 0,
+            cuts: 0,
             attempts: 0,
             recovered: 0,
             last_back: 0,
@@ -90,6 +94,10 @@ impl Unrest {
             }
             Upset::Churn { .. } => {
                 extra.insert("joins".into(), self.joins as f64);
+            }
+            Upset::Cuts { .. } => {
+                extra.insert("cuts".into(), self.cuts as f64);
+                extra.insert("recovered_messages".into(), self.recovered as f64);
             }
             Upset::Storm { .. } => {
                 let last = self.last_back.saturating_sub(self.cut_at);
@@ -116,23 +124,26 @@ impl Rooms {
         match self.shape.upset {
             Upset::None => {}
             Upset::Slow => restless.into_iter().for_each(|at| net.pause(at, true)),
-            Upset::Churn { stay, .. } => {
+            Upset::Churn { stay: length, .. } | Upset::Cuts { every: length } => {
                 for at in restless {
                     // Spread from the first moment on.
-                    let first = net.now + self.unrest.prng.below(stay.max(1));
+                    let first = net.now + self.unrest.prng.below(length.max(1));
                     self.unrest.due.push(Reverse((first, at)));
                 }
             }
             Upset::Storm { .. } => {
                 self.unrest.cut_at = net.now;
-                for at in restless {
-                    self.inside -= usize::from(self.members[at].place != Place::Away);
-                    self.members[at].place = Place::Away;
-                    net.cut(at, true);
-                    self.unrest.redial.push_back(at);
-                }
+                restless.into_iter().for_each(|at| self.cut(at, net));
             }
         }
+    }
+
+    /// Ends a connection as a network that fails does; it will be dialled again.
+    fn cut(&mut self, at: usize, net: &mut Net) {
+        self.inside -= usize::from(self.members[at].place == Place::In);
+        self.members[at].place = Place::Away;
+        net.cut(at, true);
+        self.unrest.redial.push_back(at);
     }
 
     /// The measure is over; who did not read reads again.
@@ -149,12 +160,24 @@ impl Rooms {
         if let Upset::Storm { at_once } = self.shape.upset {
             return self.redial(at_once, net);
         }
+        let next = self.do_due(net);
+        let retry = if self.unrest.redial.is_empty() { None } else { self.redial(usize::MAX, net) };
+        [next, retry].into_iter().flatten().min()
+    }
+
+    /// Does what the timetable says; when it says more.
+    fn do_due(&mut self, net: &mut Net) -> Option<Nanos> {
+        let cuts = matches!(self.shape.upset, Upset::Cuts { .. });
         while let Some(Reverse((due, at))) = self.unrest.due.peek().copied() {
             if net.now < due {
                 return Some(due);
             }
             self.unrest.due.pop();
             match self.members[at].place {
+                Place::In if cuts => {
+                    self.unrest.cuts += 1;
+                    self.cut(at, net);
+                }
                 Place::In => self.leave(at, net),
                 Place::Away => self.join(at, net),
                 Place::Joining | Place::Leaving => {}
@@ -212,12 +235,19 @@ impl Rooms {
                 let due = now + self.unrest.about(stay);
                 self.unrest.due.push(Reverse((due, at)));
             }
+            Upset::Cuts { every } if self.recorder.phase() >= Phase::Measure => {
+                self.unrest.recovered += recovered;
+                if self.recorder.phase().flows() {
+                    let due = now + self.unrest.about(every);
+                    self.unrest.due.push(Reverse((due, at)));
+                }
+            }
             Upset::Storm { .. } if self.recorder.phase() >= Phase::Warm => {
                 self.unrest.recovered += recovered;
                 self.unrest.last_back = now;
                 self.recorder.latency(self.unrest.cut_at, now);
             }
-            Upset::Storm { .. } => {
+            Upset::Storm { .. } | Upset::Cuts { .. } => {
                 let room = self.members[at].room;
                 self.unrest.epochs.entry(room).or_insert_with(|| epoch(answer).unwrap_or_default());
             }
@@ -250,7 +280,7 @@ impl Rooms {
                 self.unrest.disconnected += 1;
                 true
             }
-            Upset::Storm { .. } if self.recorder.phase() == Phase::Measure => {
+            Upset::Storm { .. } | Upset::Cuts { .. } if self.recorder.phase() >= Phase::Measure => {
                 self.unrest.redial.push_back(at);
                 let wait = self.unrest.about(RETRY);
                 self.unrest.retry_at = now + wait;
@@ -290,6 +320,7 @@ mod tests {
         assert_eq!(of(Upset::Slow, &words), (Claim::All, Claim::Announced));
         assert_eq!(of(Upset::Churn { stay: 1, away: 1 }, &words), (Claim::All, Claim::SinceJoin));
         assert_eq!(of(Upset::Storm { at_once: 1 }, &words), (Claim::All, Claim::All));
+        assert_eq!(of(Upset::Cuts { every: 1 }, &words), (Claim::All, Claim::All));
         let mute = Words { rejoin: String::new(), ..words };
         assert_eq!(of(Upset::Storm { at_once: 1 }, &mute), (Claim::All, Claim::SinceJoin));
     }

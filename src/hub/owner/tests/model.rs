@@ -307,6 +307,7 @@ impl Edges {
                 log.entry(origin).or_default().push(seen);
             }
             Outcome::Matched { pattern, .. } => panic!("nobody subscribed by {pattern:?}"),
+            Outcome::Told { .. } => panic!("nobody orders anything"),
             Outcome::Deliver { topic, event, sender } => {
                 let topic = self.topics.iter().position(|known| *known == topic).unwrap();
                 assert!(sender.as_ref().is_none_or(|sender| sender.origin.shard == shard));
