@@ -20,7 +20,7 @@ use roomcast::hub::document::{self, PARTS_MAX};
 use roomcast::hub::event::{LISTED_USERS_MAX, Refusal};
 use roomcast::hub::name::TopicKind;
 use roomcast::hub::policy::{ROOM_HISTORY_AGE, ROOM_HISTORY_MESSAGES};
-use roomcast::hub::receipts::{RECEIPT_AGE, RECEIPTS_MAX};
+use roomcast::hub::stamps::{STAMP_AGE, STAMPS_MAX};
 use roomcast::wire::http::target::Target;
 use serde_json::Value;
 
@@ -286,8 +286,8 @@ fn paths_of_the_api_are_those_of_the_router() {
     let page = page.replace('\n', " ");
     for text in [
         format!("any text of 1 to {} bytes", api_decode::KEY_BYTES_MAX),
-        format!("within {} minutes", RECEIPT_AGE.as_secs() / 60),
-        format!("at most {RECEIPTS_MAX} for each shard"),
+        format!("within {} minutes", STAMP_AGE.as_secs() / 60),
+        format!("at most {STAMPS_MAX} for each shard"),
         format!("An array of at most {} objects", api_decode::BATCH_MAX),
         format!("`{}` if it is missing", api_decode::SERVER_USER),
         format!("you want, {} if it is missing, and {} at most", api::LIMIT_DEFAULT, api::LIMIT_MAX),

@@ -17,19 +17,15 @@ pub const BITS: u32 = 80;
 const HALF_BITS: u32 = BITS / 2;
 const HALF: u64 = (1 << HALF_BITS) - 1;
 /// With three, whoever may ask for both directions can tell the permutation from a random one; with four, not.
-const ROUNDS: u64 = 4;
+const ROUNDS: u8 = 4;
 
-fn scramble(keys: Keys, round: u64, half: u64) -> u64 {
-    low_half(keys.digest("veil", round << HALF_BITS | half))
+fn scramble(keys: Keys, round: u8, half: u64) -> u64 {
+    keys.hash(&(round, half)) & HALF
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the mask leaves 40 bits")]
-fn low_half(number: u128) -> u64 {
-    number as u64 & HALF
-}
-
 fn halves(number: u128) -> (u64, u64) {
-    (low_half(number >> HALF_BITS), low_half(number))
+    ((number >> HALF_BITS) as u64 & HALF, number as u64 & HALF)
 }
 
 fn whole(left: u64, right: u64) -> u128 {

@@ -193,9 +193,9 @@ pub enum Reply {
     Refused(Refusal),
 }
 
-/// What became of a publication of the application's.
+/// What the application's publication was given, and whom it reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt {
+pub struct Stamp {
     /// The number it was given; 0 where the topic does not number.
     pub offset: u64,
     /// The numbering; empty where there is none.
@@ -208,7 +208,7 @@ pub struct Receipt {
 #[derive(Debug)]
 pub enum Told {
     /// To `Post`: it is done, now or when it was first tried.
-    Posted(Receipt),
+    Posted(Stamp),
     /// To `Post`: its mark stands for another publication, which was done; this one was not.
     MarkTaken,
     /// To `Standing`.

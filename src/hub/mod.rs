@@ -18,5 +18,5 @@ pub mod session;
 pub mod pad;
 pub mod journal;
 pub mod topic;
-pub mod receipts;
+pub mod stamps;
 pub mod owner;

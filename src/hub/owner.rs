@@ -32,7 +32,7 @@ use crate::hub::journal::Journal;
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::hub::owner::patterns::Subscribed;
 use crate::hub::policy::{Policies, Publishers, Reach, RowId};
-use crate::hub::receipts::Receipts;
+use crate::hub::stamps::Stamps;
 use crate::hub::table::shrink_if_sparse;
 use crate::hub::topic::{Arrival, Full, Record, Wanted, fresh};
 
@@ -102,7 +102,7 @@ pub struct Owner {
     /// Where the next search for a victim begins.
     hand: u32,
     /// What the application published lately and may try again.
-    receipts: Receipts,
+    stamps: Stamps,
     counts: Counts,
 }
 
@@ -145,7 +145,7 @@ impl Owner {
             epochs: 0,
             no_epoch: Arc::from(""),
             hand: 0,
-            receipts: Receipts::new(keys),
+            stamps: Stamps::new(keys),
             counts: Counts::default(),
         }
     }
@@ -202,7 +202,7 @@ impl Owner {
     #[must_use]
     pub fn next_expiry(&self) -> Option<Mono> {
         let idle = self.next_idle().map(|(until, _)| until);
-        [idle, self.receipts.next_expiry()].into_iter().flatten().min()
+        [idle, self.stamps.next_expiry()].into_iter().flatten().min()
     }
 
     /// The topic without members that expires next.
@@ -210,10 +210,10 @@ impl Owner {
         self.idle.first().into_iter().chain(self.idle_documents.first()).min().copied()
     }
 
-    /// Forgets topics that have neither members nor history left, at most [`EXPIRED_PER_CALL_MAX`], and receipts; if
+    /// Forgets topics that have neither members nor history left, at most [`EXPIRED_PER_CALL_MAX`], and stamps; if
     /// there are more, [`Owner::next_expiry`] is not later than `now`.
     pub fn expire(&mut self, now: Mono) {
-        self.receipts.expire(now);
+        self.stamps.expire(now);
         for _ in 0..EXPIRED_PER_CALL_MAX {
             match self.next_idle() {
                 Some((until, slot)) if until <= now => self.remove(slot),
@@ -639,7 +639,7 @@ impl Owner {
         }
         assert_eq!(counts, self.counts);
         assert_eq!(self.slots.len(), self.records.len());
-        self.receipts.check();
+        self.stamps.check();
         let idle = self.idle.len() + self.idle_documents.len();
         assert_eq!(counts.topics - counts.topics_with_members, idle as u64);
         assert!(counts.history_bytes <= self.policies.history_bytes_total_max);

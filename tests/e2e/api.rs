@@ -114,9 +114,9 @@ fn what_the_application_publishes_reaches_everybody() {
 fn what_is_published_to_an_empty_room_waits_for_who_comes() {
     let server = Server::start(&[]);
     let mut app = App::new(&server);
-    let receipt = app.post("/api/rooms/a%2Fb/messages", &json!({"message": 1}));
+    let stamp = app.post("/api/rooms/a%2Fb/messages", &json!({"message": 1}));
     app.post("/api/rooms/a%2Fb/messages", &json!({"message": 2}));
-    let since = json!({"offset": 1, "epoch": receipt["epoch"]});
+    let since = json!({"offset": 1, "epoch": stamp["epoch"]});
     let joined = server.user("ann").ask(json!({"type": "join_room", "room": "a/b", "since": since}));
     assert_eq!((&joined["recovered"], &joined["messages"][0]["message"]), (&json!(true), &json!(2)));
 }

@@ -19,6 +19,10 @@ const USERS: [&str; 3] = ["ann", "bob", "cy"];
 const CLIENTS_MAX: usize = 24;
 /// Who was held up until so lately may have missed the server's last words, in microseconds.
 const GRACE_US: u64 = 300_000;
+/// In so much time channels may be forgotten.
+const LONG_US: u64 = 60_000_000;
+/// No run is longer than a month.
+const RUN_US: u64 = 30 * 24 * 3_600_000_000;
 /// Rounds in which the world has to come to rest. A round moves some bytes of each link.
 const ROUNDS_MAX: usize = 400_000;
 /// Moments at which something happens by itself, after the last connection has gone its way.
@@ -189,12 +193,21 @@ impl Sim {
         self.world.now_us += self.dice.below(200) as u64;
         if !moved && self.dice.once_in(50) {
             self.rest();
-            self.jump();
+            self.jump_ahead();
         }
     }
 
     pub(crate) fn check(&self) {
         self.world.check();
+    }
+
+    /// The same as far as a run reaches: the values of feeds last for ever.
+    fn jump_ahead(&mut self) {
+        let ahead = self.world.next_us().map(|next| next.saturating_sub(self.world.now_us));
+        self.channels.aged |= ahead.is_some_and(|ahead| ahead > LONG_US);
+        if ahead.is_some_and(|ahead| ahead < RUN_US) {
+            self.jump();
+        }
     }
 
     /// Goes to the next moment at which something happens by itself.

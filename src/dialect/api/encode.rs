@@ -6,7 +6,7 @@
 use crate::dialect::api::route::Cursor;
 use crate::dialect::native::encode::{list, number, publications, text, users};
 use crate::dialect::refusal;
-use crate::hub::event::{Receipt, Refusal, Told};
+use crate::hub::event::{Refusal, Stamp, Told};
 use crate::hub::name::{Topic, TopicKind};
 use crate::wire::http::answer::Status;
 
@@ -37,7 +37,7 @@ pub struct Node<'a> {
 /// An owner's answer about `topic`.
 pub fn told(out: &mut Vec<u8>, topic: &Topic, told: &Told) -> Status {
     match told {
-        Told::Posted(receipt) => posted(out, topic, receipt),
+        Told::Posted(stamp) => posted(out, topic, stamp),
         Told::MarkTaken => {
             let text = "This Idempotency-Key was used for another message";
             error(out, "idempotency_key_reused", text, None);
@@ -66,16 +66,16 @@ pub fn told(out: &mut Vec<u8>, topic: &Topic, told: &Told) -> Status {
 }
 
 /// What became of a publication. `everyone` has neither a numbering nor an owner who counts connections.
-fn posted(out: &mut Vec<u8>, topic: &Topic, receipt: &Receipt) {
+fn posted(out: &mut Vec<u8>, topic: &Topic, stamp: &Stamp) {
     let word = topic.kind().word();
     if topic.kind() == TopicKind::Everyone {
         text(out, "{\"topic\":", word);
     } else {
         text(out, "{\"topic\":", &format!("{word}:{}", topic.name()));
-        if receipt.offset > 0 {
-            position(out, receipt.offset, Some(&receipt.epoch));
+        if stamp.offset > 0 {
+            position(out, stamp.offset, Some(&stamp.epoch));
         }
-        number(out, ",\"delivered\":", u64::from(receipt.delivered));
+        number(out, ",\"delivered\":", u64::from(stamp.delivered));
     }
     out.push(b'}');
 }
@@ -199,17 +199,17 @@ mod tests {
     }
 
     #[test]
-    fn receipts() {
-        let receipt = |offset| Told::Posted(Receipt { offset, epoch: "k3v9".into(), delivered: 2 });
-        let told = |kind, name, receipt: &Told| {
-            json(|out| assert_eq!(told(out, &topic(kind, name), receipt), Status::Ok))
+    fn stamps() {
+        let stamp = |offset| Told::Posted(Stamp { offset, epoch: "k3v9".into(), delivered: 2 });
+        let told = |kind, name, stamp: &Told| {
+            json(|out| assert_eq!(told(out, &topic(kind, name), stamp), Status::Ok))
         };
         assert_eq!(
-            told(TopicKind::Room, "a\"b", &receipt(7)),
+            told(TopicKind::Room, "a\"b", &stamp(7)),
             r#"{"topic":"room:a\"b","offset":7,"epoch":"k3v9","delivered":2}"#
         );
-        assert_eq!(told(TopicKind::Inbox, "ann", &receipt(0)), r#"{"topic":"user:ann","delivered":2}"#);
-        assert_eq!(told(TopicKind::Everyone, "", &receipt(0)), r#"{"topic":"everyone"}"#);
+        assert_eq!(told(TopicKind::Inbox, "ann", &stamp(0)), r#"{"topic":"user:ann","delivered":2}"#);
+        assert_eq!(told(TopicKind::Everyone, "", &stamp(0)), r#"{"topic":"everyone"}"#);
     }
 
     #[test]

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use crate::base::clock::Now;
 use crate::base::shared::Shared;
 use crate::hub::command::Order;
-use crate::hub::event::{Body, Event, Outcome, Receipt, Sender, Told};
+use crate::hub::event::{Body, Event, Outcome, Sender, Stamp, Told};
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::hub::owner::{Asker, Owner};
 use crate::hub::policy::Reach;
-use crate::hub::receipts::Known;
+use crate::hub::stamps::Known;
 use crate::hub::topic::fresh;
 
 impl Owner {
@@ -40,19 +40,19 @@ impl Owner {
     ) -> Told {
         let Some(mark) = mark else { return Told::Posted(self.post_new(asker, user, payload, now)) };
         let content = self.keys.hash(&(&*user.id, user.name.as_deref(), &*payload));
-        match self.receipts.find(mark, content, now.mono) {
-            Known::Done(receipt) => Told::Posted(receipt.clone()),
+        match self.stamps.find(mark, content, now.mono) {
+            Known::Done(stamp) => Told::Posted(stamp.clone()),
             Known::Taken => Told::MarkTaken,
             Known::New => {
-                let receipt = self.post_new(asker, user, payload, now);
-                self.receipts.keep(mark, content, receipt.clone(), now.mono);
-                Told::Posted(receipt)
+                let stamp = self.post_new(asker, user, payload, now);
+                self.stamps.keep(mark, content, stamp.clone(), now.mono);
+                Told::Posted(stamp)
             }
         }
     }
 
     /// As a member's publication, but the publisher is reached by the answer only.
-    fn post_new(&mut self, asker: &Asker, user: Arc<User>, payload: Shared, now: Now) -> Receipt {
+    fn post_new(&mut self, asker: &Asker, user: Arc<User>, payload: Shared, now: Now) -> Stamp {
         let topic = &asker.topic;
         let sender = Sender { origin: asker.origin, copy: None };
         let mut slot = self.slots.get(topic).copied();
@@ -73,11 +73,11 @@ impl Owner {
                     &sender,
                 );
             }
-            return Receipt { offset: 0, epoch: Arc::clone(&self.no_epoch), delivered: 0 };
+            return Stamp { offset: 0, epoch: Arc::clone(&self.no_epoch), delivered: 0 };
         };
         let record = &mut self.records[slot as usize].record;
         let publication = record.publish(user, (payload, Body::Value), now, self.policies.row(row));
-        let mut receipt = Receipt {
+        let mut stamp = Stamp {
             offset: publication.offset,
             epoch: Arc::clone(record.epoch()),
             delivered: record.members_count(),
@@ -87,11 +87,11 @@ impl Owner {
         let event = Event::Published(publication);
         self.tell(slot, &event, sender);
         if topic.kind() == TopicKind::Channel {
-            receipt.delivered += self.tell_patterns(slot, &event, asker.origin, true);
+            stamp.delivered += self.tell_patterns(slot, &event, asker.origin, true);
         }
         self.settle(slot, now);
         self.fit_histories(slot);
-        receipt
+        stamp
     }
 
     fn standing(&self, topic: &Topic) -> Told {

@@ -131,8 +131,8 @@ pub(super) fn words(outcomes: &[(u16, Outcome)]) -> Vec<String> {
             format!("{shard}:{} by {}{copy}", topic.name(), pattern.name())
         }
         Outcome::Told { number, told, .. } => match &**told {
-            Told::Posted(receipt) => {
-                format!("{shard}:{number} posted {} to {}", receipt.offset, receipt.delivered)
+            Told::Posted(stamp) => {
+                format!("{shard}:{number} posted {} to {}", stamp.offset, stamp.delivered)
             }
             other => format!("{shard}:{number} {other:?}"),
         },

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::hub::command::Order;
-use crate::hub::event::{Receipt, Told};
+use crate::hub::event::{Stamp, Told};
 use crate::shard::conn::Hold;
 
 /// The wheel's tick: so much later than due is on time.
@@ -166,8 +166,8 @@ fn a_body_that_ends_early_ends_the_connection() {
 }
 
 /// The first answer of another shard's owner.
-fn receipt(topic: &Topic, key: Key, number: u32) -> ToEdge {
-    let told = Box::new(Told::Posted(Receipt { offset: 7, epoch: "e".into(), delivered: 0 }));
+fn stamp(topic: &Topic, key: Key, number: u32) -> ToEdge {
+    let told = Box::new(Told::Posted(Stamp { offset: 7, epoch: "e".into(), delivered: 0 }));
     let origin = Origin { shard: ShardId(0), conn: key };
     ToEdge::Outcome(Outcome::Told { topic: topic.clone(), origin, number, told })
 }
@@ -183,7 +183,7 @@ fn nothing_is_heard_before_the_answer() {
         matches!(asked.ask, Ask::Order { number: 0, ref order } if matches!(**order, Order::Post { .. }))
     );
     assert!(!rig.shard.takes_input(key));
-    rig.shard.handle_edge_mail(receipt(&topic, key, 0));
+    rig.shard.handle_edge_mail(stamp(&topic, key, 0));
     rig.settle();
     let answers = rig.heard(key);
     assert_eq!(statuses(&answers), ["200", "200"]);
@@ -202,7 +202,7 @@ fn an_answer_that_comes_too_late_finds_nobody() {
     let next = rig.app();
     assert_eq!((next.slot, rig.is_open(gone)), (gone.slot, false));
     rig.asked(next, &request[..10]);
-    rig.shard.handle_edge_mail(receipt(&topic, gone, 0));
+    rig.shard.handle_edge_mail(stamp(&topic, gone, 0));
     assert_eq!(rig.told(next), "", "it has not asked yet");
 
     // And one that does not come at all.
@@ -210,7 +210,7 @@ fn an_answer_that_comes_too_late_finds_nobody() {
     rig.asked(patient, &request);
     rig.now = rig.now + Limits::default().handshake_timeout + MS;
     assert_eq!(statuses(&rig.told(patient)), ["503"]);
-    rig.shard.handle_edge_mail(receipt(&topic, patient, 0));
+    rig.shard.handle_edge_mail(stamp(&topic, patient, 0));
     assert_eq!(rig.told(patient), "");
 }
 
@@ -223,7 +223,7 @@ fn a_server_that_goes_down_waits_for_answers_a_moment() {
     rig.asked(lucky, &request);
     rig.asked(late, &request);
     rig.shard.handle_drain(Duration::ZERO);
-    rig.shard.handle_edge_mail(receipt(&topic, lucky, 0));
+    rig.shard.handle_edge_mail(stamp(&topic, lucky, 0));
     let answer = rig.told(lucky);
     assert!(statuses(&answer) == ["200"] && answer.contains("\r\nConnection: close\r\n"), "{answer}");
     rig.now = rig.now + LINGER + MS;
@@ -249,9 +249,9 @@ fn a_batch_is_answered_when_all_its_parts_are() {
         })
         .collect();
     assert_eq!(numbers, [0, 3], "in their order");
-    rig.shard.handle_edge_mail(receipt(&far, key, 3));
+    rig.shard.handle_edge_mail(stamp(&far, key, 3));
     assert_eq!(rig.told(key), "");
-    rig.shard.handle_edge_mail(receipt(&far, key, 0));
+    rig.shard.handle_edge_mail(stamp(&far, key, 0));
     let answer = rig.told(key);
     let results: Vec<&str> = answer.split("{\"results\":").nth(1).expect("results").split("},").collect();
     let offsets: Vec<bool> = results.iter().map(|result| result.contains("\"offset\":7")).collect();

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::hub::command::Order;
-use crate::hub::event::Receipt;
-use crate::hub::receipts::RECEIPT_AGE;
+use crate::hub::event::Stamp;
+use crate::hub::stamps::STAMP_AGE;
 
 /// Where the application's connection is.
 const APP: (u16, u32) = (1, 9);
@@ -24,9 +24,9 @@ impl Desk {
         }
     }
 
-    fn receipt(&mut self, topic: &Topic, order: Order) -> Receipt {
+    fn stamp(&mut self, topic: &Topic, order: Order) -> Stamp {
         match self.told(topic, order) {
-            Told::Posted(receipt) => receipt,
+            Told::Posted(stamp) => stamp,
             other => panic!("{other:?}"),
         }
     }
@@ -51,15 +51,15 @@ fn the_application_publishes_where_it_is_no_member() {
 #[test]
 fn what_is_published_to_nobody_waits_in_the_history() {
     let mut desk = Desk::new(Options::default());
-    let first = desk.receipt(&room("r"), post(b"1", None));
-    let second = desk.receipt(&room("r"), post(b"2", None));
+    let first = desk.stamp(&room("r"), post(b"1", None));
+    let second = desk.stamp(&room("r"), post(b"2", None));
     assert_eq!((first.offset, second.offset, first.delivered), (1, 2, 0));
     let joined = desk.recover("r", origin(0, 1), 1, &first.epoch);
     assert_eq!((joined.recovered, joined.messages.map(|all| all.len())), (Some(true), Some(1)));
     let mut forgetful = Desk::new(Options::default());
     forgetful.owner.policies.of_kind_mut(TopicKind::Room).history_messages_max = 0;
-    let receipt = forgetful.receipt(&room("r"), post(b"1", Some(1)));
-    assert_eq!((receipt.offset, receipt.delivered), (1, 0));
+    let stamp = forgetful.stamp(&room("r"), post(b"1", Some(1)));
+    assert_eq!((stamp.offset, stamp.delivered), (1, 0));
     assert_eq!(forgetful.owner.counts(), Counts::default(), "nothing is kept for nobody");
 }
 
@@ -68,22 +68,22 @@ fn what_is_published_to_nobody_waits_in_the_history() {
 fn a_publication_that_is_tried_again_is_done_once() {
     let mut desk = Desk::new(Options::default());
     desk.join("r", origin(0, 1), "ann");
-    let first = desk.receipt(&room("r"), post(b"1", Some(7)));
+    let first = desk.stamp(&room("r"), post(b"1", Some(7)));
     desk.publish("r", origin(0, 1), 1);
     assert_eq!(
         words(&desk.order(&room("r"), post(b"1", Some(7)))),
         ["1:5 posted 1 to 1"],
         "and nobody hears of it"
     );
-    assert_eq!(desk.receipt(&room("r"), post(b"1", Some(7))), first);
+    assert_eq!(desk.stamp(&room("r"), post(b"1", Some(7))), first);
     assert!(matches!(desk.told(&room("r"), post(b"2", Some(7))), Told::MarkTaken));
-    assert_eq!(desk.receipt(&room("r"), post(b"1", Some(8))).offset, 3);
-    assert_eq!(desk.receipt(&room("r"), post(b"1", None)).offset, 4);
-    let age = u64::try_from(RECEIPT_AGE.as_millis()).unwrap();
+    assert_eq!(desk.stamp(&room("r"), post(b"1", Some(8))).offset, 3);
+    assert_eq!(desk.stamp(&room("r"), post(b"1", None)).offset, 4);
+    let age = u64::try_from(STAMP_AGE.as_millis()).unwrap();
     desk.now_ms = age - 1;
-    assert_eq!(desk.receipt(&room("r"), post(b"1", Some(7))), first);
+    assert_eq!(desk.stamp(&room("r"), post(b"1", Some(7))), first);
     desk.now_ms = age;
-    assert_eq!(desk.receipt(&room("r"), post(b"1", Some(7))).offset, 5);
+    assert_eq!(desk.stamp(&room("r"), post(b"1", Some(7))).offset, 5);
     assert_eq!(desk.owner.next_expiry(), Some(at_ms(2 * age).mono));
     desk.owner.expire(at_ms(2 * age).mono);
     assert_eq!(desk.owner.next_expiry(), None);
@@ -126,7 +126,7 @@ fn questions_need_no_membership_and_create_nothing() {
 #[test]
 fn a_deserted_room_that_is_read_too_late_is_forgotten() {
     let mut desk = Desk::new(Options::default());
-    desk.receipt(&room("r"), post(b"1", None));
+    desk.stamp(&room("r"), post(b"1", None));
     desk.now_ms = 99;
     assert!(matches!(desk.told(&room("r"), Order::Standing), Told::Standing { offset: 1, .. }));
     desk.now_ms = 100;
