@@ -245,6 +245,11 @@ impl Document {
         self.authors.iter().filter_map(|(author, known)| Some((*author, known.cursor?)))
     }
 
+    /// Everybody who edits.
+    pub fn authors(&self) -> impl Iterator<Item = Origin> {
+        self.authors.keys().copied()
+    }
+
     /// How many operations were applied.
     #[must_use]
     pub fn version(&self) -> u64 {

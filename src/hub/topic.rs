@@ -387,6 +387,7 @@ impl Record {
             history.check(self.head, policy);
         }
         if let Some(pad) = self.pad() {
+            assert!(pad.document().authors().all(|author| self.is_member(author)), "members edit");
             pad.check();
         }
     }

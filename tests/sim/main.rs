@@ -27,8 +27,11 @@
 #![expect(clippy::print_stdout, reason = "a failing seed, and what its clients hear, are for people")]
 
 mod channels;
+#[path = "../support/editor.rs"]
+mod editor;
 mod model;
 mod net;
+mod papers;
 mod workload;
 mod world;
 

@@ -4,12 +4,18 @@
 //! only by what it hears, and judged at once where that is possible, at the end where it takes the others' word.
 //! Knows nothing of shards.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use roomcast::wire::typed::Delivered;
 use serde_json::Value;
+
+use crate::papers::{Papers, Paperwork};
 
 /// A room and the name of its numbering.
 type Numbering = (String, String);
+
+/// Begins the payload of plain binary messages.
+pub(crate) const RELAYED: &[u8] = b"relayed \xff";
 
 /// A publication or broadcast that some client sent; its payload carries its index.
 pub(crate) struct Published {
@@ -25,6 +31,8 @@ pub(crate) struct Published {
 #[derive(Default)]
 pub(crate) struct Truth {
     pub(crate) published: Vec<Published>,
+    /// Who sent each plain binary message.
+    pub(crate) relayed: Vec<usize>,
     log: BTreeMap<Numbering, BTreeMap<u64, usize>>,
     places: BTreeMap<usize, (Numbering, u64)>,
     /// The user of each client that was welcomed.
@@ -101,6 +109,7 @@ pub(crate) enum Asked {
     Broadcast,
     Stats,
     Ping,
+    Paper(String, Paperwork),
 }
 
 /// A question that waits for its answer.
@@ -147,13 +156,17 @@ pub(crate) struct Viewer {
     /// The last answers to `get_users` and `get_stats`.
     pub(crate) info: BTreeMap<String, (u64, u64)>,
     pub(crate) stats: Option<(u64, u64)>,
+    pub(crate) papers: Papers,
+    /// Binary publications that a list has named and that must follow it.
+    owed: VecDeque<(Numbering, u64)>,
+    relays: BTreeSet<usize>,
 }
 
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_else(|| panic!("no {field} in {value}"))
 }
 
-fn number(value: &Value, field: &str) -> u64 {
+pub(crate) fn number(value: &Value, field: &str) -> u64 {
     value[field].as_u64().unwrap_or_else(|| panic!("no {field} in {value}"))
 }
 
@@ -192,6 +205,7 @@ impl Viewer {
     pub(crate) fn hear(&mut self, said: &Value, truth: &mut Truth, step: usize) {
         let kind = text(said, "type");
         assert_eq!(kind == "welcome", self.welcomed.is_none(), "welcome comes first, and once");
+        assert!(self.owed.is_empty(), "{said} comes before {:?}", self.owed);
         let pending = said.get("id").map(|id| {
             let id = id.as_u64().expect("all our ids are numbers");
             let pending = self.pending.remove(&id).unwrap_or_else(|| panic!("nobody asked {said}"));
@@ -203,6 +217,13 @@ impl Viewer {
             }
             pending
         });
+        let paper = match &pending {
+            Some(Pending { asked: Asked::Paper(name, what), .. }) => Some((&**name, *what)),
+            _ => None,
+        };
+        if paper.is_some() || said.get("doc_id").is_some() {
+            return self.papers.hear(said, paper, self.user.as_deref().unwrap_or_default());
+        }
         match kind {
             "welcome" => {
                 self.welcomed = Some(step);
@@ -282,33 +303,73 @@ impl Viewer {
     }
 
     /// A list of publications, told again. Their offsets, which have no hole.
-    fn observe_list(&self, room: &str, epoch: &str, list: &Value, truth: &mut Truth) -> Vec<u64> {
+    fn observe_list(&mut self, room: &str, epoch: &str, list: &Value, truth: &mut Truth) -> Vec<u64> {
         let list = list.as_array().expect("a list of messages");
         let mut offsets = Vec::new();
         for one in list {
             let offset = number(one, "offset");
             assert!(offsets.last().is_none_or(|last| last + 1 == offset), "a hole before {one}");
             assert_eq!(text(one, "room"), room);
-            truth.observe(&(room.into(), epoch.into()), offset, index(one));
+            let numbering = (room.into(), epoch.into());
+            if text(one, "type") == "binary" {
+                self.owed.push_back((numbering, offset));
+            } else {
+                truth.observe(&numbering, offset, index(one));
+            }
             offsets.push(offset);
         }
         offsets
     }
 
     fn hear_publication(&mut self, said: &Value, pending: Option<Pending>, truth: &mut Truth) {
-        let (room, offset, n) = (text(said, "room"), number(said, "offset"), index(said));
-        let member = self.rooms.get(room).unwrap_or_else(|| panic!("not in the room of {said}"));
-        assert!(offset >= member.next, "{said} comes when {} is next", member.next);
+        let (room, n) = (text(said, "room"), index(said));
+        if let Some(pending) = &pending {
+            assert_eq!(pending.asked, Asked::Publish { n, echo: true });
+        }
+        let own = pending.is_some();
+        self.observe_publication(room, number(said, "offset"), n, text(said, "user_id"), own, truth);
+    }
+
+    /// A binary message: a publication, now or as part of the last list; or one without a place.
+    pub(crate) fn hear_binary(&mut self, message: &[u8], truth: &mut Truth) {
+        let index = |bytes: &[u8]| {
+            let n = *bytes.first_chunk().expect("our payloads begin with a number");
+            usize::try_from(u64::from_be_bytes(n)).expect("indices are small")
+        };
+        let Some(Delivered { room, user, offset, payload, .. }) = Delivered::parse(message) else {
+            // What outlaws send may come to be a message of some type.
+            let Some(marked) = message[4..].strip_prefix(RELAYED) else { return };
+            let n = index(marked);
+            assert!(truth.relayed[n] != self.client && self.relays.insert(n), "{n} comes twice, or back");
+            assert!(!self.rooms.is_empty(), "{n} comes to one who is nowhere");
+            return;
+        };
+        let n = index(payload);
+        if let Some((numbering, owed)) = self.owed.pop_front() {
+            assert_eq!((numbering.0.as_str(), owed), (room, offset), "another was to come");
+            return truth.observe(&numbering, offset, n);
+        }
+        self.observe_publication(room, offset, n, user, false, truth);
+    }
+
+    /// The next publication of a room; `answer`: it has an `id`.
+    fn observe_publication(
+        &mut self,
+        room: &str,
+        offset: u64,
+        n: usize,
+        user: &str,
+        answer: bool,
+        truth: &mut Truth,
+    ) {
+        let member = self.rooms.get(room).unwrap_or_else(|| panic!("{n} is said in {room}, where it is not"));
+        assert!(offset >= member.next, "{offset} of {room} comes when {} is next", member.next);
         let numbering = (room.to_owned(), member.epoch.clone());
         truth.observe(&numbering, offset, n);
         let Published { client, echo, tagged, .. } = truth.published[n];
-        match pending {
-            Some(pending) => assert_eq!(pending.asked, Asked::Publish { n, echo: true }),
-            None if client == self.client => assert!(echo && !tagged, "{said}: own, and not like that"),
-            None => {}
-        }
-        if let Some(user) = truth.users.get(&client) {
-            assert_eq!(text(said, "user_id"), user);
+        assert!(answer || client != self.client || (echo && !tagged), "{n}: own, and not like that");
+        if let Some(known) = truth.users.get(&client) {
+            assert_eq!(user, known);
         }
         self.sync(room, offset - 1);
         self.rooms.get_mut(room).expect("a member").next = offset + 1;
@@ -406,7 +467,7 @@ impl Viewer {
             return; // whatever it was, it was not done
         }
         let Some(Pending { asked, sure, room, .. }) = pending else {
-            let known = ["not_in_room", "room_full", "too_many_rooms", "invalid_field"];
+            let known = ["not_in_room", "room_full", "too_many_rooms", "invalid_field", "room_required"];
             assert!(known.contains(&code), "{said}");
             return;
         };

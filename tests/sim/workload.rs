@@ -3,9 +3,13 @@
 //! Every choice comes from the run's dice. Judges connections (how they open, answer and end); what is said on them
 //! is judged by `model`.
 
+mod writing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use roomcast::hub::document;
+use roomcast::hub::policy::Documents;
 use roomcast::shard::limits::{Coalesce, Limits, Pace, Rate, SlowConsumer};
 use serde_json::{Value, json};
 
@@ -19,10 +23,10 @@ const USERS: [&str; 3] = ["ann", "bob", "cy"];
 const CLIENTS_MAX: usize = 24;
 /// Who was held up until so lately may have missed the server's last words, in microseconds.
 const GRACE_US: u64 = 300_000;
-/// In so much time channels may be forgotten.
-const LONG_US: u64 = 60_000_000;
-/// No run is longer than a month.
-const RUN_US: u64 = 30 * 24 * 3_600_000_000;
+/// No run is longer: rooms and channels remember for an hour.
+const RUN_US: u64 = 50 * 60_000_000;
+/// After so long the server counts its rooms anew for `get_stats`, however many topics there are in a run.
+const STALE_US: u64 = 1000;
 /// Rounds in which the world has to come to rest. A round moves some bytes of each link.
 const ROUNDS_MAX: usize = 400_000;
 /// Moments at which something happens by itself, after the last connection has gone its way.
@@ -116,6 +120,14 @@ fn limits(dice: &mut Dice) -> Limits {
         rate: dice.once_in(5).then_some(Rate { per_second: 50, burst: 20 }),
         rooms_per_connection_max: *dice.pick(&[2, 128]),
         members_per_room_max: *dice.pick(&[None, None, Some(4)]),
+        documents: Documents {
+            limits: document::Limits {
+                history: *dice.pick(&[4, 50, 1000]),
+                bytes_max: *dice.pick(&[100, 1 << 20]),
+            },
+            age: *dice.pick(&[secs(1), secs(20)]),
+            bytes_total_max: *dice.pick(&[20_000, 64 << 20]),
+        },
         connections_per_user_max: *dice.pick(&[None, Some(1), Some(3)]),
         ping_interval: *dice.pick(&[None, Some(secs(1)), Some(secs(25))]),
         pong_timeout: *dice.pick(&[secs(1), secs(10)]),
@@ -201,11 +213,9 @@ impl Sim {
         self.world.check();
     }
 
-    /// The same as far as a run reaches: the values of feeds last for ever.
+    /// The same within the time of a run: of some topics the next moment is their end, in an hour or a hundred years.
     fn jump_ahead(&mut self) {
-        let ahead = self.world.next_us().map(|next| next.saturating_sub(self.world.now_us));
-        self.channels.aged |= ahead.is_some_and(|ahead| ahead > LONG_US);
-        if ahead.is_some_and(|ahead| ahead < RUN_US) {
+        if self.world.next_us().is_some_and(|next| next < RUN_US) {
             self.jump();
         }
     }
@@ -303,6 +313,9 @@ impl Sim {
         if self.dice.once_in(5) {
             return self.talk_in_channels(i);
         }
+        if self.dice.once_in(3) {
+            return self.write(i);
+        }
         // Mostly it speaks where it is.
         let rooms = &self.clients[i].viewer.rooms;
         let at = self.dice.below(rooms.len().max(1));
@@ -312,7 +325,8 @@ impl Sim {
             0..=13 => self.join(i),
             14..=18 => self.ask(i, room, Asked::Leave, json!({"type": "leave_room", "room": room})),
             19..=51 => self.publish(i, room),
-            52..=56 => (0..10).for_each(|_| self.publish(i, room)),
+            52..=53 => (0..10).for_each(|_| self.publish(i, room)),
+            54..=56 => (0..4).for_each(|_| self.send_bytes(i, room)),
             57..=62 => {
                 let typing = json!({"type": "typing_indicator", "room": room, "is_typing": true});
                 self.ask(i, room, Asked::Typing, typing);
@@ -480,18 +494,19 @@ impl Sim {
                 if !client.subscriber.hear(&said, &mut self.channels, step) {
                     client.viewer.hear(&said, &mut self.truth, step);
                 }
-                if said["type"] == "heartbeat" && self.dice.once_in(2) {
+                if said["type"] == "heartbeat" && !client.close_sent && self.dice.once_in(2) {
                     let pong = net::message(b"{\"type\":\"pong\"}", &mut self.dice);
                     self.send(i, &pong);
                 }
             }
+            BINARY => client.viewer.hear_binary(payload, &mut self.truth),
+            // RFC 6455 §5.5.1: nothing after the close frame.
+            PING if client.close_sent => {}
             PING => {
                 let pong = net::frame(PONG, true, payload, &mut self.dice);
                 self.send(i, &pong);
             }
             PONG => {}
-            // What an outlaw sends is a good frame at times, and goes to the others.
-            BINARY => assert!(self.clients.iter().any(|client| client.outlaw), "client {i} hears bytes"),
             _ => self.hear_close(i, payload),
         }
     }
@@ -567,10 +582,12 @@ impl Sim {
         }
         self.rest();
         self.world.check_rest();
+        self.world.now_us += STALE_US;
         self.question();
         self.rest();
         self.world.check_rest();
         self.compare();
+        self.compare_documents();
         for client in &self.clients {
             let open = client.is_member() && !client.outlaw && !client.close_sent;
             client.viewer.judge(&self.truth, open);
@@ -600,6 +617,7 @@ impl Sim {
         for i in 0..self.clients.len() {
             self.clients[i].viewer.info.clear();
             self.clients[i].viewer.stats = None;
+            self.clients[i].viewer.papers.told.clear();
             // What an outlaw says next may be what it is closed for.
             let asks = self.clients[i].talks() && !self.clients[i].outlaw;
             if self.clients[i].kind != Kind::Native || !asks {
@@ -610,6 +628,7 @@ impl Sim {
                 self.ask(i, &room, Asked::Users, json!({"type": "get_users", "room": room}));
             }
             self.ask(i, "", Asked::Stats, json!({"type": "get_stats"}));
+            self.read_again(i);
         }
     }
 
