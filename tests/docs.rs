@@ -17,9 +17,10 @@ use roomcast::dialect::native::{alias, decode};
 use roomcast::dialect::refusal;
 use roomcast::dialect::route::{self, Endpoint};
 use roomcast::hub::document::{self, PARTS_MAX};
-use roomcast::hub::event::{LISTED_USERS_MAX, Refusal};
+use roomcast::hub::event::Refusal;
+use roomcast::hub::moderation::SANCTIONS_PER_TOPIC_MAX;
 use roomcast::hub::name::TopicKind;
-use roomcast::hub::policy::{ROOM_HISTORY_AGE, ROOM_HISTORY_MESSAGES};
+use roomcast::hub::policy::{PRESENCE_LIST_MAX, ROOM_HISTORY_AGE, ROOM_HISTORY_MESSAGES};
 use roomcast::hub::stamps::{STAMP_AGE, STAMPS_MAX};
 use roomcast::wire::http::target::Target;
 use serde_json::Value;
@@ -300,9 +301,10 @@ fn paths_of_the_api_are_those_of_the_router() {
 #[test]
 fn numbers_in_the_text_are_those_of_the_code() {
     let page = protocol().replace('\n', " ");
+    assert_eq!(SANCTIONS_PER_TOPIC_MAX, 1000, "the page says `A thousand of them`");
     assert_eq!(ROOM_HISTORY_AGE.as_secs(), 3600, "the page says `of the last hour`");
     for text in [
-        format!("lists the first {LISTED_USERS_MAX} of them"),
+        format!("more than {PRESENCE_LIST_MAX} users (`--presence-list-max`)"),
         format!("The newest `limit` ({}; at most {})", decode::HISTORY_DEFAULT, decode::HISTORY_MAX),
         format!("more than {PARTS_MAX} is answered with"),
         format!("any value of at most {} bytes", roomcast::hub::pad::INFO_BYTES_MAX),

@@ -83,7 +83,7 @@ impl Plan {
         let mut warnings = Vec::new();
         let shards = shards(&typed, machine);
         let max_connections = max_connections(&typed, machine, shards, &mut warnings)?;
-        let mut limits = limits(typed.limits, &mut warnings);
+        let mut limits = limits(typed.limits, shards, &mut warnings);
         limits.feeds = typed.feeds.iter().map(|feed| feed.name.clone()).collect();
         limits.durability = if typed.data_dir.is_some() { typed.durability } else { Durability::Off };
         debug_assert!(!typed.listen.is_empty(), "the table's default names an address");
@@ -136,7 +136,7 @@ fn max_connections(
 
 /// A message that is longer than the queue could never be delivered, and whoever sent it would have all
 /// members of its room disconnected as slow. So the queue always holds one longest message.
-fn limits(mut limits: Limits, warnings: &mut Vec<String>) -> Limits {
+fn limits(mut limits: Limits, shards: u16, warnings: &mut Vec<String>) -> Limits {
     let (queue, message) = (limits.queue_bytes_max, limits.message_bytes_max);
     let least =
         message.saturating_add(ENVELOPE_BYTES).saturating_add(limits.name_bytes_max.saturating_mul(2));
@@ -149,6 +149,17 @@ fn limits(mut limits: Limits, warnings: &mut Vec<String>) -> Limits {
         ));
     }
     limits.queue_bytes_max = queue.max(least);
+    let share = limits.history_memory / usize::from(shards);
+    if let Some(bytes) =
+        limits.topics.iter().filter_map(|rule| rule.bytes).filter(|bytes| *bytes > share).max()
+    {
+        warnings.push(format!(
+            "bytes={} of a --topic is more than the {} that each shard has of --history-memory: such a history is \
+             forgotten earlier",
+            show_bytes(bytes as u64),
+            show_bytes(share as u64)
+        ));
+    }
     limits
 }
 
@@ -234,6 +245,13 @@ mod tests {
             ["--send-queue-bytes 1MiB is raised to hold one message of --max-message 16MiB; lower both to \
               use less memory"]
         );
+    }
+
+    #[test]
+    fn a_topic_that_may_cost_more_than_all_together_is_warned_of() {
+        let warned = |args| plan(args, &MACHINE).unwrap().warnings.len();
+        assert_eq!(warned("--shards 4 --history-memory 16MiB --topic room:*,bytes=4MiB"), 0);
+        assert_eq!(warned("--shards 4 --history-memory 16MiB --topic room:*,bytes=5MiB"), 1);
     }
 
     #[test]

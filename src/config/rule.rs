@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::config::value::{self, Wrong, show_bytes};
+use crate::hub::moderation::Appointment;
 use crate::hub::name::TopicKind;
 use crate::hub::pattern::NamePattern;
-use crate::hub::policy::{OWNER_HISTORY_BYTES, Rule};
+use crate::hub::policy::Rule;
 
 /// Kinds that rules can speak of.
 const KINDS: [TopicKind; 2] = [TopicKind::Room, TopicKind::Channel];
@@ -17,6 +18,26 @@ const TTL_MIN: Duration = Duration::from_secs(1);
 const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// Most members: beyond what one machine holds.
 const MEMBERS_MAX: u32 = 100_000_000;
+
+/// Most memory that histories can be given.
+pub const HISTORY_MEMORY_MAX: u32 = 3 << 30;
+
+/// What an appointment looks like, for messages and docs.
+pub const APPOINTS: &str = "ROOMS=USERS with a glob over the names of rooms and one over the ids of users";
+
+/// Reads an appointment of moderators: a glob over rooms, an equals sign, a glob over users. A glob over rooms with an
+/// equals sign cannot be written.
+///
+/// # Errors
+/// When a glob is missing.
+pub fn appointment(text: &str) -> Result<Appointment, Wrong> {
+    let (rooms, users) = text.split_once('=').ok_or_else(|| Wrong::NoUsers(text.to_owned()))?;
+    let glob = |glob: &str| match glob.trim() {
+        "" => Err(Wrong::NoUsers(text.to_owned())),
+        glob => Ok(NamePattern::new(glob)),
+    };
+    Ok(Appointment { rooms: glob(rooms)?, users: glob(users)? })
+}
 
 /// What a rule may hold, for messages and docs.
 pub const ACCEPTS: &str = "room:GLOB or channel:GLOB and then, with commas between, history=N, ttl=DURATION, \
@@ -53,8 +74,8 @@ fn set(rule: &mut Rule, key: &str, text: &str) -> Result<(), Wrong> {
         "history" => rule.history = Some(number(0, HISTORY_MAX)? as usize),
         "ttl" => rule.ttl = Some(value::between(value::duration(text)?, TTL_MIN, TTL_MAX)?),
         "bytes" => {
-            let max = u32::try_from(OWNER_HISTORY_BYTES).unwrap_or(u32::MAX);
-            rule.bytes = Some(value::ranged(value::bytes(text)?, 0, max, show_bytes)? as usize);
+            rule.bytes =
+                Some(value::ranged(value::bytes(text)?, 0, HISTORY_MEMORY_MAX, show_bytes)? as usize);
         }
         "presence" => rule.presence = Some(value::switch(text)?),
         "members" => rule.members = Some(number(1, MEMBERS_MAX)?),
@@ -81,6 +102,17 @@ mod tests {
         };
         assert_eq!(read, expected);
         assert_eq!(rule("channel:*"), Ok(Rule::new(TopicKind::Channel, NamePattern::new("*"))));
+    }
+
+    #[test]
+    fn appointments_are_two_globs() {
+        let globs = |text| appointment(text).map(|read| (read.rooms, read.users));
+        let pair = |rooms, users| Ok((NamePattern::new(rooms), NamePattern::new(users)));
+        assert_eq!(globs("chat:*=admin-*"), pair("chat:*", "admin-*"));
+        assert_eq!(globs(" * = YWRtaW4= "), pair("*", "YWRtaW4="), "the first sign divides");
+        for wrong in ["chat:*", "=admin", "chat:*=", " = "] {
+            assert!(matches!(appointment(wrong), Err(Wrong::NoUsers(_))), "{wrong}");
+        }
     }
 
     #[test]

@@ -28,6 +28,9 @@ const MANY: u32 = 100_000_000;
 /// Largest message or queue of one connection.
 const SIZE_MAX: u32 = 1 << 30;
 
+/// Most users that a room may list: the list goes to each who joins.
+const PRESENCE_LIST_MAX: u32 = 10_000;
+
 /// Most shards: two shards talk over their own lane, so lanes grow with the square.
 pub const SHARDS_MAX: u16 = 256;
 /// Longest room name that can be allowed, in bytes: it stands in every event of its room.
@@ -226,6 +229,57 @@ pub static SETTINGS: &[Setting] = &[
             may cost in memory (4MiB), `presence` whether members are told who comes and goes (on for rooms, off for \
             channels), `members` the most connections. In the glob `*` stands for anything. What a rule does not \
             mention stays as it is for all.",
+    },
+    Setting {
+        name: "history-memory",
+        category: Category::Limits,
+        kind: Kind::Bytes(1 << 20, rule::HISTORY_MEMORY_MAX, |t, v| t.limits.history_memory = v),
+        words: &[],
+        default: "256MiB",
+        example: "1GiB",
+        help: "Memory for the histories of all topics together.",
+        details: "Each shard has an equal part of it for the topics that it owns. When a part is used up, topics \
+            without members are forgotten first, the least recently used of them before others; then the oldest \
+            publications of the largest histories. Publications cost their size twice and half a KiB.",
+    },
+    Setting {
+        name: "presence-grace",
+        category: Category::Limits,
+        kind: Kind::Time(Duration::ZERO, STEP_MAX, |t, v| t.limits.presence_grace = v),
+        words: &[],
+        default: "0",
+        example: "3s",
+        help: "Time for a user to come back to a room before the others are told `user_left`.",
+        details: "So a page that is loaded anew does not flicker: who comes back in time causes neither `user_left` \
+            nor `user_joined`. Until then the user counts in `user_count` and `users`, not in `members_count`, which \
+            counts connections. Who is kicked is gone at once.",
+    },
+    Setting {
+        name: "presence-list-max",
+        category: Category::Limits,
+        kind: Kind::Count(0, PRESENCE_LIST_MAX, |t, v| t.limits.presence_list_max = v),
+        words: &[],
+        default: "100",
+        example: "1000",
+        help: "Users up to which a room lists them and tells of each who comes or goes.",
+        details: "Rooms with more users give counts only: `users` is empty, and instead of `user_joined` and \
+            `user_left` members get `presence` with the counts, once a second at most. In a room of thousands, each \
+            user who comes would otherwise be thousands of messages.",
+    },
+    Setting {
+        name: "moderator",
+        category: Category::Limits,
+        kind: Kind::Several("ROOMS=USERS", rule::APPOINTS, |t, v| {
+            t.limits.moderators.push(rule::appointment(v)?);
+            Ok(())
+        }),
+        words: &[("none", |t| t.limits.moderators.clear())],
+        default: "none",
+        example: "chat:*=admin-*",
+        help: "Users who moderate rooms, both by glob; may be given several times.",
+        details: "In a glob `*` stands for anything. Moderators may `kick`, `mute` and `clear_history`. There is no \
+            authentication in this release: a `user_id` is what the client says it is, so set this only where a proxy \
+            in front of roomcast decides which `user_id` a client may give.",
     },
     Setting {
         name: "max-document",

@@ -75,6 +75,8 @@ pub enum Wrong {
     Twice(String),
     /// Not one of the words that take a value here.
     NoKey(String),
+    /// Not a glob, an equals sign and another glob.
+    NoUsers(String),
     /// A part of the text, and what is wrong with it.
     Part(String, Box<Wrong>),
 }
@@ -102,6 +104,7 @@ impl fmt::Display for Wrong {
             Wrong::NoKind(part) => write!(f, "{} does not begin with a kind of topic", quoted(part)),
             Wrong::NoSource(part) => write!(f, "{} does not say where values come from", quoted(part)),
             Wrong::Twice(name) => write!(f, "{} is there twice", quoted(name)),
+            Wrong::NoUsers(part) => write!(f, "{} does not say which users for which rooms", quoted(part)),
             Wrong::NoKey(part) => write!(f, "{} is nothing that can be set here", quoted(part)),
             Wrong::Part(part, wrong) => write!(f, "{}: {wrong}", quoted(part)),
         }

@@ -67,6 +67,8 @@ pub fn words(refusal: &Refusal) -> Words {
         }
         Refusal::UnknownFeed => ("unknown_feed", "There is no such feed".into()),
         Refusal::Forbidden => ("forbidden", "You may not do this".into()),
+        Refusal::Banned { .. } => ("forbidden", "You were kicked out of this room".into()),
+        Refusal::Muted { .. } => ("forbidden", "You are muted in this room".into()),
         Refusal::Edit(refusal) => edit(*refusal),
         Refusal::DocumentsFull => ("document_full", "There is no room for another document".into()),
         Refusal::RoomFull => ("room_full", "This room is full".into()),
@@ -77,7 +79,9 @@ pub fn words(refusal: &Refusal) -> Words {
         Refusal::Unavailable => ("unavailable", "Not available now, try again later".into()),
     };
     let retry_after_ms = match refusal {
-        Refusal::RateLimited { retry_after_ms } => Some(*retry_after_ms),
+        Refusal::RateLimited { retry_after_ms }
+        | Refusal::Banned { retry_after_ms }
+        | Refusal::Muted { retry_after_ms } => Some(*retry_after_ms),
         _ => None,
     };
     Words { code, text, retry_after_ms }
@@ -149,6 +153,8 @@ mod tests {
             (Refusal::NotMember(TopicKind::Document), "not_in_document", "You have not joined this document"),
             (Refusal::UnknownFeed, "unknown_feed", "There is no such feed"),
             (Refusal::Forbidden, "forbidden", "You may not do this"),
+            (Refusal::Banned { retry_after_ms: 1 }, "forbidden", "You were kicked out of this room"),
+            (Refusal::Muted { retry_after_ms: 1 }, "forbidden", "You are muted in this room"),
             (Refusal::DocumentsFull, "document_full", "There is no room for another document"),
             (Refusal::RoomFull, "room_full", "This room is full"),
             (Refusal::TooManyRooms { max: 9 }, "too_many_rooms", "A connection can be in 9 rooms at most"),
@@ -180,7 +186,11 @@ mod tests {
         for (refusal, code, text) in [all(), edits()].concat() {
             let words = words(&refusal);
             assert_eq!((words.code, &*words.text), (code, text));
-            assert_eq!(words.retry_after_ms.is_some(), code == "rate_limited");
+            let is_known = match refusal {
+                Refusal::RateLimited { .. } | Refusal::Banned { .. } | Refusal::Muted { .. } => Some(1),
+                _ => None,
+            };
+            assert_eq!(words.retry_after_ms, is_known);
         }
     }
 

@@ -100,8 +100,10 @@ pub enum Command<'a> {
     },
     /// Read back what was published.
     History {
-        /// The room's name.
-        room: Cow<'a, str>,
+        /// Room or channel.
+        kind: TopicKind,
+        /// The topic's name.
+        name: Cow<'a, str>,
         /// At most so many, the newest.
         limit: u32,
         /// Only publications with a smaller offset.
@@ -111,6 +113,13 @@ pub enum Command<'a> {
     Users {
         /// The room's name.
         room: Cow<'a, str>,
+    },
+    /// What only moderators may do.
+    Moderate {
+        /// The room's name.
+        room: Cow<'a, str>,
+        /// What is to be done.
+        act: Act,
     },
     /// Publish to every connection but the sender.
     Broadcast {
@@ -126,6 +135,27 @@ pub enum Command<'a> {
     },
     /// Answer to a heartbeat; only counts as life.
     Pong,
+}
+
+/// What a moderator does in a room. Users are named by id, and need not be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// End all memberships of a user, who may not come back for so long; 0 = may, at once.
+    Kick {
+        /// Whom.
+        user_id: Box<str>,
+        /// For how long.
+        seconds: u64,
+    },
+    /// Keep a user from publishing for so long; 0 = no longer.
+    Mute {
+        /// Whom.
+        user_id: Box<str>,
+        /// For how long.
+        seconds: u64,
+    },
+    /// Forget everything that was published.
+    ClearHistory,
 }
 
 /// What an edge asks the owner of a topic.
@@ -250,6 +280,8 @@ pub enum Ask {
     },
     /// Who is in it.
     Users,
+    /// What only moderators may do.
+    Moderate(Act),
     /// Of the application behind this server.
     Order {
         /// Tells the orders of one origin apart; given back with the answer.

@@ -11,7 +11,7 @@ use crate::hub::document::{self, Cursor};
 use crate::hub::name::{NameError, Topic, TopicKind, User};
 use crate::hub::operation::Operation;
 
-/// Most users that a snapshot lists by name; the counts are always exact.
+/// Most users that are listed where a topic does not count a crowd instead.
 pub const LISTED_USERS_MAX: usize = 100;
 
 /// What the bytes of a publication are.
@@ -87,8 +87,10 @@ pub enum Event {
         user: Arc<User>,
         /// Connections in the topic now.
         members_count: u32,
+        /// Whether the user moderates the topic.
+        moderator: bool,
     },
-    /// A user's last connection went.
+    /// A user's last connection went, some time ago where users have time to come back.
     UserLeft {
         /// Who.
         user: Arc<User>,
@@ -102,6 +104,10 @@ pub enum Event {
         /// Began or stopped.
         is_typing: bool,
     },
+    /// How many are there, in a topic that has too many users to tell of each of them.
+    Attendance(Arc<Attendance>),
+    /// A moderator had everything forgotten that was published.
+    HistoryCleared(Arc<Cleared>),
     /// A user's first connection came to a document, with something to know about the user.
     EditorJoined(Arc<Editor>),
     /// The text of a document changed.
@@ -116,6 +122,35 @@ impl Event {
     pub fn is_announced(&self) -> bool {
         !matches!(self, Event::Typing { .. } | Event::Pointed(_))
     }
+}
+
+/// Who and how many are in a topic.
+#[derive(Debug)]
+pub struct Attendance {
+    /// Connections in the topic.
+    pub members_count: u32,
+    /// Distinct users in the topic.
+    pub user_count: u32,
+    /// All users, once they are few enough again to be told of one by one.
+    pub roll: Option<Roll>,
+}
+
+/// The end of a history.
+#[derive(Debug)]
+pub struct Cleared {
+    /// The moderator.
+    pub by: Arc<User>,
+    /// The last publication that was forgotten.
+    pub offset: u64,
+}
+
+/// Users of a topic, in order of arrival; empty where there are too many.
+#[derive(Clone, Debug, Default)]
+pub struct Roll {
+    /// The users.
+    pub users: Vec<Arc<User>>,
+    /// Places in `users` of those who moderate the topic, in order.
+    pub moderators: Vec<u32>,
 }
 
 /// A document at the moment somebody joins it.
@@ -138,8 +173,8 @@ pub struct Snapshot {
     pub members_count: u32,
     /// Distinct users in the topic.
     pub user_count: u32,
-    /// The first [`LISTED_USERS_MAX`] users, in order of arrival.
-    pub users: Vec<Arc<User>>,
+    /// Who they are.
+    pub roll: Roll,
     /// Offset of the newest publication; 0 before the first.
     pub offset: u64,
     /// Changes when the numbering restarts.
@@ -184,8 +219,22 @@ pub enum Reply {
         members_count: u32,
         /// Distinct users.
         user_count: u32,
-        /// The first [`LISTED_USERS_MAX`].
-        users: Vec<Arc<User>>,
+        /// Who they are.
+        roll: Box<Roll>,
+    },
+    /// Unasked: the membership has ended.
+    Kicked {
+        /// The moderator.
+        by: Arc<User>,
+        /// Time in which a join will be refused.
+        seconds: u64,
+    },
+    /// Unasked: publications of this user are refused.
+    Muted {
+        /// The moderator.
+        by: Arc<User>,
+        /// For so long; 0 = no longer.
+        seconds: u64,
     },
     /// To `Stats`, gathered from all shards.
     Stats(Box<Stats>),
@@ -282,10 +331,20 @@ pub enum Refusal {
     },
     /// The sender is no member of the topic, which is of this kind.
     NotMember(TopicKind),
-    /// The policy lets nobody do this but the server.
+    /// The policy, or lack of a role, keeps the sender from this.
     Forbidden,
     /// No feed has this name.
     UnknownFeed,
+    /// The user was kicked out of the room and may not join yet.
+    Banned {
+        /// When a join will be taken.
+        retry_after_ms: u64,
+    },
+    /// The user was muted in the room.
+    Muted {
+        /// When a publication will be taken.
+        retry_after_ms: u64,
+    },
     /// The room has its most members.
     RoomFull,
     /// There is no memory for another document.

@@ -5,13 +5,15 @@
 
 pub mod name;
 pub mod pattern;
+mod table;
+pub mod moderation;
 pub mod operation;
 pub mod document;
 pub mod command;
 pub mod event;
 pub mod policy;
 pub mod history;
-mod table;
+mod agenda;
 pub mod presence;
 pub mod inbox;
 pub mod session;

@@ -7,11 +7,12 @@
 //!
 //! ```text
 //! handle(request, now) ─► records ─► outcomes ─► poll() ─► (shard, outcome)
-//! expire(now), next_expiry()         histories that nobody is there to read
+//! expire(now), next_expiry()         histories that nobody is there to read, users who do not come back, bans, …
 //! ```
 //!
-//! A topic lives while it has members; after that while its history is worth something to somebody who
-//! comes back; and its numbering lives and dies with it. Same requests, same outcomes, same order.
+//! Joins and publications stand here, the rest in the files below. A topic lives while it has members; after that while
+//! its history, or its users' places, are worth something to somebody who comes back; and its numbering lives and dies
+//! with it. Same requests, same outcomes, same order.
 
 mod documents;
 mod patterns;
@@ -26,22 +27,20 @@ use crate::base::clock::{Mono, Now};
 use crate::base::hash::{Keys, Map};
 use crate::base::id::{Origin, ShardId, index32};
 use crate::base::shared::Shared;
+use crate::hub::agenda::Agenda;
 use crate::hub::command::{Ask, By, Request, Tag};
 use crate::hub::event::{Body, Event, Outcome, Refusal, Reply, Sender};
 use crate::hub::journal::Journal;
+use crate::hub::moderation::Sanctions;
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::hub::owner::patterns::Subscribed;
 use crate::hub::policy::{Policies, Publishers, Reach, RowId};
+use crate::hub::presence::Place;
 use crate::hub::stamps::Stamps;
-use crate::hub::table::shrink_if_sparse;
 use crate::hub::topic::{Arrival, Full, Record, Wanted, fresh};
 
 /// Topics that one call of [`Owner::expire`] forgets at most, so that a turn stays short.
 pub const EXPIRED_PER_CALL_MAX: usize = 64;
-
-/// Neighbours among which a victim is looked for when histories exceed their sum: enough that the largest
-/// of them is large, few enough to look at on every publication.
-const SAMPLE: usize = 8;
 
 /// Characters of an epoch; 40 bits tell all numberings of a topic apart, and processes as well.
 const EPOCH_CHARS: usize = 8;
@@ -85,11 +84,20 @@ pub struct Owner {
     slots: Map<Topic, u32>,
     subscribed: Subscribed,
     records: Slab<Held>,
-    /// Topics without members, by the time at which the last of their history expires.
-    /// Invariant: with the documents, exactly the pairs (`Held::idle_until`, slot).
+    /// Topics without members, by the time at which nothing is left to keep them for.
+    /// Invariant: with the documents, exactly the pairs (`Idle::until`, slot).
     idle: BTreeSet<(Mono, u32)>,
     /// The same for documents, which make room for each other only.
     idle_documents: BTreeSet<(Mono, u32)>,
+    /// Those of `idle` that remember something, by their last use.
+    /// Invariant: exactly the pairs (`Idle::since`, slot) where `Held::bytes` is not zero.
+    unused: BTreeSet<(Mono, u32)>,
+    /// Users without a connection, by slot and place, who have until then to come back.
+    /// Invariant: their presence counts one connection for each.
+    grace: Agenda<(u32, Place)>,
+    /// Crowded topics whose numbers have changed, and when members are told.
+    uncounted: Agenda<u32>,
+    sanctions: Sanctions,
     outcomes: VecDeque<(ShardId, Outcome)>,
     /// Outcomes that were polled, ever.
     polled: u64,
@@ -113,7 +121,16 @@ struct Held {
     /// Invariant: what `record` says, and part of its sum, whenever a request is done.
     bytes: usize,
     /// Invariant: some exactly while there are no members.
-    idle_until: Option<Mono>,
+    idle: Option<Idle>,
+}
+
+/// A topic without members.
+#[derive(Clone, Copy, Debug)]
+struct Idle {
+    /// When it was last used: left, or published to.
+    since: Mono,
+    /// When there will be nothing left to keep it for.
+    until: Mono,
 }
 
 /// Who asked what topic, to be answered.
@@ -139,6 +156,10 @@ impl Owner {
             records: Slab::new(),
             idle: BTreeSet::new(),
             idle_documents: BTreeSet::new(),
+            unused: BTreeSet::new(),
+            grace: Agenda::new(keys),
+            uncounted: Agenda::new(keys),
+            sanctions: Sanctions::new(keys),
             outcomes: VecDeque::new(),
             polled: 0,
             journal: None,
@@ -181,9 +202,10 @@ impl Owner {
             Ask::Edit { version, operation } => self.edit(asker, version, &operation),
             Ask::Point(pointer) => self.point(asker, *pointer),
             Ask::Skip => self.skip(&asker),
-            Ask::Typing { is_typing } => self.typing(asker, is_typing),
+            Ask::Typing { is_typing } => self.typing(asker, is_typing, now),
             Ask::History { limit, before } => self.history(asker, limit, before, now),
             Ask::Users => self.users(asker),
+            Ask::Moderate(act) => self.moderate(asker, act, now),
             Ask::Order { number, order } => self.order(asker, number, *order, now),
         }
     }
@@ -202,7 +224,13 @@ impl Owner {
     #[must_use]
     pub fn next_expiry(&self) -> Option<Mono> {
         let idle = self.next_idle().map(|(until, _)| until);
-        [idle, self.stamps.next_expiry()].into_iter().flatten().min()
+        let others = [
+            self.grace.next(),
+            self.uncounted.next(),
+            self.sanctions.next_expiry(),
+            self.stamps.next_expiry(),
+        ];
+        others.into_iter().chain([idle]).flatten().min()
     }
 
     /// The topic without members that expires next.
@@ -210,13 +238,18 @@ impl Owner {
         self.idle.first().into_iter().chain(self.idle_documents.first()).min().copied()
     }
 
-    /// Forgets topics that have neither members nor history left, at most [`EXPIRED_PER_CALL_MAX`], and stamps; if
-    /// there are more, [`Owner::next_expiry`] is not later than `now`.
+    /// Does what is due: users are gone who have not come back, crowds are counted, bans and stamps end, and topics are
+    /// forgotten that have neither members nor history left. At most [`EXPIRED_PER_CALL_MAX`] of each; if there is
+    /// more, [`Owner::next_expiry`] is not later than `now`. What comes of it is to be polled.
     pub fn expire(&mut self, now: Mono) {
+        self.lapse(now);
+        self.count_crowds(now);
+        self.sanctions.expire(now, EXPIRED_PER_CALL_MAX);
         self.stamps.expire(now);
         for _ in 0..EXPIRED_PER_CALL_MAX {
             match self.next_idle() {
-                Some((until, slot)) if until <= now => self.remove(slot),
+                // Whom it is kept for goes first.
+                Some((until, slot)) if until <= now && !self.is_awaited(slot) => self.remove(slot),
                 _ => return,
             }
         }
@@ -250,6 +283,9 @@ impl Owner {
     }
 
     fn join(&mut self, asker: Asker, user: Arc<User>, wanted: Wanted<'_>, now: Now) {
+        if let Some(refusal) = self.banned(&asker.topic, &user, now) {
+            return self.reply(asker, Reply::Refused(refusal));
+        }
         let slot = match self.slots.get(&asker.topic) {
             Some(slot) => *slot,
             None if self.is_unknown(&asker.topic) => {
@@ -269,18 +305,27 @@ impl Owner {
         if let Wanted::Text(info) = wanted {
             held.record.edit_from_now(asker.origin, &user, info, policy);
         }
-        let snapshot = held.record.snapshot(wanted, now.mono, policy);
-        let (members_count, presence) = (snapshot.members_count, policy.presence);
-        self.end_idleness(slot);
+        let crossing = match arrival {
+            Arrival::First if policy.crowds => held.record.recount(self.policies.presence_list_max),
+            Arrival::First | Arrival::Further | Arrival::Again => None,
+        };
+        let mut snapshot = held.record.snapshot(wanted, now.mono, policy);
+        self.rouse(slot);
         self.weigh(slot);
+        snapshot.roll.moderators = self.policies.moderators(&asker.topic, &snapshot.roll.users);
+        let (origin, members_count) = (asker.origin, snapshot.members_count);
+        let moderator = arrival == Arrival::First && self.policies.is_moderator(&asker.topic, &user.id);
         if arrival != Arrival::Again {
             self.count_members(asker.topic.kind(), members_count - 1, members_count);
         }
-        let origin = asker.origin;
         self.reply(asker, Reply::Joined(Box::new(snapshot)));
-        if arrival == Arrival::First && presence {
-            let event = Owner::arrival(user, wanted, members_count);
-            self.tell(slot, &event, Sender { origin, copy: None });
+        match arrival {
+            Arrival::First => {
+                let event = Owner::arrival(user, wanted, members_count, moderator);
+                self.tell_of_arrival(slot, event, crossing, origin, now.mono);
+            }
+            Arrival::Further => self.welcome_back(slot, origin),
+            Arrival::Again => {}
         }
     }
 
@@ -298,30 +343,13 @@ impl Owner {
         self.part(slot, origin, now);
     }
 
-    /// Ends the membership of a member and tells those who stay.
-    fn part(&mut self, slot: u32, origin: Origin, now: Now) {
-        let record = &mut self.records[slot as usize].record;
-        let Some(departure) = record.leave(origin) else {
-            debug_assert!(false, "asked for members only");
-            return;
-        };
-        let (kind, row, members_count) = (record.topic().kind(), record.row(), record.members_count());
-        self.count_members(kind, members_count + 1, members_count);
-        if departure.last && self.policies.row(row).presence {
-            let event = Event::UserLeft { user: departure.user, members_count };
-            self.tell(slot, &event, Sender { origin, copy: None });
-        }
-        self.weigh(slot);
-        self.settle(slot, now);
-    }
-
     fn publish(&mut self, asker: Asker, content: (Shared, Body), by: By, echo: bool, now: Now) {
         let mut slot = self.slots.get(&asker.topic).copied();
         let row = match slot {
             Some(slot) => self.records[slot as usize].record.row(),
             None => self.policies.find(asker.topic.kind(), asker.topic.name()),
         };
-        let user = match self.publisher(&asker, slot, row, by) {
+        let user = match self.publisher(&asker, slot, row, by, now) {
             Ok(user) => user,
             Err(refusal) => return self.reply(asker, Reply::Refused(refusal)),
         };
@@ -375,28 +403,43 @@ impl Owner {
         let Some((slot, user)) = member else {
             return self.refuse(asker, Refusal::NotMember);
         };
+        if let Some(refusal) = self.muted(&asker.topic, user, now) {
+            return self.reply(asker, Reply::Refused(refusal));
+        }
         let publication = fresh(0, Arc::clone(user), (payload, Body::Plain), now);
         self.tell(slot, &Event::Published(publication), Sender { origin: asker.origin, copy: None });
     }
 
     /// The user in whose name the asker publishes.
-    fn publisher(&self, asker: &Asker, slot: Option<u32>, row: RowId, by: By) -> Result<Arc<User>, Refusal> {
+    fn publisher(
+        &self,
+        asker: &Asker,
+        slot: Option<u32>,
+        row: RowId,
+        by: By,
+        now: Now,
+    ) -> Result<Arc<User>, Refusal> {
         match (self.policies.row(row).publish, by) {
             (_, By::Server(user)) | (Publishers::Anyone, By::Anyone(user)) => Ok(user),
-            (Publishers::Members, By::Member) => slot
-                .and_then(|slot| self.records[slot as usize].record.member(asker.origin).cloned())
-                .ok_or(Refusal::NotMember(asker.topic.kind())),
+            (Publishers::Members, By::Member) => {
+                let user = slot.and_then(|slot| self.records[slot as usize].record.member(asker.origin));
+                let user = user.ok_or(Refusal::NotMember(asker.topic.kind()))?;
+                self.muted(&asker.topic, user, now).map_or_else(|| Ok(Arc::clone(user)), Err)
+            }
             _ => Err(Refusal::Forbidden),
         }
     }
 
-    fn typing(&mut self, asker: Asker, is_typing: bool) {
+    fn typing(&mut self, asker: Asker, is_typing: bool, now: Now) {
         let slot = self.slots.get(&asker.topic).copied();
         let member =
             slot.and_then(|slot| Some((slot, self.records[slot as usize].record.member(asker.origin)?)));
         let Some((slot, user)) = member else {
             return self.refuse(asker, Refusal::NotMember);
         };
+        if let Some(refusal) = self.muted(&asker.topic, user, now) {
+            return self.reply(asker, Reply::Refused(refusal));
+        }
         let (origin, event) = (asker.origin, Event::Typing { user: Arc::clone(user), is_typing });
         if asker.tag.is_some() {
             self.reply(asker, Reply::Accepted { offset: 0 });
@@ -421,7 +464,7 @@ impl Owner {
         };
         let record = &self.records[slot as usize].record;
         let (members_count, user_count) = (record.members_count(), record.user_count());
-        let reply = Reply::Users { members_count, user_count, users: record.listed_users() };
+        let reply = Reply::Users { members_count, user_count, roll: Box::new(self.roll(slot)) };
         self.reply(asker, reply);
     }
 
@@ -486,7 +529,7 @@ impl Owner {
     /// A record for a topic that is not held.
     fn hold(&mut self, topic: &Topic, epoch: Arc<str>, row: RowId) -> u32 {
         let record = Box::new(Record::new(topic.clone(), epoch, row));
-        let slot = self.records.insert(Held { record, bytes: 0, idle_until: None });
+        let slot = self.records.insert(Held { record, bytes: 0, idle: None });
         let slot = index32(slot);
         self.slots.insert(topic.clone(), slot);
         self.counts.topics += 1;
@@ -494,108 +537,6 @@ impl Owner {
             self.add_pattern(slot);
         }
         slot
-    }
-
-    /// Decides what becomes of a topic that may have no member, or a newer history: kept while it remembers
-    /// something, forgotten at once otherwise.
-    fn settle(&mut self, slot: u32, now: Now) {
-        let held = &mut self.records[slot as usize];
-        if held.record.members_count() > 0 {
-            return;
-        }
-        self.end_idleness(slot);
-        let held = &mut self.records[slot as usize];
-        let policy = self.policies.row(held.record.row());
-        held.idle_until = held.record.expiry(now.mono, policy);
-        match held.idle_until {
-            Some(until) => {
-                let kind = held.record.topic().kind();
-                self.idle_of(kind).insert((until, slot));
-                self.weigh(slot);
-            }
-            None => self.remove(slot),
-        }
-    }
-
-    /// The topic expires by itself no more.
-    fn end_idleness(&mut self, slot: u32) {
-        let held = &mut self.records[slot as usize];
-        if let Some(until) = held.idle_until.take() {
-            let kind = held.record.topic().kind();
-            self.idle_of(kind).remove(&(until, slot));
-        }
-    }
-
-    fn idle_of(&mut self, kind: TopicKind) -> &mut BTreeSet<(Mono, u32)> {
-        if kind == TopicKind::Document { &mut self.idle_documents } else { &mut self.idle }
-    }
-
-    /// Takes the change of what a topic remembers into the sum of its like.
-    fn weigh(&mut self, slot: u32) {
-        let held = &mut self.records[slot as usize];
-        let bytes = held.record.bytes();
-        let sum = self.counts.sum_of(held.record.topic().kind());
-        *sum = *sum - held.bytes + bytes;
-        held.bytes = bytes;
-    }
-
-    /// Forgets a topic without members, and gives memory back.
-    fn remove(&mut self, slot: u32) {
-        let held = self.records.remove(slot as usize);
-        debug_assert_eq!(held.record.members_count(), 0);
-        let kind = held.record.topic().kind();
-        if let Some(until) = held.idle_until {
-            self.idle_of(kind).remove(&(until, slot));
-        }
-        *self.counts.sum_of(kind) -= held.bytes;
-        self.counts.topics -= 1;
-        self.note_forgotten(&held.record);
-        let topic = held.record.topic();
-        self.slots.remove(topic);
-        if topic.kind() == TopicKind::Pattern {
-            self.remove_pattern(slot, topic.name());
-        }
-        shrink_if_sparse(&mut self.slots);
-        if self.records.is_empty() {
-            self.records = Slab::new();
-        }
-    }
-
-    /// Forgets until all histories together fit, after a publication to `publisher`: first whole topics that
-    /// nobody is in, the soonest to expire first; then the oldest half of the largest history among the
-    /// publisher and the next few topics in the table, which takes most from whoever fills most and stays cheap.
-    fn fit_histories(&mut self, publisher: u32) {
-        let max = self.policies.history_bytes_total_max;
-        while let Some(excess) = self.counts.history_bytes.checked_sub(max).filter(|excess| *excess > 0) {
-            self.counts.evicted += 1;
-            if let Some((_, slot)) = self.idle.first() {
-                self.remove(*slot);
-                continue;
-            }
-            // It fitted before this publication, so the publisher has something to give: this ends.
-            let victim = self.largest_nearby(publisher);
-            self.records[victim as usize].record.forget(excess);
-            self.note_trimmed(victim);
-            self.weigh(victim);
-            debug_assert!(self.counts.history_bytes < max + excess, "something was given");
-        }
-    }
-
-    /// The slot with the largest history of `slot` and the next few under the hand.
-    fn largest_nearby(&mut self, slot: u32) -> u32 {
-        let slots = u32::try_from(self.records.capacity()).unwrap_or(u32::MAX).max(1);
-        // A topic that could not even keep its newest publication is gone by now.
-        let mut largest = (self.records.get(slot as usize).map_or(0, |held| held.bytes), slot);
-        for _ in 0..SAMPLE {
-            self.hand = (self.hand + 1) % slots;
-            if let Some(held) = self.records.get(self.hand as usize) {
-                // A document cannot give anything while somebody edits it.
-                if held.record.topic().kind() != TopicKind::Document {
-                    largest = largest.max((held.bytes, self.hand));
-                }
-            }
-        }
-        largest.1
     }
 
     /// Keeps the standings when a topic goes from `before` to `after` members.
@@ -626,10 +567,8 @@ impl Owner {
             let slot = index32(slot);
             assert_eq!(self.slots.get(record.topic()), Some(&slot));
             let members = record.members_count();
-            assert_eq!(held.idle_until.is_some(), members == 0, "idle exactly while without members");
-            assert!(members > 0 || record.bytes() > 0, "held for a reason");
-            let idle = if kind == TopicKind::Document { &self.idle_documents } else { &self.idle };
-            assert!(held.idle_until.is_none_or(|until| idle.contains(&(until, slot))));
+            self.check_idle(slot, held);
+            self.check_attendance(slot, record);
             counts.topics += 1;
             counts.topics_with_members += u64::from(members > 0);
             counts.rooms_with_members += u64::from(members > 0 && kind == TopicKind::Room);
@@ -638,10 +577,10 @@ impl Owner {
             *counts.sum_of(kind) += held.bytes;
         }
         assert_eq!(counts, self.counts);
+        self.check_orders();
+        self.sanctions.check();
         assert_eq!(self.slots.len(), self.records.len());
         self.stamps.check();
-        let idle = self.idle.len() + self.idle_documents.len();
-        assert_eq!(counts.topics - counts.topics_with_members, idle as u64);
         assert!(counts.history_bytes <= self.policies.history_bytes_total_max);
         assert!(counts.document_bytes <= self.policies.document_bytes_total_max);
         self.check_patterns();
@@ -660,7 +599,11 @@ pub fn epoch(keys: Keys, shard: ShardId, count: u64) -> Arc<str> {
     Arc::from(text)
 }
 
+mod attendance;
+mod grace;
 mod journal;
+mod memory;
+mod moderation;
 mod orders;
 
 #[cfg(test)]

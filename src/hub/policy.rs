@@ -4,10 +4,12 @@
 //! record is made.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::hub::document;
-use crate::hub::name::TopicKind;
+use crate::hub::moderation::{self, Appointment};
+use crate::hub::name::{Topic, TopicKind, User};
 use crate::hub::pattern::NamePattern;
 
 /// Publications that a room or channel remembers: what a client misses while it reconnects, not an archive.
@@ -23,8 +25,12 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// largest message (1 MiB, counted twice) always fits, a hundred of them never do.
 pub const ROOM_HISTORY_BYTES: usize = 4 << 20;
 
-/// What all histories of one owner may cost together: sixteen rooms at their own bound.
-pub const OWNER_HISTORY_BYTES: usize = 64 << 20;
+/// What all histories of a process may cost together: 64 rooms at their own bound.
+pub const HISTORY_MEMORY: usize = 256 << 20;
+
+/// Users up to which members are told of each of them: what people look through, and a join or leave costs each
+/// of them one message.
+pub const PRESENCE_LIST_MAX: u32 = 100;
 
 /// Operations that a document remembers: how far a client may be behind and still be understood.
 pub const DOCUMENT_HISTORY: usize = 1000;
@@ -41,7 +47,7 @@ pub const OWNER_DOCUMENT_BYTES: usize = 64 << 20;
 /// More rules than anybody writes; a [`RowId`] can name them all.
 const RULES_MAX: usize = 65_000;
 
-const _: () = assert!(ROOM_HISTORY_BYTES <= OWNER_HISTORY_BYTES);
+const _: () = assert!(ROOM_HISTORY_BYTES <= HISTORY_MEMORY);
 
 /// Who may publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +82,9 @@ pub struct Policy {
     pub history_bytes_max: usize,
     /// Whether members are told who comes and goes.
     pub presence: bool,
+    /// Whether it may be crowded, so that users are counted instead, and whether they have time to come back. Not
+    /// where more hangs on a user than being there.
+    pub crowds: bool,
     /// Who may publish.
     pub publish: Publishers,
     /// Where events go.
@@ -95,6 +104,7 @@ impl Policy {
             history_age: Duration::ZERO,
             history_bytes_max: 0,
             presence: false,
+            crowds: false,
             publish,
             reach,
             members_max,
@@ -109,6 +119,7 @@ impl Policy {
             history_messages_max: messages,
             history_age: age,
             history_bytes_max: ROOM_HISTORY_BYTES,
+            crowds: true,
             ..Policy::fleeting(publish, Reach::Members, None)
         }
     }
@@ -212,7 +223,7 @@ impl Default for Documents {
 }
 
 /// What an operator can set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Connections in one room; none = unlimited.
     pub room_members_max: Option<u32>,
@@ -224,6 +235,30 @@ pub struct Options {
     pub rules: Vec<Rule>,
     /// Feeds that are known before their first value.
     pub feeds: Vec<Box<str>>,
+    /// Most that all histories of one owner may cost together, in bytes.
+    pub history_bytes_total_max: usize,
+    /// Time in which a user may come back without anybody having been told.
+    pub presence_grace: Duration,
+    /// Topics with more users than this tell how many there are, not who.
+    pub presence_list_max: u32,
+    /// Who moderates which rooms.
+    pub moderators: Vec<Appointment>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            room_members_max: None,
+            user_connections_max: None,
+            documents: Documents::default(),
+            rules: Vec::new(),
+            feeds: Vec::new(),
+            history_bytes_total_max: HISTORY_MEMORY,
+            presence_grace: Duration::ZERO,
+            presence_list_max: PRESENCE_LIST_MAX,
+            moderators: Vec::new(),
+        }
+    }
 }
 
 /// Which row: those of the kinds come first, then those of the rules.
@@ -238,6 +273,12 @@ pub struct Policies {
     feeds: BTreeSet<Box<str>>,
     /// Most that all histories of one owner may cost together, in bytes.
     pub history_bytes_total_max: usize,
+    /// Time in which a user may come back without anybody having been told.
+    pub presence_grace: Duration,
+    /// Topics with more users than this tell how many there are, not who.
+    pub presence_list_max: u32,
+    /// Who moderates which rooms.
+    pub moderators: Vec<Appointment>,
     /// Most that all documents of one owner may cost together, in bytes.
     pub document_bytes_total_max: usize,
 }
@@ -253,7 +294,10 @@ impl Policies {
             rows: of_kinds.chain(of_rules).collect(),
             rules: rules.map(|rule| (rule.kind, rule.names.clone())).collect(),
             feeds: options.feeds.iter().cloned().collect(),
-            history_bytes_total_max: OWNER_HISTORY_BYTES,
+            history_bytes_total_max: options.history_bytes_total_max,
+            presence_grace: options.presence_grace,
+            presence_list_max: options.presence_list_max,
+            moderators: options.moderators.clone(),
             document_bytes_total_max: options.documents.bytes_total_max,
         };
         policies.check();
@@ -275,6 +319,18 @@ impl Policies {
     #[must_use]
     pub fn declares_feed(&self, name: &str) -> bool {
         self.feeds.contains(name)
+    }
+
+    /// Whether a user moderates a topic.
+    #[must_use]
+    pub fn is_moderator(&self, topic: &Topic, user_id: &str) -> bool {
+        moderation::is_moderator(&self.moderators, topic, user_id)
+    }
+
+    /// Which of `users` moderate a topic: their places, in order.
+    #[must_use]
+    pub fn moderators(&self, topic: &Topic, users: &[Arc<User>]) -> Vec<u32> {
+        moderation::moderators(&self.moderators, topic, users)
     }
 
     /// What holds for a topic of this row.

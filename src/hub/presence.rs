@@ -24,7 +24,7 @@ use crate::hub::table::{FEW_MAX, push_tightly, shrink_if_sparse};
 const NONE: u32 = u32::MAX;
 
 /// Where a user stands in one [`Presence`], valid until its last connection goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place(u32);
 
 /// Users by count of connections.
@@ -170,6 +170,19 @@ impl Presence {
             }
         }
         (user, true)
+    }
+
+    /// Where the user of this id stands, and its connections.
+    #[must_use]
+    pub fn of(&self, id: &str) -> Option<(Place, u32)> {
+        let place = self.find(id)?;
+        Some((Place(place), self.places[place as usize].connections))
+    }
+
+    /// Connections of who stands at `place`; 0 where nobody does.
+    #[must_use]
+    pub fn connections(&self, Place(place): Place) -> u32 {
+        self.places[place as usize].connections
     }
 
     /// Who stands at `place`.

@@ -11,7 +11,7 @@ use crate::base::clock::{Mono, Now};
 use crate::base::hash::Keys;
 use crate::base::id::{Origin, ShardId};
 use crate::base::shared::Shared;
-use crate::hub::event::{Body, LISTED_USERS_MAX, Publication, Snapshot};
+use crate::hub::event::{Body, LISTED_USERS_MAX, Publication, Roll, Snapshot};
 use crate::hub::history::{Gap, History};
 use crate::hub::name::{Topic, User};
 use crate::hub::pad::Pad;
@@ -32,6 +32,10 @@ pub struct Record {
     /// Of a channel: the slots of the patterns that matched then; never empty.
     #[expect(clippy::box_collection, reason = "hardly any topic has one, and all pay for its place")]
     pub(super) matched: Option<Box<Vec<u32>>>,
+    /// The users are too many to be told of one by one.
+    crowded: bool,
+    /// Users who have no connection left and time to come back. Presence knows each by one connection more.
+    lingering: u32,
     /// Offset of the newest publication; 0 before the first.
     head: u64,
     members: Table<Origin, Place>,
@@ -71,9 +75,24 @@ pub struct Full;
 pub struct Departure {
     /// The user that the origin had joined as.
     pub user: Arc<User>,
-    /// Whether this was the user's last connection here.
+    /// Whether this was the user's last connection here, and the user is gone with it.
     pub last: bool,
+    /// The user stays without a connection until [`Record::lapse`] is told this place.
+    pub lingers: Option<Place>,
 }
+
+/// The number of users has crossed a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crossing {
+    /// They are too many to be told of one by one.
+    Crowded,
+    /// They are few again.
+    Thinned,
+}
+
+/// So much of the bound must go before a crowd counts as thinned, so that one user who comes and goes does not have
+/// everybody told anew each time.
+const THINNED_PART: u32 = 8;
 
 /// Which part of the history a join asks for.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +117,8 @@ impl Record {
             row,
             matched_at: 0,
             matched: None,
+            crowded: false,
+            lingering: 0,
             head: 0,
             members: Table::default(),
             shards: Vec::new(),
@@ -136,10 +157,17 @@ impl Record {
         Ok(if first { Arrival::First } else { Arrival::Further })
     }
 
-    /// Ends `origin`'s membership; none if it was no member.
-    pub fn leave(&mut self, origin: Origin) -> Option<Departure> {
+    /// Ends `origin`'s membership; none if it was no member. If it was the user's last connection, the user is gone
+    /// as well, or `lingers`.
+    pub fn leave(&mut self, origin: Origin, lingers: bool) -> Option<Departure> {
         let place = self.members.remove(&origin)?;
-        let (user, last) = self.presence.go(place);
+        let departure = if lingers && self.presence.connections(place) == 1 {
+            self.lingering += 1;
+            Departure { user: Arc::clone(self.presence.user(place)), last: false, lingers: Some(place) }
+        } else {
+            let (user, last) = self.presence.go(place);
+            Departure { user, last, lingers: None }
+        };
         let at = self.shards.binary_search_by_key(&origin.shard, |(shard, _)| *shard);
         let at = at.expect("a member's shard is counted");
         self.shards[at].1 -= 1;
@@ -147,9 +175,35 @@ impl Record {
             self.shards.remove(at);
         }
         if let Some(pad) = self.pad_mut() {
-            pad.leave(origin, &user.id, last);
+            pad.leave(origin, &departure.user.id, departure.last);
         }
-        Some(Departure { user, last })
+        Some(departure)
+    }
+
+    /// A user does not linger any more; whether the user is gone with that, or has come back.
+    pub fn lapse(&mut self, place: Place) -> (Arc<User>, bool) {
+        self.lingering -= 1;
+        self.presence.go(place)
+    }
+
+    /// Sees whether the users have become more than `max`, or clearly fewer again.
+    pub fn recount(&mut self, max: u32) -> Option<Crossing> {
+        let users = self.user_count();
+        if !self.crowded && users > max {
+            self.crowded = true;
+            Some(Crossing::Crowded)
+        } else if self.crowded && users <= max - max / THINNED_PART {
+            self.crowded = false;
+            Some(Crossing::Thinned)
+        } else {
+            None
+        }
+    }
+
+    /// Forgets all publications; the numbering goes on.
+    pub fn clear_history(&mut self) {
+        debug_assert!(self.pad().is_none(), "a text is no history");
+        self.kept = None;
     }
 
     /// Numbers, dates and remembers a publication of `user`.
@@ -206,7 +260,7 @@ impl Record {
         Snapshot {
             members_count: self.members_count(),
             user_count: self.user_count(),
-            users: self.listed_users(),
+            roll: Roll { users: self.listed_users(policy), moderators: Vec::new() },
             offset: self.head,
             epoch: Arc::clone(&self.epoch),
             recovered,
@@ -311,6 +365,23 @@ impl Record {
         self.members.get(&origin).map(|place| self.presence.user(place))
     }
 
+    /// Where the user stands that `origin` is a member as.
+    #[must_use]
+    pub fn place(&self, origin: Origin) -> Option<Place> {
+        self.members.get(&origin)
+    }
+
+    /// Where the user of this id stands, and all its connections in their own order. In time proportional to the
+    /// topic if the user is there.
+    #[must_use]
+    pub fn connections_of(&self, user_id: &str) -> Option<(Place, Vec<Origin>)> {
+        let (place, most) = self.presence.of(user_id)?;
+        let theirs = self.members.entries().filter(|(_, at)| *at == place).map(|(origin, _)| *origin);
+        let mut origins: Vec<Origin> = theirs.take(most as usize).collect();
+        origins.sort_unstable();
+        Some((place, origins))
+    }
+
     /// Connections in the topic.
     #[must_use]
     pub fn members_count(&self) -> u32 {
@@ -323,16 +394,30 @@ impl Record {
         u32::try_from(self.presence.len()).unwrap_or(u32::MAX)
     }
 
-    /// The first [`LISTED_USERS_MAX`] users, in order of arrival.
+    /// All users in order of arrival; none where they are a crowd, and the first [`LISTED_USERS_MAX`] where they
+    /// cannot be one.
     #[must_use]
-    pub fn listed_users(&self) -> Vec<Arc<User>> {
-        self.users(LISTED_USERS_MAX)
+    pub fn listed_users(&self, policy: &Policy) -> Vec<Arc<User>> {
+        let most = if self.crowded {
+            0
+        } else if policy.crowds {
+            usize::MAX
+        } else {
+            LISTED_USERS_MAX
+        };
+        self.users(most)
     }
 
     /// The first `limit` users, in order of arrival.
     #[must_use]
     pub fn users(&self, limit: usize) -> Vec<Arc<User>> {
         self.presence.users().take(limit).cloned().collect()
+    }
+
+    /// Whether the users are too many to be told of one by one.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.crowded
     }
 
     /// Shards that have members, in order, and how many.
@@ -379,7 +464,7 @@ impl Record {
             *counted.entry(origin.shard).or_insert(0) += 1;
         }
         assert_eq!(self.shards, counted.into_iter().collect::<Vec<_>>(), "members per shard");
-        self.presence.check(self.members.len());
+        self.presence.check(self.members.len() + self.lingering as usize);
         assert!(policy.members_max.is_none_or(|max| self.members_count() <= max));
         assert!(policy.numbered || self.head == 0);
         if let Some(history) = self.history() {
@@ -450,11 +535,59 @@ mod tests {
         assert_eq!(record.shards(), [(ShardId(0), 1), (ShardId(1), 2)]);
         assert_eq!((record.members_count(), record.user_count()), (3, 2));
         record.check(&policy);
-        assert!(!record.leave(origin(0, 1)).expect("a member").last);
-        assert!(record.leave(origin(0, 1)).is_none());
-        assert!(record.leave(origin(1, 1)).expect("a member").last);
+        assert!(!record.leave(origin(0, 1), false).expect("a member").last);
+        assert!(record.leave(origin(0, 1), false).is_none());
+        assert!(record.leave(origin(1, 1), false).expect("a member").last);
         assert_eq!(record.shards(), [(ShardId(1), 1)]);
         record.check(&policy);
+    }
+
+    #[test]
+    fn who_lingers_is_a_user_without_a_connection() {
+        let (mut record, policy, keys) = room();
+        let ann = user("ann");
+        for slot in [1, 2] {
+            record.join(origin(0, slot), &ann, &policy, keys).expect("room");
+        }
+        assert_eq!(record.leave(origin(0, 1), true).expect("a member").lingers, None, "one is left");
+        let place = record.leave(origin(0, 2), true).expect("a member").lingers.expect("the last");
+        assert_eq!((record.members_count(), record.user_count(), record.lingering), (0, 1, 1));
+        record.check(&policy);
+        assert_eq!(
+            record.join(origin(0, 3), &ann, &policy, keys),
+            Ok(Arrival::Further),
+            "has never been away"
+        );
+        assert_eq!(record.lapse(place), (Arc::clone(&ann), false));
+        let place = record.leave(origin(0, 3), true).expect("a member").lingers.expect("the last");
+        assert_eq!(record.connections_of("ann"), Some((place, vec![])));
+        assert_eq!(record.lapse(place), (ann, true));
+        assert_eq!(record.user_count(), 0);
+        record.check(&policy);
+    }
+
+    #[test]
+    fn a_crowd_is_one_until_it_has_clearly_thinned() {
+        let (mut record, policy, keys) = room();
+        let policy = Policy { members_max: None, ..policy };
+        let mut news = Vec::new();
+        let mut step = |record: &mut Record, slot: u32, comes: bool| {
+            if comes {
+                record.join(origin(0, slot), &user(&slot.to_string()), &policy, keys).expect("no limit");
+            } else {
+                record.leave(origin(0, slot), false);
+            }
+            if let Some(crossing) = record.recount(16) {
+                news.push((slot, crossing));
+            }
+            record.listed_users(&policy).len()
+        };
+        let came: Vec<usize> = (0..20).map(|slot| step(&mut record, slot, true)).collect();
+        assert_eq!(came[..17], (1..=16).chain([0]).collect::<Vec<_>>());
+        let went: Vec<usize> = (0..8).map(|slot| step(&mut record, slot, false)).collect();
+        assert_eq!(went, [0, 0, 0, 0, 0, 14, 13, 12], "two of sixteen below the bound");
+        assert_eq!(news, [(16, Crossing::Crowded), (5, Crossing::Thinned)]);
+        assert_eq!(Record::recount(&mut record, 0), Some(Crossing::Crowded), "nobody is told of");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::hub::journal::Durability;
-use crate::hub::policy::{Documents, Rule};
+use crate::hub::moderation::Appointment;
+use crate::hub::policy::{Documents, HISTORY_MEMORY, PRESENCE_LIST_MAX, Rule};
 
 /// What happens to a connection that does not read as fast as it is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,14 @@ pub struct Limits {
     pub topics: Vec<Rule>,
     /// Feeds that are known before their first value.
     pub feeds: Vec<Box<str>>,
+    /// What all histories of the process may cost together, in bytes; each shard has its part.
+    pub history_memory: usize,
+    /// Time in which a user may come back to a room without anybody having been told.
+    pub presence_grace: Duration,
+    /// Rooms with more users than this tell how many there are, not who.
+    pub presence_list_max: u32,
+    /// Who moderates which rooms.
+    pub moderators: Vec<Appointment>,
     /// What documents may be.
     pub documents: Documents,
     /// Open connections of one user; none = unlimited.
@@ -167,6 +176,10 @@ impl Default for Limits {
             members_per_room_max: None,
             topics: Vec::new(),
             feeds: Vec::new(),
+            history_memory: HISTORY_MEMORY,
+            presence_grace: Duration::ZERO,
+            presence_list_max: PRESENCE_LIST_MAX,
+            moderators: Vec::new(),
             documents: Documents::default(),
             connections_per_user_max: None,
             handshake_timeout: Duration::from_secs(10),

@@ -172,7 +172,11 @@ impl Shard {
                 Timer::Gather(slot) => self.on_gather_deadline(slot),
             }
         }
-        self.owner.expire(self.now.mono);
+        // What is due at the owner is said to edges, so it waits for them as requests do.
+        if self.takes_requests() {
+            self.owner.expire(self.now.mono);
+            self.route_outcomes();
+        }
     }
 
     /// Owner work, then fan-outs, each as far as this turn's budget reaches.
@@ -234,7 +238,8 @@ impl Shard {
             return Some(Duration::ZERO);
         }
         let timers = self.wheel.next_deadline().map(|tick| Mono(tick.saturating_mul(TICK_US)));
-        let due = [timers, self.owner.next_expiry(), self.window.due()].into_iter().flatten().min()?;
+        let expiry = self.owner.next_expiry().filter(|_| self.takes_requests());
+        let due = [timers, expiry, self.window.due()].into_iter().flatten().min()?;
         Some(due.since(self.now.mono))
     }
 

@@ -124,6 +124,10 @@ impl Shard {
             documents: limits.documents,
             rules: limits.topics.clone(),
             feeds: limits.feeds.clone(),
+            history_bytes_total_max: limits.history_memory / usize::from(shards),
+            presence_grace: limits.presence_grace,
+            presence_list_max: limits.presence_list_max,
+            moderators: limits.moderators.clone(),
         });
         let mut owner = Owner::new(id, shards, keys, policies);
         owner.keep_journal(limits.durability);

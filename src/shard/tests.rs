@@ -11,7 +11,7 @@ use crate::base::hash::Keys;
 use crate::base::id::Origin;
 use crate::base::shared::Shared;
 use crate::hub::command::{Ask, Request};
-use crate::hub::event::{Body, Event, Outcome, Publication, Reply, Snapshot};
+use crate::hub::event::{Body, Event, Outcome, Publication, Reply, Roll, Snapshot};
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::shard::conn::socket::LINGER;
 use crate::shard::flush::SLICES_MAX;
@@ -187,7 +187,7 @@ fn who_lost_one_publication_does_not_see_the_next() {
     let joined = Snapshot {
         members_count: 1,
         user_count: 1,
-        users: Vec::new(),
+        roll: Roll::default(),
         offset: 0,
         epoch: "e".into(),
         recovered: None,

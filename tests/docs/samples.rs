@@ -9,7 +9,8 @@ use roomcast::base::shared::Shared;
 use roomcast::dialect::native::encode::{self, Dropped, Welcome};
 use roomcast::hub::document::Cursor;
 use roomcast::hub::event::{
-    Body, Edit, Editor, Event, Pointed, Publication, Refusal, Reply, Snapshot, Stats, Text,
+    Attendance, Body, Cleared, Edit, Editor, Event, Pointed, Publication, Refusal, Reply, Roll, Snapshot,
+    Stats, Text,
 };
 use roomcast::hub::name::{Topic, TopicKind, User};
 use roomcast::hub::operation::Operation;
@@ -19,6 +20,10 @@ const TAG: Option<&[u8]> = Some(b"1");
 
 fn topic(kind: TopicKind) -> Topic {
     Topic::new(kind, "lobby", Keys::new([7; 16]))
+}
+
+fn user(id: &str) -> Arc<User> {
+    Arc::new(User { id: id.into(), name: None })
 }
 
 fn publication(name: Option<&str>) -> Arc<Publication> {
@@ -36,12 +41,13 @@ fn publication(name: Option<&str>) -> Arc<Publication> {
 fn replies() -> Vec<Reply> {
     let messages = vec![publication(None)];
     let users = vec![Arc::clone(&messages[0].user)];
+    let roll = Roll { users, moderators: vec![0] };
     let snapshot = |recovered: Option<bool>, messages: Option<Vec<_>>| {
-        let (users, epoch) = (users.clone(), "e".into());
+        let (roll, epoch) = (roll.clone(), "e".into());
         Reply::Joined(Box::new(Snapshot {
             members_count: 1,
             user_count: 1,
-            users,
+            roll,
             offset: 1,
             epoch,
             recovered,
@@ -56,7 +62,9 @@ fn replies() -> Vec<Reply> {
         Reply::Accepted { offset: 0 },
         Reply::Accepted { offset: 1 },
         Reply::History { messages, offset: 1, epoch: "e".into() },
-        Reply::Users { members_count: 1, user_count: 1, users: users.clone() },
+        Reply::Users { members_count: 1, user_count: 1, roll: Box::new(roll.clone()) },
+        Reply::Kicked { by: user("ada"), seconds: 60 },
+        Reply::Muted { by: user("ada"), seconds: 60 },
         Reply::Stats(Box::new(Stats { rooms: vec![(topic(TopicKind::Room), 1)], ..Stats::default() })),
         Reply::Refused(Refusal::NotMember(TopicKind::Room)),
         Reply::Refused(Refusal::RateLimited { retry_after_ms: 1 }),
@@ -68,9 +76,15 @@ fn events() -> Vec<Event> {
         let publication = publication(name);
         let user = || Arc::clone(&publication.user);
         vec![
-            Event::UserJoined { user: user(), members_count: 1 },
+            Event::UserJoined { user: user(), members_count: 1, moderator: true },
             Event::UserLeft { user: user(), members_count: 1 },
             Event::Typing { user: user(), is_typing: true },
+            Event::Attendance(Arc::new(Attendance {
+                members_count: 1,
+                user_count: 1,
+                roll: Some(Roll::default()),
+            })),
+            Event::HistoryCleared(Arc::new(Cleared { by: user(), offset: 1 })),
             Event::Published(publication),
         ]
     };
@@ -87,7 +101,7 @@ fn documents() -> (Vec<Reply>, Vec<Event>) {
     let state = Snapshot {
         members_count: 1,
         user_count: 1,
-        users,
+        roll: Roll { users, moderators: Vec::new() },
         offset: 0,
         epoch: "".into(),
         recovered: None,
@@ -127,7 +141,10 @@ pub(crate) fn all() -> Vec<serde_json::Value> {
         add(&|out| encode::event(out, &room, &event, None));
     }
     let channel = topic(TopicKind::Channel);
-    for reply in replies().iter().filter(|reply| matches!(reply, Reply::Joined(_) | Reply::Left)) {
+    for reply in replies()
+        .iter()
+        .filter(|reply| matches!(reply, Reply::Joined(_) | Reply::Left | Reply::History { .. }))
+    {
         add(&|out| encode::reply(out, &channel, TAG, reply, NOW));
     }
     let (pattern, feed) = (topic(TopicKind::Pattern), topic(TopicKind::Feed));

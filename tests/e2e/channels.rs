@@ -125,6 +125,7 @@ fn what_a_pattern_cannot_is_refused() {
     let one = "channel must be one channel, not a pattern";
     refused(json!({"type": "publish", "channel": "a.*", "data": 1}), one);
     refused(json!({"type": "publish", "channel": ">", "data": 1}), one);
+    refused(json!({"type": "get_history", "channel": "a.*"}), one);
     let deep = ["a"; 8].join(".") + ".*";
     for (pattern, rule) in [
         (">.a", "with > at its end only"),

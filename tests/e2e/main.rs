@@ -10,6 +10,7 @@ mod busy;
 mod presence;
 mod channels;
 mod feeds;
+mod moderation;
 mod replies;
 mod documents;
 mod binary;

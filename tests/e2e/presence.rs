@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::raw::Raw;
-use crate::support::{Server, eventually};
+use crate::support::{Client, Server, eventually};
 
 #[test]
 fn a_user_comes_with_the_first_and_goes_with_the_last_connection() {
@@ -26,7 +26,7 @@ fn a_user_comes_with_the_first_and_goes_with_the_last_connection() {
     connections.remove(0).leave("r");
     connections.remove(0).close();
     drop(connections.remove(0));
-    let count = |watcher: &mut crate::support::Client| {
+    let count = |watcher: &mut Client| {
         watcher.ask(json!({"type": "get_users", "room": "r"}))["members_count"].clone()
     };
     eventually("three are gone", || count(&mut watcher) == 4);
@@ -65,18 +65,104 @@ fn the_last_connection_may_go_in_any_way() {
 }
 
 #[test]
-fn get_users_lists_a_hundred_and_counts_all() {
+fn get_users_lists_up_to_a_hundred_and_counts_all() {
     let server = Server::start(&[]);
     let mut users = server.users(130);
-    for user in &mut users {
+    let ask = |user: &mut Client| user.ask(json!({"type": "get_users", "room": "r"}));
+    for user in &mut users[..100] {
         user.join("r");
     }
-    let info = users[7].ask(json!({"type": "get_users", "room": "r"}));
+    let info = ask(&mut users[7]);
     assert_eq!(info["type"], "room_info");
-    assert_eq!((info["members_count"].clone(), info["user_count"].clone()), (json!(130), json!(130)));
     let listed: Vec<_> =
         info["users"].as_array().unwrap().iter().map(|user| user["user_id"].clone()).collect();
     assert_eq!(listed, (0..100).map(|number| json!(format!("u{number}"))).collect::<Vec<_>>());
+    for user in &mut users[100..] {
+        assert_eq!(user.join("r")["users"], json!([]));
+    }
+    let info = ask(&mut users[7]);
+    assert_eq!((info["members_count"].clone(), info["user_count"].clone()), (json!(130), json!(130)));
+    assert_eq!(info["users"], json!([]), "counts only");
+}
+
+/// What melts large rooms elsewhere: each who comes is told to each who is there.
+#[test]
+fn a_storm_of_joins_is_told_as_counts() {
+    let server = Server::start(&["--shards", "2", "--presence-list-max", "10"]);
+    let mut watcher = server.user("watcher");
+    watcher.join("r");
+    let mut users = server.users(60);
+    for user in &mut users {
+        user.join("r");
+    }
+    let mut told = watcher.catch_up("r");
+    let named = told.iter().filter(|said| said["type"] == "user_joined").count();
+    assert_eq!(named, 9, "ten are told of, oneself among them");
+    let crowded = told.iter().find(|said| said["type"] == "presence").expect("a count at once").clone();
+    let expected = json!({"type": "presence", "room": "r", "members_count": 11, "user_count": 11});
+    assert_eq!(crowded, expected);
+    // All counts that came, however long it took, are far fewer than the joins.
+    let mut counted = told.pop().unwrap();
+    let mut counts = 0;
+    while counted["user_count"] != 61 {
+        counted = watcher.expect("presence");
+        counts += 1;
+        assert!(counts < 60, "one count for each join");
+    }
+    // Enough of them go, and all are told who is left: from then on it is as it was.
+    for user in users.drain(7..) {
+        user.close();
+    }
+    let thinned = loop {
+        let told = watcher.expect("presence");
+        if told.get("users").is_some() {
+            break told;
+        }
+    };
+    assert_eq!((thinned["user_count"].clone(), thinned["users"].as_array().unwrap().len()), (json!(9), 9));
+    assert_eq!(watcher.expect("user_left")["members_count"], 8);
+    users[0].leave("r");
+    assert_eq!(watcher.expect("user_left")["user_id"], "u0");
+}
+
+/// What every chat complains about: a page that is loaded anew is told to everybody, twice.
+#[test]
+fn a_reload_within_the_grace_is_told_to_nobody() {
+    let server = Server::start(&["--shards", "2", "--presence-grace", "1h"]);
+    let mut watcher = server.user("watcher");
+    watcher.join("r");
+    let mut page = server.user("ann");
+    let epoch = page.join("solo")["epoch"].clone();
+    page.join("r");
+    for way in ["close", "drop", "leave"] {
+        match way {
+            "close" => page.close(),
+            "drop" => drop(page),
+            _ => {
+                page.leave("r");
+                page.leave("solo");
+            }
+        }
+        let ask = |watcher: &mut Client| watcher.ask(json!({"type": "get_users", "room": "r"}));
+        eventually("the connection is counted out", || ask(&mut watcher)["members_count"] == 1);
+        assert_eq!(ask(&mut watcher)["user_count"], 2, "the user is not");
+        page = server.user("ann");
+        assert_eq!(page.join("r")["members_count"], 2);
+        assert_eq!(page.join("solo")["epoch"], epoch, "nor is a room of hers forgotten");
+    }
+    let told = watcher.catch_up("r");
+    assert_eq!(told.len(), 1, "she came, and that is all: {told:?}");
+}
+
+#[test]
+fn who_does_not_come_back_is_gone_after_the_grace() {
+    let server = Server::start(&["--presence-grace", "20ms"]);
+    let mut watcher = server.user("watcher");
+    watcher.join("r");
+    server.user("ann").join("r");
+    assert_eq!(watcher.expect("user_joined")["members_count"], 2);
+    let left = watcher.expect("user_left");
+    assert_eq!(left, json!({"type": "user_left", "room": "r", "user_id": "ann", "members_count": 1}));
 }
 
 #[test]

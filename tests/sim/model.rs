@@ -42,6 +42,14 @@ pub(crate) struct Truth {
     pub(crate) broadcasts_heard: BTreeSet<usize>,
     /// The drain began.
     pub(crate) drained: bool,
+    /// Users stay for a while without a connection.
+    pub(crate) grace: bool,
+    /// Whom a moderator wanted out of a room for some time.
+    pub(crate) banned: BTreeSet<(String, String)>,
+    /// Whom a moderator wanted quiet.
+    pub(crate) muted: BTreeSet<(String, String)>,
+    /// Rooms in which a moderator wanted everything forgotten.
+    pub(crate) clears: BTreeSet<String>,
 }
 
 impl Truth {
@@ -100,17 +108,32 @@ impl Truth {
 /// What a client asked, by its kind of answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Asked {
-    Join { since: Option<(u64, String)> },
+    Join {
+        since: Option<(u64, String)>,
+    },
     Leave,
-    Publish { n: usize, echo: bool },
+    Publish {
+        n: usize,
+        echo: bool,
+    },
     Typing,
-    History { limit: usize, before: Option<u64> },
+    History {
+        limit: usize,
+        before: Option<u64>,
+    },
     Users,
     Broadcast,
     Stats,
     Ping,
+    /// Whether it may.
+    Moderate {
+        may: bool,
+    },
     Paper(String, Paperwork),
 }
+
+/// Who moderates all rooms.
+pub(crate) const MODERATOR: &str = "ann";
 
 /// A question that waits for its answer.
 #[derive(Debug)]
@@ -128,7 +151,7 @@ pub(crate) struct Membership {
     pub(crate) epoch: String,
     /// The offset that comes next.
     pub(crate) next: u64,
-    /// Who is there; none once presence events were lost.
+    /// Who is there; none in a crowd, and once presence events were lost.
     users: Option<BTreeSet<String>>,
 }
 
@@ -150,6 +173,8 @@ pub(crate) struct Viewer {
     /// Offsets passed over: they must be its own publications without echo.
     skipped: Vec<(Numbering, u64)>,
     announced: Vec<(Numbering, u64, u64)>,
+    /// What it was told to be forgotten.
+    cleared: BTreeMap<Numbering, u64>,
     pub(crate) broadcasts: Vec<usize>,
     broadcasts_lost: u64,
     pub(crate) shutdown: bool,
@@ -238,7 +263,15 @@ impl Viewer {
                 *self.left.entry(room.into()).or_default() += 1;
             }
             "chat_message" => self.hear_publication(said, pending, truth),
-            "user_joined" | "user_left" => self.hear_presence(said, kind == "user_joined"),
+            "user_joined" | "user_left" => self.hear_presence(said, kind == "user_joined", truth),
+            "presence" => {
+                let listed = self.listed(said);
+                let member = self.rooms.get_mut(text(said, "room")).expect("presence is told to members");
+                member.users = listed;
+            }
+            "kicked" => self.hear_kicked(said, truth),
+            "muted" => assert!(self.rooms.contains_key(text(said, "room")), "{said}: it is not there"),
+            "history_cleared" => self.hear_cleared(said, truth),
             "typing_indicator" => {
                 let member = self.rooms.get(text(said, "room")).expect("typing is told to members");
                 let known = member.users.as_ref().is_none_or(|users| users.contains(text(said, "user_id")));
@@ -254,7 +287,7 @@ impl Viewer {
                 self.stats = Some((number(said, "total_clients"), number(said, "total_rooms")));
             }
             "pong" => assert_eq!(pending.expect("asked with id").asked, Asked::Ping),
-            "error" => self.hear_error(said, pending),
+            "error" => self.hear_error(said, pending, truth),
             "heartbeat" => {}
             "server_shutdown" => {
                 assert!(truth.drained && !std::mem::replace(&mut self.shutdown, true));
@@ -275,17 +308,13 @@ impl Viewer {
     fn hear_joined(&mut self, said: &Value, pending: Option<Pending>, truth: &mut Truth) {
         let (room, epoch, offset) = (text(said, "room"), text(said, "epoch"), number(said, "offset"));
         assert!(self.joins.contains_key(room), "nobody asked to join {room}");
-        let users = said["users"].as_array().expect("a list of users");
-        assert_eq!(users.len() as u64, number(said, "user_count"), "few users: all are listed");
-        let users: BTreeSet<String> = users.iter().map(|user| text(user, "user_id").to_owned()).collect();
-        assert!(users.contains(self.user.as_ref().expect("welcomed")), "the new member is listed");
-        assert!(users.len() as u64 <= number(said, "members_count"));
+        let users = self.listed(said);
+        assert!(truth.grace || number(said, "user_count") <= number(said, "members_count"));
         if let Some(member) = self.rooms.get(room) {
             assert_eq!(member.epoch, epoch, "a numbering lives while it has members");
-            assert!(member.users.as_ref().is_none_or(|known| *known == users), "presence in {said}");
+            assert!(member.users.is_none() || member.users == users, "presence in {said}");
             self.sync(room, offset);
         }
-        let users = Some(users);
         self.rooms.insert(room.into(), Membership { epoch: epoch.into(), next: offset + 1, users });
         let messages = said.get("messages").map(|list| self.observe_list(room, epoch, list, truth));
         if let Some(last) = messages.as_ref().and_then(|offsets| offsets.last()) {
@@ -297,17 +326,54 @@ impl Viewer {
         if recovered {
             assert_eq!(messages, Some(whole), "recovered since {from}: {said}");
         } else {
-            // A hundred messages are kept, for an hour: in a shorter run, nothing else excuses.
-            assert!(of != epoch || from > offset || whole.len() > 100, "not recovered since {from}: {said}");
+            // A hundred messages are kept, for an hour: in a shorter run, nothing else excuses but a moderator.
+            let excused = of != epoch || from > offset || whole.len() > 100 || truth.clears.contains(room);
+            assert!(excused, "not recovered since {from}: {said}");
         }
+    }
+
+    /// The users that are told of, if they are not too many: then all.
+    fn listed(&self, said: &Value) -> Option<BTreeSet<String>> {
+        let users = said.get("users")?.as_array().expect("a list of users");
+        if users.is_empty() {
+            assert!(number(said, "user_count") > 0, "{said}: who asks is there");
+            return None;
+        }
+        assert_eq!(users.len() as u64, number(said, "user_count"), "all are listed, or none");
+        let users: BTreeSet<String> = users.iter().map(|user| text(user, "user_id").to_owned()).collect();
+        assert!(users.contains(self.user.as_ref().expect("welcomed")), "{said}: a member is listed");
+        Some(users)
+    }
+
+    fn hear_kicked(&mut self, said: &Value, truth: &Truth) {
+        let (room, me) = (text(said, "room"), self.user.clone().expect("welcomed"));
+        assert!(self.rooms.remove(room).is_some(), "{said}: it is not there");
+        assert!(text(said, "by") == MODERATOR && me != MODERATOR, "{said}: of {me}");
+        let known = number(said, "seconds") == 0 || truth.banned.contains(&(room.to_owned(), me));
+        assert!(known, "nobody asked for {said}");
+        // What it asked meanwhile found it gone.
+        self.pending
+            .values_mut()
+            .filter(|pending| pending.room == room)
+            .for_each(|pending| pending.sure = false);
+    }
+
+    fn hear_cleared(&mut self, said: &Value, truth: &Truth) {
+        let (room, offset) = (text(said, "room"), number(said, "offset"));
+        assert!(truth.clears.contains(room), "nobody asked for {said}");
+        self.sync(room, offset);
+        let numbering = (room.to_owned(), self.rooms[room].epoch.clone());
+        self.cleared.insert(numbering, offset);
     }
 
     /// A list of publications, told again. Their offsets, which have no hole.
     fn observe_list(&mut self, room: &str, epoch: &str, list: &Value, truth: &mut Truth) -> Vec<u64> {
         let list = list.as_array().expect("a list of messages");
         let mut offsets = Vec::new();
+        let cleared = self.cleared.get(&(room.to_owned(), epoch.to_owned())).copied().unwrap_or(0);
         for one in list {
             let offset = number(one, "offset");
+            assert!(offset > cleared, "{one} was to be forgotten");
             assert!(offsets.last().is_none_or(|last| last + 1 == offset), "a hole before {one}");
             assert_eq!(text(one, "room"), room);
             let numbering = (room.into(), epoch.into());
@@ -375,13 +441,13 @@ impl Viewer {
         self.rooms.get_mut(room).expect("a member").next = offset + 1;
     }
 
-    fn hear_presence(&mut self, said: &Value, came: bool) {
+    fn hear_presence(&mut self, said: &Value, came: bool, truth: &Truth) {
         let member = self.rooms.get_mut(text(said, "room")).expect("presence is told to members");
         let user = text(said, "user_id");
         let Some(users) = &mut member.users else { return };
         let news = if came { users.insert(user.into()) } else { users.remove(user) };
         assert!(news, "{said}: that is known");
-        assert!(users.len() as u64 <= number(said, "members_count"), "{said}: {users:?}");
+        assert!(truth.grace || users.len() as u64 <= number(said, "members_count"), "{said}: {users:?}");
     }
 
     fn hear_broadcast(&mut self, said: &Value, truth: &mut Truth) {
@@ -428,7 +494,7 @@ impl Viewer {
                 truth.observe(&(pending.room.clone(), member.epoch.clone()), offset, n);
                 self.sync(&pending.room, offset);
             }
-            Asked::Typing | Asked::Broadcast => {}
+            Asked::Typing | Asked::Broadcast | Asked::Moderate { may: true } => {}
             other => panic!("{said} answers {other:?}"),
         }
     }
@@ -450,28 +516,32 @@ impl Viewer {
 
     fn hear_info(&mut self, said: &Value, pending: Pending) {
         assert_eq!(pending.asked, Asked::Users);
-        let users: BTreeSet<String> = said["users"]
-            .as_array()
-            .expect("a list of users")
-            .iter()
-            .map(|user| text(user, "user_id").to_owned())
-            .collect();
+        let users = self.listed(said);
         let member = &self.rooms[&pending.room];
-        assert!(member.users.as_ref().is_none_or(|known| *known == users), "{:?}, {said}", member.users);
+        assert!(member.users.is_none() || member.users == users, "{:?}, {said}", member.users);
         self.info.insert(pending.room, (number(said, "members_count"), number(said, "user_count")));
     }
 
-    fn hear_error(&mut self, said: &Value, pending: Option<Pending>) {
+    fn hear_error(&mut self, said: &Value, pending: Option<Pending>, truth: &Truth) {
         let code = text(said, "code");
         if code == "rate_limited" {
             return; // whatever it was, it was not done
         }
         let Some(Pending { asked, sure, room, .. }) = pending else {
-            let known = ["not_in_room", "room_full", "too_many_rooms", "invalid_field", "room_required"];
+            let known =
+                ["not_in_room", "room_full", "too_many_rooms", "invalid_field", "room_required", "forbidden"];
             assert!(known.contains(&code), "{said}");
             return;
         };
+        let concerns = || (room.clone(), self.user.clone().expect("welcomed"));
         match (&asked, code) {
+            (Asked::Join { .. }, "forbidden") => {
+                assert!(!sure && truth.banned.contains(&concerns()), "{said}")
+            }
+            (Asked::Publish { .. } | Asked::Typing, "forbidden") => {
+                assert!(truth.muted.contains(&concerns()), "{said}")
+            }
+            (Asked::Moderate { may }, "forbidden") => assert!(!may, "{said}"),
             (Asked::Join { .. }, "room_full" | "too_many_rooms") => assert!(!sure, "{said}: it is in {room}"),
             (Asked::Stats, "unavailable") => {}
             (Asked::Join { .. } | Asked::Stats | Asked::Ping | Asked::Broadcast, _) => panic!("{said}"),

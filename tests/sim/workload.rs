@@ -9,12 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use roomcast::hub::document;
+use roomcast::hub::moderation::Appointment;
+use roomcast::hub::pattern::NamePattern;
 use roomcast::hub::policy::Documents;
 use roomcast::shard::limits::{Coalesce, Limits, Pace, Rate, SlowConsumer};
 use serde_json::{Value, json};
 
 use crate::channels::{self, Subscriber};
-use crate::model::{Asked, Published, Truth, Viewer};
+use crate::model::{Asked, MODERATOR, Published, Truth, Viewer};
 use crate::net::{self, BINARY, CLOSE, Dice, End, PING, PONG, Reader, TEXT};
 use crate::world::World;
 
@@ -120,6 +122,9 @@ fn limits(dice: &mut Dice) -> Limits {
         rate: dice.once_in(5).then_some(Rate { per_second: 50, burst: 20 }),
         rooms_per_connection_max: *dice.pick(&[2, 128]),
         members_per_room_max: *dice.pick(&[None, None, Some(4)]),
+        presence_grace: Duration::from_millis(*dice.pick(&[0, 0, 50, 2000])),
+        presence_list_max: *dice.pick(&[100, 100, 2, 0]),
+        moderators: vec![Appointment { rooms: NamePattern::new("*"), users: NamePattern::new(MODERATOR) }],
         documents: Documents {
             limits: document::Limits {
                 history: *dice.pick(&[4, 50, 1000]),
@@ -163,6 +168,8 @@ impl Sim {
             println!("{shards} shards, {limits:?}");
         }
         let world = World::new(shards, &limits, &mut dice);
+        let mut truth = Truth::default();
+        truth.grace = !limits.presence_grace.is_zero();
         Sim {
             step: 0,
             digest: 0,
@@ -171,7 +178,7 @@ impl Sim {
             limits,
             world,
             clients: Vec::new(),
-            truth: Truth::default(),
+            truth,
             channels: channels::Truth::default(),
         }
     }
@@ -346,7 +353,8 @@ impl Sim {
             80..=83 => self.ask(i, "", Asked::Stats, json!({"type": "get_stats"})),
             84..=90 => self.ask(i, "", Asked::Ping, json!({"type": "ping", "ts": 5})),
             91..=94 => self.send(i, &net::frame(PING, true, b"are you there", &mut Dice::new(1))),
-            75..=79 | 95..=96 => self.ask(i, room, Asked::Users, json!({"type": "get_users", "room": room})),
+            95..=96 => self.moderate(i, room),
+            75..=79 => self.ask(i, room, Asked::Users, json!({"type": "get_users", "room": room})),
             97 if self.dice.once_in(3) => self.close(i),
             98 if self.dice.once_in(3) => {
                 self.clients[i].outlaw = true;
@@ -420,6 +428,37 @@ impl Sim {
         self.ask(i, room, Asked::Join { since }, message);
     }
 
+    /// Somebody does what moderators do, mostly one of them.
+    fn moderate(&mut self, i: usize, room: &str) {
+        let moderates = self.clients[i].named == Some(MODERATOR);
+        if !moderates && !self.dice.once_in(4) {
+            return;
+        }
+        let nth = self.dice.below(self.truth.users.len().max(1));
+        let user = self.truth.users.values().nth(nth).map_or(USERS[1], String::as_str).to_owned();
+        let may = moderates && user != MODERATOR;
+        let seconds = *self.dice.pick(&[0, 0, 1, 3]);
+        let concerns = (room.to_owned(), user.clone());
+        let act = json!({"room": room, "user_id": user, "seconds": seconds});
+        let (kind, may) = match self.dice.below(4) {
+            0 => {
+                self.truth.clears.extend(moderates.then(|| room.to_owned()));
+                ("clear_history", moderates)
+            }
+            1 => {
+                self.truth.muted.extend(may.then_some(concerns));
+                ("mute", may)
+            }
+            _ => {
+                self.truth.banned.extend(may.then_some(concerns));
+                ("kick", may)
+            }
+        };
+        let mut message = act;
+        message["type"] = json!(kind);
+        self.ask(i, room, Asked::Moderate { may }, message);
+    }
+
     fn publish(&mut self, i: usize, room: &'static str) {
         let client = &mut self.clients[i];
         if self.world.links[client.link].is_ending() {
@@ -482,7 +521,11 @@ impl Sim {
         }
         let client = &mut self.clients[i];
         if self.trace {
-            println!("{step} client {i} hears {opcode}: {}", String::from_utf8_lossy(payload));
+            println!(
+                "{step} @{} client {i} hears {opcode}: {}",
+                self.world.now_us,
+                String::from_utf8_lossy(payload)
+            );
         }
         assert_eq!(client.close_heard, None, "client {i} hears {opcode} after the close frame");
         match opcode {
@@ -540,7 +583,7 @@ impl Sim {
         let client = &mut self.clients[i];
         let link = &mut self.world.links[client.link];
         if self.trace {
-            println!("{} client {i} has lost its connection: {end:?}", self.step);
+            println!("{} client {i} has lost its connection: {end:?} at {}", self.step, self.world.now_us);
         }
         client.over = true;
         // Who ended its own side without a close frame, or held the bytes up, has no claim to last words.
@@ -583,6 +626,7 @@ impl Sim {
         self.rest();
         self.world.check_rest();
         self.world.now_us += STALE_US;
+        self.let_go();
         self.question();
         self.rest();
         self.world.check_rest();
@@ -609,6 +653,20 @@ impl Sim {
             assert!(client.over, "client {i} is still connected");
             let told = client.viewer.shutdown || client.close_heard != Some(1001);
             assert!(told || client.viewer.welcomed.is_none(), "client {i} was not told to come back");
+        }
+    }
+
+    /// Who has left is gone once the grace is over, and so is who leaves meanwhile.
+    fn let_go(&mut self) {
+        let grace_us = u64::try_from(self.limits.presence_grace.as_micros()).expect("a short grace");
+        let count = |sim: &Sim| sim.clients.iter().filter(|client| client.is_member()).count();
+        while grace_us > 0 {
+            let before = count(self);
+            self.world.now_us += grace_us;
+            self.rest();
+            if count(self) == before {
+                return;
+            }
         }
     }
 

@@ -52,7 +52,7 @@ pub fn told(out: &mut Vec<u8>, topic: &Topic, told: &Told) -> Status {
         Told::Users { members_count, user_count, users: listed } => {
             text(out, "{\"room\":", topic.name());
             counts(out, *members_count, *user_count);
-            users(out, listed);
+            users(out, listed, &[]);
             out.push(b'}');
         }
         Told::History { messages, offset, epoch } => {

@@ -8,6 +8,7 @@
 //! that a message type does not have are ignored.
 
 mod documents;
+mod moderation;
 
 use std::borrow::Cow;
 
@@ -48,7 +49,7 @@ pub struct Type {
 }
 
 /// Every message type that is understood, the frequent ones first.
-pub const TYPES: [Type; 19] = [
+pub const TYPES: [Type; 22] = [
     Type { word: "chat_message", read: chat_message },
     Type { word: "typing_indicator", read: typing_indicator },
     Type { word: "text_operation", read: documents::text_operation },
@@ -68,10 +69,13 @@ pub const TYPES: [Type; 19] = [
     Type { word: "get_users", read: |fields| Ok(Command::Users { room: fields.name(TopicKind::Room)? }) },
     Type { word: "broadcast", read: |fields| Ok(Command::Broadcast { payload: fields.payload()? }) },
     Type { word: "get_stats", read: |_| Ok(Command::Stats) },
+    Type { word: "kick", read: moderation::kick },
+    Type { word: "mute", read: moderation::mute },
+    Type { word: "clear_history", read: moderation::clear_history },
 ];
 
 /// Every field that some message type has, the frequent ones first.
-pub const FIELDS: [&str; 20] = [
+pub const FIELDS: [&str; 22] = [
     "type",
     "room",
     "message",
@@ -92,6 +96,8 @@ pub const FIELDS: [&str; 20] = [
     "position",
     "selection",
     "user_info",
+    "user_id",
+    "seconds",
 ];
 
 const ID: usize = 3;
@@ -284,7 +290,10 @@ fn typing_indicator<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {
 
 fn get_history<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {
     let limit = fields.count("limit")?.unwrap_or(HISTORY_DEFAULT);
-    Ok(Command::History { room: fields.name(TopicKind::Room)?, limit, before: fields.integer("before")? })
+    // Where both are named, or neither, a room is meant.
+    let channel = fields.get("room").is_none() && fields.get("channel").is_some();
+    let kind = if channel { TopicKind::Channel } else { TopicKind::Room };
+    Ok(Command::History { kind, name: fields.name(kind)?, limit, before: fields.integer("before")? })
 }
 
 /// `ts` can be any scalar, as short as a tag since it is given back.

@@ -4,6 +4,7 @@
 //! the bytes that came, all other text is escaped. `type` is always the first field.
 
 mod documents;
+mod moderation;
 pub mod typed;
 
 use std::sync::Arc;
@@ -78,21 +79,23 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
         Reply::History { messages, offset, epoch } => {
             open(out, "message_history");
             id(out, tag);
-            text(out, ",\"room\":", room);
+            named(out, topic);
             number(out, ",\"offset\":", *offset);
             text(out, ",\"epoch\":", epoch);
             publications(out, topic, messages);
             out.push(b'}');
         }
-        Reply::Users { members_count, user_count, users: listed } => {
+        Reply::Users { members_count, user_count, roll } => {
             open(out, "room_info");
             id(out, tag);
             text(out, ",\"room\":", room);
             number(out, ",\"members_count\":", u64::from(*members_count));
             number(out, ",\"user_count\":", u64::from(*user_count));
-            users(out, listed);
+            users(out, &roll.users, &roll.moderators);
             out.push(b'}');
         }
+        Reply::Kicked { by, seconds } => moderation::sanction(out, "kicked", topic, by, *seconds),
+        Reply::Muted { by, seconds } => moderation::sanction(out, "muted", topic, by, *seconds),
         Reply::Stats(stats) => server_stats(out, tag, stats),
         Reply::Refused(refusal) => refused(out, topic, tag, refusal, now),
     }
@@ -104,7 +107,7 @@ fn room_joined(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, snapshot: &
     named(out, topic);
     number(out, ",\"members_count\":", u64::from(snapshot.members_count));
     number(out, ",\"user_count\":", u64::from(snapshot.user_count));
-    users(out, &snapshot.users);
+    users(out, &snapshot.roll.users, &snapshot.roll.moderators);
     recovered(out, topic, snapshot);
     out.push(b'}');
 }
@@ -261,10 +264,14 @@ pub fn dropped(out: &mut Vec<u8>, topic: &Topic, dropped: Dropped) {
 pub fn event(out: &mut Vec<u8>, topic: &Topic, event: &Event, tag: Option<&[u8]>) {
     match event {
         Event::Published(publication) => published(out, topic, publication, tag),
-        Event::UserJoined { user, members_count } => {
-            presence(out, "user_joined", topic, user, *members_count)
+        Event::UserJoined { user, members_count, moderator } => {
+            presence(out, "user_joined", topic, user, *moderator, *members_count);
         }
-        Event::UserLeft { user, members_count } => presence(out, "user_left", topic, user, *members_count),
+        Event::UserLeft { user, members_count } => {
+            presence(out, "user_left", topic, user, false, *members_count);
+        }
+        Event::Attendance(told) => moderation::attendance(out, topic, told),
+        Event::HistoryCleared(cleared) => moderation::history_cleared(out, topic, cleared),
         Event::EditorJoined(editor) => documents::joined(out, topic, editor),
         Event::Edited(edit) => documents::operation(out, topic, edit),
         Event::Pointed(pointed) => documents::cursor(out, topic, pointed),
@@ -294,10 +301,11 @@ fn published(out: &mut Vec<u8>, topic: &Topic, publication: &Publication, tag: O
     }
 }
 
-fn presence(out: &mut Vec<u8>, kind: &str, topic: &Topic, user: &User, members_count: u32) {
+fn presence(out: &mut Vec<u8>, kind: &str, topic: &Topic, user: &User, moderator: bool, members_count: u32) {
     open(out, kind);
     named(out, topic);
     shown(out, ",\"user_id\":", user);
+    role(out, moderator);
     number(out, ",\"members_count\":", u64::from(members_count));
     out.push(b'}');
 }
@@ -408,12 +416,24 @@ fn shown(out: &mut Vec<u8>, before: &str, user: &User) {
     }
 }
 
-pub(crate) fn users(out: &mut Vec<u8>, users: &[Arc<User>]) {
+/// What a user is in a room; nothing is said of those who are simply members, as nearly all are.
+fn role(out: &mut Vec<u8>, moderator: bool) {
+    if moderator {
+        out.extend_from_slice(b",\"role\":\"moderator\"");
+    }
+}
+
+pub(crate) fn users(out: &mut Vec<u8>, users: &[Arc<User>], moderators: &[u32]) {
     out.extend_from_slice(b",\"users\":[");
-    list(out, users, |out, user| {
+    let mut moderators = moderators.iter().map(|place| *place as usize).peekable();
+    for (place, user) in users.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
         shown(out, "{\"user_id\":", user);
+        role(out, moderators.next_if_eq(&place).is_some());
         out.push(b'}');
-    });
+    }
     out.push(b']');
 }
 

@@ -31,12 +31,12 @@ impl Owner {
     }
 
     /// What the others are told of a user's first connection.
-    pub(super) fn arrival(user: Arc<User>, wanted: Wanted<'_>, members_count: u32) -> Event {
+    pub(super) fn arrival(user: Arc<User>, wanted: Wanted<'_>, members_count: u32, moderator: bool) -> Event {
         match wanted {
             Wanted::Text(Some(info)) => {
                 Event::EditorJoined(Arc::new(Editor { user, info: info.into(), members_count }))
             }
-            _ => Event::UserJoined { user, members_count },
+            _ => Event::UserJoined { user, members_count, moderator },
         }
     }
 

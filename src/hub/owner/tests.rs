@@ -1,6 +1,9 @@
 //! The owner against a naive model of who must see what, and its borders one by one.
 
+mod attendance;
+mod memory;
 mod model;
+mod moderation;
 mod orders;
 
 use std::time::Duration;
@@ -10,7 +13,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::clock::Wall;
 use crate::base::id::Key;
-use crate::hub::event::{LISTED_USERS_MAX, Snapshot, Told};
+use crate::hub::event::{Snapshot, Told};
 use crate::hub::history::PUBLICATION_BYTES;
 use crate::hub::policy::Options;
 
@@ -123,6 +126,8 @@ pub(super) fn words(outcomes: &[(u16, Outcome)]) -> Vec<String> {
             Reply::Accepted { offset } => format!("{shard}:accepted {offset}"),
             Reply::Refused(refusal) => format!("{shard}:{refusal:?}"),
             Reply::Left => format!("{shard}:left"),
+            Reply::Kicked { by, seconds } => format!("{shard}:kicked by {} {seconds}", by.id),
+            Reply::Muted { by, seconds } => format!("{shard}:muted by {} {seconds}", by.id),
             Reply::Edited { version } => format!("{shard}:edited {version}"),
             other => format!("{shard}:{other:?}"),
         },
@@ -139,9 +144,16 @@ pub(super) fn words(outcomes: &[(u16, Outcome)]) -> Vec<String> {
         Outcome::Deliver { event, sender, .. } => {
             let what = match event {
                 Event::Published(publication) => format!("published {}", publication.offset),
-                Event::UserJoined { user, members_count } => format!("+{} {members_count}", user.id),
+                Event::UserJoined { user, members_count, moderator } => {
+                    format!("+{}{} {members_count}", user.id, if *moderator { "*" } else { "" })
+                }
                 Event::UserLeft { user, members_count } => format!("-{} {members_count}", user.id),
                 Event::Typing { user, is_typing } => format!("typing {} {is_typing}", user.id),
+                Event::Attendance(told) => {
+                    let roll = told.roll.as_ref().map(|roll| roll.users.len());
+                    format!("count {} {} {roll:?}", told.members_count, told.user_count)
+                }
+                Event::HistoryCleared(cleared) => format!("cleared {} by {}", cleared.offset, cleared.by.id),
                 Event::EditorJoined(editor) => format!("+{} {}", editor.user.id, editor.members_count),
                 Event::Edited(edit) => format!("{} by {}: {:?}", edit.version, edit.user.id, edit.operation),
                 Event::Pointed(pointed) => format!("{} at {}", pointed.user.id, pointed.cursor.position),
@@ -301,63 +313,6 @@ fn expiry_is_done_in_portions() {
 }
 
 #[test]
-fn the_budget_takes_deserted_rooms_first_and_then_from_the_largest() {
-    let mut desk = Desk::with(policies(Options::default(), 8 * PUBLICATION_BYTES));
-    let each = [("idle", 0, 1), ("big", 1, 4), ("small", 2, 1)];
-    for (name, slot, count) in each {
-        desk.join(name, origin(0, slot), "ann");
-        for _ in 0..count {
-            desk.publish(name, origin(0, slot), 0);
-        }
-    }
-    desk.leave("idle", origin(0, 0));
-    // Eight units: 1 + 4 + 1 are used, three more are wanted.
-    desk.publish("small", origin(0, 2), PUBLICATION_BYTES);
-    assert_eq!((desk.owner.counts().topics, desk.owner.counts().evicted), (2, 1), "the deserted one");
-    let bytes_of = |desk: &Desk, name| {
-        let slot = desk.owner.slots[&room(name)] as usize;
-        desk.owner.records[slot].record.bytes() / PUBLICATION_BYTES
-    };
-    assert_eq!((bytes_of(&desk, "big"), bytes_of(&desk, "small")), (4, 4));
-    desk.publish("small", origin(0, 2), 0);
-    assert_eq!(
-        (bytes_of(&desk, "big"), bytes_of(&desk, "small")),
-        (4, 4),
-        "the publisher had become the largest"
-    );
-    desk.publish("big", origin(0, 1), 0);
-    assert_eq!(desk.owner.counts().history_bytes, 8 * PUBLICATION_BYTES, "its own count bounds it");
-    assert_eq!(desk.owner.counts().evicted, 2);
-}
-
-#[test]
-fn a_large_room_lists_the_first_hundred_and_counts_all() {
-    let mut owner = Owner::new(ShardId(0), SHARDS, keys(), policies(Options::default(), usize::MAX));
-    let mut ask = |slot: u32, ask| {
-        let me = origin(u16::try_from(slot % 3).unwrap(), slot);
-        owner.handle(Request { topic: room("r"), origin: me, tag: None, ask }, at_ms(0));
-        let told: Vec<_> = std::iter::from_fn(|| owner.poll()).map(|(shard, told)| (shard.0, told)).collect();
-        owner.check();
-        told
-    };
-    // Two connections of each user.
-    for slot in 0..600 {
-        ask(slot, Ask::Join { user: user(&format!("u{}", slot / 2)), since: None, history: 0 });
-    }
-    for slot in 0..200 {
-        let told = ask(slot, Ask::Gone);
-        assert_eq!(told.len(), if slot % 2 == 1 { 3 } else { 0 }, "the second one is the user's last");
-    }
-    match &ask(599, Ask::Users)[..] {
-        [(2, Outcome::Reply { reply: Reply::Users { members_count, user_count, users }, .. })] => {
-            assert_eq!((*members_count, *user_count, users.len()), (400, 200, LISTED_USERS_MAX));
-            assert_eq!((&*users[0].id, &*users[99].id), ("u100", "u199"));
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
 fn largest_rooms_are_ordered_by_members_and_then_by_name() {
     let mut desk = Desk::new(Options::default());
     for (name, members) in [("b", 2), ("d", 1), ("a", 2), ("c", 3), ("e", 1)] {
@@ -381,32 +336,4 @@ fn epochs_differ_between_shards_and_counts() {
     assert_ne!(a, epoch(keys(), ShardId(1), 1));
     assert_ne!(a, epoch(keys(), ShardId(0), 2));
     assert_eq!(a, epoch(keys(), ShardId(0), 1));
-}
-
-proptest! {
-    /// Under a tight sum: never above it, and what is called recovered is complete.
-    #[test]
-    fn the_budget_holds_and_recovery_stays_exact(
-        steps in prop::collection::vec((0u32..12, 0usize..6, 0u64..4, any::<bool>()), 1..150),
-    ) {
-        let mut desk = Desk::with(policies(Options::default(), 10 * PUBLICATION_BYTES));
-        let names: Vec<String> = (0..12).map(|n| format!("r{n}")).collect();
-        for (who, units, back, leaves) in steps {
-            let (name, me) = (&names[who as usize], origin(0, who));
-            let known = snapshot(desk.join(name, me, "ann"));
-            desk.publish(name, me, units * PUBLICATION_BYTES / 2);
-            if leaves {
-                desk.leave(name, me);
-            }
-            let since = (known.offset + 1).saturating_sub(back);
-            let found = desk.recover(name, me, since, &known.epoch);
-            if found.recovered == Some(true) {
-                let offsets = found.messages.unwrap_or_default().iter().map(|one| one.offset).collect::<Vec<_>>();
-                prop_assert_eq!(offsets, (since + 1..=known.offset + 1).collect::<Vec<_>>());
-            }
-            if leaves {
-                desk.leave(name, me);
-            }
-        }
-    }
 }

@@ -205,12 +205,13 @@ impl Shard {
             Command::Typing { room, is_typing } => {
                 self.ask_member(key, tag, (TopicKind::Room, &room), Ask::Typing { is_typing })
             }
-            Command::History { room, limit, before } => self
-                .ask_member(key, tag, (TopicKind::Room, &room), Ask::History { limit, before })
+            Command::History { kind, name, limit, before } => pattern::one_topic(kind, &name)
+                .and_then(|()| self.ask_member(key, tag, (kind, &name), Ask::History { limit, before }))
                 .map(|()| self.await_answer(key)),
             Command::Users { room } => self
                 .ask_member(key, tag, (TopicKind::Room, &room), Ask::Users)
                 .map(|()| self.await_answer(key)),
+            Command::Moderate { room, act } => self.moderate(key, tag, &room, act),
             Command::Broadcast { payload } => {
                 if let Some(user) = self.user_of(key) {
                     let payload = Shared::copy_of(payload);

@@ -189,10 +189,12 @@ impl Shard {
             }
             Reply::Joined(_) => self.settle_join(key, topic, true),
             // Only a join is refused so.
-            Reply::Refused(Refusal::RoomFull | Refusal::DocumentsFull | Refusal::UnknownFeed) => {
+            Reply::Refused(
+                Refusal::RoomFull | Refusal::DocumentsFull | Refusal::UnknownFeed | Refusal::Banned { .. },
+            ) => {
                 self.settle_join(key, topic, false);
             }
-            Reply::Left => self.settle_leave(key, topic),
+            Reply::Left | Reply::Kicked { .. } => self.settle_leave(key, topic),
             _ => {}
         }
         if topic.kind() == TopicKind::Inbox {

@@ -5,6 +5,7 @@
 
 mod pattern;
 mod membership;
+mod moderation;
 mod binary;
 mod documents;
 mod client;

@@ -32,7 +32,7 @@ fn each_type_becomes_its_command() {
     let room = || Cow::Borrowed("r");
     let since = |offset| Some(Position { offset, epoch: "e".into() });
     let join = |since, history| Command::Join { kind: TopicKind::Room, name: room(), since, history };
-    let history = |limit, before| Command::History { room: room(), limit, before };
+    let history = |limit, before| Command::History { kind: TopicKind::Room, name: room(), limit, before };
     let typing = |is_typing| Command::Typing { room: room(), is_typing };
     for (text, command) in [
         (r#"{"type":"join_room","room":"r"}"#, join(None, None)),

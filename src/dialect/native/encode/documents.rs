@@ -18,7 +18,7 @@ pub(super) fn state(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, snapsh
     text(out, ",\"content\":", &document.content);
     number(out, ",\"version\":", document.version);
     out.extend_from_slice(b",\"users\":[");
-    let users: Vec<_> = snapshot.users.iter().zip(&document.infos).collect();
+    let users: Vec<_> = snapshot.roll.users.iter().zip(&document.infos).collect();
     list(out, &users, |out, (user, info)| {
         shown(out, "{\"user_id\":", user);
         user_info(out, info.as_deref());
@@ -44,7 +44,7 @@ pub(super) fn edited(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, versi
 
 /// `user_joined`, with what is to know of the user.
 pub(super) fn joined(out: &mut Vec<u8>, topic: &Topic, editor: &Editor) {
-    presence(out, "user_joined", topic, &editor.user, editor.members_count);
+    presence(out, "user_joined", topic, &editor.user, false, editor.members_count);
     out.pop();
     user_info(out, Some(&editor.info));
     out.push(b'}');

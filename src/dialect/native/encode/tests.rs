@@ -7,6 +7,7 @@ use serde_json::{Value as Tree, json};
 use super::*;
 use crate::base::hash::Keys;
 use crate::base::shared::Shared;
+use crate::hub::event::{Attendance, Cleared, Roll};
 use crate::hub::name::NameError;
 
 const NOW: Wall = Wall(1_700_000_000_123);
@@ -73,12 +74,12 @@ fn replies_about_rooms() {
         json!({"type": "chat_message", "room": "r\"1", "user_id": "u\"1", "username": "Zoë\n", "message": [offset],
             "timestamp": NOW_TEXT, "offset": offset})
     };
-    let users = vec![user("a", None), user("b", Some("B"))];
-    let listed = json!([{"user_id": "a"}, {"user_id": "b", "username": "B"}]);
+    let roll = Roll { users: vec![user("a", None), user("b", Some("B"))], moderators: vec![1] };
+    let listed = json!([{"user_id": "a"}, {"user_id": "b", "username": "B", "role": "moderator"}]);
     let mut snapshot = Snapshot {
         members_count: 3,
         user_count: 2,
-        users: users.clone(),
+        roll: roll.clone(),
         offset: 9,
         epoch: "e1".into(),
         recovered: None,
@@ -95,6 +96,14 @@ fn replies_about_rooms() {
     joined["id"] = json!("t\"1");
     for (answer, expected) in [
         (Reply::Joined(Box::new(snapshot)), joined),
+        (
+            Reply::Kicked { by: user("a", Some("Ann")), seconds: 60 },
+            json!({"type": "kicked", "room": "r\"1", "by": "a", "seconds": 60}),
+        ),
+        (
+            Reply::Muted { by: user("a", None), seconds: 0 },
+            json!({"type": "muted", "room": "r\"1", "by": "a", "seconds": 0}),
+        ),
         (Reply::Left, json!({"type": "room_left", "id": "t\"1", "room": "r\"1"})),
         (Reply::Accepted { offset: 4 }, json!({"type": "ack", "id": "t\"1", "offset": 4})),
         (Reply::Accepted { offset: 0 }, json!({"type": "ack", "id": "t\"1"})),
@@ -108,7 +117,7 @@ fn replies_about_rooms() {
             json!({"type": "message_history", "id": "t\"1", "room": "r\"1", "offset": 0, "epoch": "e", "messages": []}),
         ),
         (
-            Reply::Users { members_count: 3, user_count: 2, users },
+            Reply::Users { members_count: 3, user_count: 2, roll: Box::new(roll) },
             json!({"type": "room_info", "id": "t\"1", "room": "r\"1", "members_count": 3, "user_count": 2,
                 "users": listed}),
         ),
@@ -149,8 +158,26 @@ fn events_of_rooms() {
     let bob = user("b", None);
     for (what, expected) in [
         (
-            Event::UserJoined { user: Arc::clone(&ann), members_count: 2 },
-            json!({"type": "user_joined", "room": "r", "user_id": "a", "username": "Ann", "members_count": 2}),
+            Event::UserJoined { user: Arc::clone(&ann), members_count: 2, moderator: true },
+            json!({"type": "user_joined", "room": "r", "user_id": "a", "username": "Ann", "role": "moderator",
+                "members_count": 2}),
+        ),
+        (
+            Event::Attendance(Arc::new(Attendance { members_count: 300, user_count: 200, roll: None })),
+            json!({"type": "presence", "room": "r", "members_count": 300, "user_count": 200}),
+        ),
+        (
+            Event::Attendance(Arc::new(Attendance {
+                members_count: 2,
+                user_count: 1,
+                roll: Some(Roll { users: vec![Arc::clone(&bob)], moderators: vec![0] }),
+            })),
+            json!({"type": "presence", "room": "r", "members_count": 2, "user_count": 1,
+                "users": [{"user_id": "b", "role": "moderator"}]}),
+        ),
+        (
+            Event::HistoryCleared(Arc::new(Cleared { by: Arc::clone(&ann), offset: 7 })),
+            json!({"type": "history_cleared", "room": "r", "by": "a", "offset": 7}),
         ),
         (
             Event::UserLeft { user: Arc::clone(&bob), members_count: 0 },
