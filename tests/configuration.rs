@@ -45,6 +45,26 @@ fn whatever_is_wrong_is_said_in_one_line_with_exit_code_2() {
 }
 
 #[test]
+fn feeds_that_cannot_be_are_refused() {
+    let mend = "give NAME=exec:COMMAND, NAME=file:PATH or NAME=demo:stocks|weather@DURATION; or several, each on a \
+                line of its own, or none, for example";
+    refused(
+        &["--feed", "f=http://x"],
+        &[],
+        &format!(
+            "--feed 'f=http://x': 'http://x' does not say where values come from; {mend} --feed load=exec:./load.sh"
+        ),
+    );
+    refused(
+        &[],
+        &[("ROOMCAST_FEED", "f=exec:a; b\nf=file:x")],
+        &format!(
+            "ROOMCAST_FEED 'f=exec:a; b\\nf=file:x': 'f' is there twice; {mend} ROOMCAST_FEED=load=exec:./load.sh"
+        ),
+    );
+}
+
+#[test]
 fn help_lists_every_flag_with_its_default() {
     let output = roomcast(&["--help"], &[("ROOMCAST_SHARDS", "nonsense")]);
     assert_eq!(output.status.code(), Some(0));

@@ -184,6 +184,7 @@ fn errors_are_those_of_the_table() {
         Refusal::NotMember(TopicKind::Room),
         Refusal::NotMember(TopicKind::Channel),
         Refusal::NotMember(TopicKind::Document),
+        Refusal::UnknownFeed,
         Refusal::Edit(document::Refusal::OutOfStep),
         Refusal::Edit(document::Refusal::Full),
         Refusal::Forbidden,

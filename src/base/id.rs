@@ -65,6 +65,14 @@ pub struct Origin {
     pub conn: Key,
 }
 
+impl Origin {
+    /// Nobody, on `shard`: for what is asked from outside all connections. An answer finds no one.
+    #[must_use]
+    pub fn nobody(shard: ShardId) -> Origin {
+        Origin { shard, conn: Key { slot: u32::MAX, generation: u32::MAX } }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -65,7 +65,7 @@ fn flag(row: &'static Setting) -> Arg {
     // Negative numbers get our message about the range, not clap's about an unknown flag.
     let arg = arg.value_parser(clap::value_parser!(std::ffi::OsString)).allow_negative_numbers(true);
     match row.kind {
-        Kind::Addresses(_) | Kind::Several(..) => arg.action(ArgAction::Append),
+        Kind::Addresses(_) | Kind::Several(..) | Kind::Lines(..) => arg.action(ArgAction::Append),
         _ => arg.action(ArgAction::Set),
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod value;
 pub mod rule;
+pub mod feed;
 pub mod setting;
 pub mod table;
 pub mod flags;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::feed::Feed;
 use crate::config::setting::{Log, Typed};
 use crate::config::source::Complaint;
 use crate::config::table::{NODE_NAME_BYTES_MAX, SHARDS_MAX};
@@ -53,6 +54,8 @@ pub struct Plan {
     pub shards: u16,
     /// What the shards keep to.
     pub limits: Limits,
+    /// Feeds with their sources; `limits` has their names.
+    pub feeds: Vec<Feed>,
     /// Most open connections of the process; fits the descriptors.
     pub max_connections: usize,
     /// Most open connections of one peer address; none = unlimited.
@@ -81,12 +84,14 @@ impl Plan {
         let shards = shards(&typed, machine);
         let max_connections = max_connections(&typed, machine, shards, &mut warnings)?;
         let mut limits = limits(typed.limits, shards, &mut warnings);
+        limits.feeds = typed.feeds.iter().map(|feed| feed.name.clone()).collect();
         limits.durability = if typed.data_dir.is_some() { typed.durability } else { Durability::Off };
         debug_assert!(!typed.listen.is_empty(), "the table's default names an address");
         Ok(Plan {
             listen: typed.listen,
             shards,
             limits,
+            feeds: typed.feeds,
             max_connections,
             max_connections_per_address: typed.max_connections_per_address,
             data_dir: typed.data_dir,

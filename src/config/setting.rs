@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::feed::Feed;
 use crate::config::value::{self, Wrong, show_bytes, show_duration};
 use crate::hub::journal::Durability;
 use crate::hub::name;
@@ -62,6 +63,8 @@ pub struct Typed {
     pub max_connections_per_address: Option<u32>,
     /// What the shards keep to.
     pub limits: Limits,
+    /// Feeds with their sources.
+    pub feeds: Vec<Feed>,
     /// Where histories are kept; none = in memory only.
     pub data_dir: Option<PathBuf>,
     /// How far what clients hear of may be ahead of the disk.
@@ -85,6 +88,7 @@ impl Typed {
             max_connections: None,
             max_connections_per_address: None,
             limits: Limits::default(),
+            feeds: Vec::new(),
             data_dir: None,
             durability: Durability::Sync,
             drain_timeout: Duration::ZERO,
@@ -163,7 +167,12 @@ pub enum Kind {
     Choice(&'static [Word]),
     /// Several values of a form of their own: its name and description, and what each sets.
     Several(&'static str, &'static str, fn(&mut Typed, &str) -> Result<(), Wrong>),
+    /// The same for values that may hold semicolons.
+    Lines(&'static str, &'static str, fn(&mut Typed, &str) -> Result<(), Wrong>),
 }
+
+/// Divides values that may hold semicolons.
+pub const LINES: char = '\n';
 
 /// Divides several values in one text; flags given several times are joined by it.
 pub const SEVERAL: char = ';';
@@ -209,7 +218,7 @@ impl Setting {
             Kind::Rate(..) => "N/s",
             Kind::Name(..) => "NAME",
             Kind::Path(..) => "PATH",
-            Kind::Several(name, ..) => name,
+            Kind::Several(name, ..) | Kind::Lines(name, ..) => name,
         };
         Some([name].into_iter().chain(names(self.words)).collect::<Vec<_>>().join("|"))
     }
@@ -235,6 +244,7 @@ impl Setting {
                 _ => names(words).concat(),
             },
             Kind::Several(_, accepts, _) => format!("{accepts}; or several with semicolons between"),
+            Kind::Lines(_, accepts, _) => format!("{accepts}; or several, each on a line of its own"),
         };
         match self.words {
             [] => values,
@@ -276,8 +286,9 @@ impl Setting {
                     words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).ok_or(Wrong::NotWord)?;
                 set(typed);
             }
-            Kind::Several(_, _, set) => {
-                for part in text.split(SEVERAL).map(str::trim).filter(|part| !part.is_empty()) {
+            Kind::Several(_, _, set) | Kind::Lines(_, _, set) => {
+                let between = if matches!(self.kind, Kind::Lines(..)) { LINES } else { SEVERAL };
+                for part in text.split(between).map(str::trim).filter(|part| !part.is_empty()) {
                     set(typed, part)?;
                 }
             }

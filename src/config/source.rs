@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 
 use crate::config::flags;
-use crate::config::setting::{Kind, SEVERAL, Setting, Typed};
+use crate::config::setting::{Kind, LINES, SEVERAL, Setting, Typed};
 use crate::config::table::SETTINGS;
 use crate::config::value::{self, Wrong};
 
@@ -107,7 +107,11 @@ pub fn read(
                 .flatten()
                 .map(OsString::as_os_str)
                 .collect();
-            let between = if matches!(row.kind, Kind::Several(..)) { SEVERAL } else { ',' };
+            let between = match row.kind {
+                Kind::Several(..) => SEVERAL,
+                Kind::Lines(..) => LINES,
+                _ => ',',
+            };
             apply(row, &mut typed, &texts.join(OsStr::new(&between.to_string())), false)?;
         } else if let Some(text) = environment(&row.environment()).filter(|text| !text.is_empty()) {
             apply(row, &mut typed, &text, true)?;

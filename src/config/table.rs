@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use crate::config::rule;
 use crate::config::setting::{Category, Kind, LogFormat, LogLevel, Setting};
+use crate::config::{feed, rule};
 use crate::hub::journal::Durability;
 use crate::shard::limits::{Coalesce, SlowConsumer};
 
@@ -81,6 +81,22 @@ pub static SETTINGS: &[Setting] = &[
         example: "edge-1",
         help: "Name of this node, shown to clients in `welcome`; auto is the host's name.",
         details: "Should the host have no name, `auto` makes one up that is new at every start.",
+    },
+    Setting {
+        name: "feed",
+        category: Category::Server,
+        kind: Kind::Lines("NAME=SOURCE", feed::ACCEPTS, |t, v| feed::add(&mut t.feeds, v)),
+        words: &[("none", |t| t.feeds.clear())],
+        default: "none",
+        example: "load=exec:./load.sh",
+        help: "A feed that clients can subscribe to, and its source; may be given several times.",
+        details: "`exec:` runs a command by `sh -c` in a process group of its own: each line that it writes to \
+            standard output is a value, what it writes to standard error goes to the log. When it ends it is started \
+            again, at first after half a second, later after up to a minute; when the server stops it gets SIGTERM, \
+            and half a second later SIGKILL. `file:` begins with the last line of a file and follows what is \
+            appended, looking every 250ms, also after the file was truncated or replaced. `demo:` makes values up. A \
+            line that is JSON is relayed as it is, another one as a JSON string; one longer than `--max-message` is \
+            left out. A shard that is behind skips to the newest value.",
     },
     Setting {
         name: "data-dir",

@@ -69,6 +69,10 @@ pub enum Wrong {
     NotUtf8,
     /// Not a kind of topic, a colon and a glob.
     NoKind(String),
+    /// It does not say where the values come from.
+    NoSource(String),
+    /// A name that was given before.
+    Twice(String),
     /// Not one of the words that take a value here.
     NoKey(String),
     /// Not a glob, an equals sign and another glob.
@@ -98,6 +102,8 @@ impl fmt::Display for Wrong {
             Wrong::Name(NameError::Control) => f.write_str("the name contains a control character"),
             Wrong::NotUtf8 => f.write_str("this is not UTF-8"),
             Wrong::NoKind(part) => write!(f, "{} does not begin with a kind of topic", quoted(part)),
+            Wrong::NoSource(part) => write!(f, "{} does not say where values come from", quoted(part)),
+            Wrong::Twice(name) => write!(f, "{} is there twice", quoted(name)),
             Wrong::NoUsers(part) => write!(f, "{} does not say which users for which rooms", quoted(part)),
             Wrong::NoKey(part) => write!(f, "{} is nothing that can be set here", quoted(part)),
             Wrong::Part(part, wrong) => write!(f, "{}: {wrong}", quoted(part)),

@@ -7,7 +7,7 @@ use crate::hub::name::TopicKind;
 pub const fn of(kind: TopicKind) -> &'static str {
     match kind {
         TopicKind::Room => "room",
-        TopicKind::Channel => "channel",
+        TopicKind::Channel | TopicKind::Pattern => "channel",
         TopicKind::Feed => "feed",
         TopicKind::Document => "doc_id",
         TopicKind::Inbox => "user_id",

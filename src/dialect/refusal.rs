@@ -10,7 +10,7 @@ use crate::hub::event::Refusal;
 use crate::hub::name::{NameError, TopicKind};
 
 /// Every code that an `error` can carry, as `docs/protocol.md` lists them.
-pub const CODES: [&str; 15] = [
+pub const CODES: [&str; 16] = [
     "invalid_json",
     "unknown_type",
     "invalid_field",
@@ -19,6 +19,7 @@ pub const CODES: [&str; 15] = [
     "not_in_room",
     "not_subscribed",
     "not_in_document",
+    "unknown_feed",
     "version_too_old",
     "document_full",
     "forbidden",
@@ -64,6 +65,7 @@ pub fn words(refusal: &Refusal) -> Words {
         Refusal::NotMember(kind) => {
             ("not_subscribed", format!("You are not subscribed to this {}", kind.word()).into())
         }
+        Refusal::UnknownFeed => ("unknown_feed", "There is no such feed".into()),
         Refusal::Forbidden => ("forbidden", "You may not do this".into()),
         Refusal::Banned { .. } => ("forbidden", "You were kicked out of this room".into()),
         Refusal::Muted { .. } => ("forbidden", "You are muted in this room".into()),
@@ -149,6 +151,7 @@ mod tests {
                 "You are not subscribed to this channel",
             ),
             (Refusal::NotMember(TopicKind::Document), "not_in_document", "You have not joined this document"),
+            (Refusal::UnknownFeed, "unknown_feed", "There is no such feed"),
             (Refusal::Forbidden, "forbidden", "You may not do this"),
             (Refusal::Banned { retry_after_ms: 1 }, "forbidden", "You were kicked out of this room"),
             (Refusal::Muted { retry_after_ms: 1 }, "forbidden", "You are muted in this room"),

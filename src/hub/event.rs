@@ -353,6 +353,8 @@ pub enum Refusal {
     NotMember(TopicKind),
     /// The policy, or lack of a role, keeps the sender from this.
     Forbidden,
+    /// No feed has this name.
+    UnknownFeed,
     /// The user was kicked out of the room and may not join yet.
     Banned {
         /// When a join will be taken.
@@ -405,6 +407,17 @@ pub enum Outcome {
         message: Arc<Publication>,
         /// Whom to tell how many connections it reached.
         receipt: Option<Receipt>,
+    },
+    /// A publication in a channel, for those on the receiving shard who subscribed by a pattern that matches.
+    Matched {
+        /// The pattern.
+        pattern: Topic,
+        /// The channel.
+        topic: Topic,
+        /// What happened.
+        event: Event,
+        /// Who caused it, if it is to get nothing.
+        sender: Option<Sender>,
     },
     /// An answer to the application behind this server.
     Told {

@@ -54,17 +54,21 @@ pub enum TopicKind {
     Inbox,
     /// Every connection of the process; has one member list, the process itself.
     Everyone,
+    /// All channels whose names match the pattern that is its name. Every shard owns a part of it: the channels that
+    /// it owns.
+    Pattern,
 }
 
 impl TopicKind {
     /// All kinds, in the order of their words in help and docs.
-    pub const ALL: [TopicKind; 6] = [
+    pub const ALL: [TopicKind; 7] = [
         TopicKind::Room,
         TopicKind::Channel,
         TopicKind::Feed,
         TopicKind::Document,
         TopicKind::Inbox,
         TopicKind::Everyone,
+        TopicKind::Pattern,
     ];
 
     /// The kind's word: before the colon where a topic is written as one string (`room:lobby`).
@@ -77,6 +81,7 @@ impl TopicKind {
             TopicKind::Document => "document",
             TopicKind::Inbox => "user",
             TopicKind::Everyone => "everyone",
+            TopicKind::Pattern => "pattern",
         }
     }
 }

@@ -16,6 +16,7 @@
 
 mod documents;
 mod inbox;
+mod patterns;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
@@ -33,6 +34,7 @@ use crate::hub::event::{Body, Event, Outcome, Refusal, Reply, Sender};
 use crate::hub::journal::Journal;
 use crate::hub::moderation::Sanctions;
 use crate::hub::name::{Topic, TopicKind, User};
+use crate::hub::owner::patterns::Subscribed;
 use crate::hub::policy::{Policies, Publishers, Reach, RowId};
 use crate::hub::presence::Place;
 use crate::hub::stamps::Stamps;
@@ -81,6 +83,7 @@ pub struct Owner {
     keys: Keys,
     policies: Policies,
     slots: Map<Topic, u32>,
+    subscribed: Subscribed,
     records: Slab<Held>,
     /// Topics without members, by the time at which nothing is left to keep them for.
     /// Invariant: with the documents, exactly the pairs (`Idle::until`, slot).
@@ -152,6 +155,7 @@ impl Owner {
             keys,
             policies,
             slots: Map::with_hasher(keys),
+            subscribed: Subscribed::default(),
             records: Slab::new(),
             idle: BTreeSet::new(),
             idle_documents: BTreeSet::new(),
@@ -291,6 +295,9 @@ impl Owner {
         }
         let slot = match self.slots.get(&asker.topic) {
             Some(slot) => *slot,
+            None if self.is_unknown(&asker.topic) => {
+                return self.reply(asker, Reply::Refused(Refusal::UnknownFeed));
+            }
             None => self.create(&asker.topic),
         };
         let held = &mut self.records[slot as usize];
@@ -327,6 +334,11 @@ impl Owner {
             Arrival::Further => self.welcome_back(slot, origin),
             Arrival::Again => {}
         }
+    }
+
+    /// Whether nobody has spoken of this topic, where that makes a difference: what is not held and not declared.
+    fn is_unknown(&self, topic: &Topic) -> bool {
+        topic.kind() == TopicKind::Feed && !self.policies.declares_feed(topic.name())
     }
 
     fn leave(&mut self, asker: Asker, now: Now) {
@@ -380,6 +392,9 @@ impl Owner {
             (Reach::AllShards, _) => self.tell_all_shards(&topic, &event, &sender),
             (Reach::Members, Some(slot)) => {
                 self.tell(slot, &event, sender);
+                if topic.kind() == TopicKind::Channel {
+                    self.tell_patterns(slot, &event, origin, echo);
+                }
                 self.settle(slot, now);
                 self.fit_histories(slot);
             }
@@ -529,6 +544,9 @@ impl Owner {
         let slot = index32(slot);
         self.slots.insert(topic.clone(), slot);
         self.counts.topics += 1;
+        if topic.kind() == TopicKind::Pattern {
+            self.add_pattern(slot);
+        }
         slot
     }
 
@@ -576,6 +594,7 @@ impl Owner {
         self.stamps.check();
         assert!(counts.history_bytes <= self.policies.history_bytes_total_max);
         assert!(counts.document_bytes <= self.policies.document_bytes_total_max);
+        self.check_patterns();
     }
 }
 

@@ -95,7 +95,6 @@ impl Pattern {
 #[derive(Debug)]
 pub struct Patterns<I> {
     root: Node<I>,
-    len: usize,
 }
 
 /// What can follow after the levels above. Invariant: below the root, no node is empty.
@@ -123,7 +122,7 @@ impl<I> Node<I> {
 
 impl<I> Default for Patterns<I> {
     fn default() -> Patterns<I> {
-        Patterns { root: Node::default(), len: 0 }
+        Patterns { root: Node::default() }
     }
 }
 
@@ -133,25 +132,17 @@ impl<I: Copy + Ord> Patterns<I> {
         let mut node = &mut self.root;
         for level in pattern.0.split(SEPARATOR) {
             match level {
-                REST => {
-                    let added = node.rest.insert(id);
-                    self.len += usize::from(added);
-                    return added;
-                }
+                REST => return node.rest.insert(id),
                 ONE => node = node.one.get_or_insert_default(),
                 _ => node = node.levels.entry(level.into()).or_default(),
             }
         }
-        let added = node.here.insert(id);
-        self.len += usize::from(added);
-        added
+        node.here.insert(id)
     }
 
     /// Takes `id` from `pattern`; whether it was there.
     pub fn remove(&mut self, pattern: &Pattern, id: I) -> bool {
-        let removed = remove(&mut self.root, Some(&pattern.0), id);
-        self.len -= usize::from(removed);
-        removed
+        remove(&mut self.root, Some(&pattern.0), id)
     }
 
     /// Adds the ids of all patterns that match `name` to `found`: in an order that depends on the patterns only,
@@ -170,16 +161,10 @@ impl<I: Copy + Ord> Patterns<I> {
         found
     }
 
-    /// Pairs of pattern and id.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.root.is_empty()
     }
 }
 

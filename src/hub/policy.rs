@@ -3,6 +3,7 @@
 //! Holds no code that acts; `hub::topic` and `hub::owner` read these rows. A topic's row is looked for once, when its
 //! record is made.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -151,6 +152,7 @@ impl Policy {
                 ..Policy::lasting(Publishers::Anyone, INBOX_MESSAGES, INBOX_AGE)
             },
             TopicKind::Everyone => Policy::fleeting(Publishers::Anyone, Reach::AllShards, Some(0)),
+            TopicKind::Pattern => Policy::fleeting(Publishers::Server, Reach::Members, None),
         }
     }
 
@@ -238,6 +240,8 @@ pub struct Options {
     pub documents: Documents,
     /// The first that matches a topic holds for it.
     pub rules: Vec<Rule>,
+    /// Feeds that are known before their first value.
+    pub feeds: Vec<Box<str>>,
     /// Most that all histories of one owner may cost together, in bytes.
     pub history_bytes_total_max: usize,
     /// Time in which a user may come back without anybody having been told.
@@ -255,6 +259,7 @@ impl Default for Options {
             user_connections_max: None,
             documents: Documents::default(),
             rules: Vec::new(),
+            feeds: Vec::new(),
             history_bytes_total_max: HISTORY_MEMORY,
             presence_grace: Duration::ZERO,
             presence_list_max: PRESENCE_LIST_MAX,
@@ -272,6 +277,7 @@ pub struct RowId(u16);
 pub struct Policies {
     rows: Vec<Policy>,
     rules: Vec<(TopicKind, NamePattern)>,
+    feeds: BTreeSet<Box<str>>,
     /// Most that all histories of one owner may cost together, in bytes.
     pub history_bytes_total_max: usize,
     /// Time in which a user may come back without anybody having been told.
@@ -294,6 +300,7 @@ impl Policies {
         let policies = Policies {
             rows: of_kinds.chain(of_rules).collect(),
             rules: rules.map(|rule| (rule.kind, rule.names.clone())).collect(),
+            feeds: options.feeds.iter().cloned().collect(),
             history_bytes_total_max: options.history_bytes_total_max,
             presence_grace: options.presence_grace,
             presence_list_max: options.presence_list_max,
@@ -313,6 +320,12 @@ impl Policies {
             None => kind as usize,
         };
         RowId(u16::try_from(row).unwrap_or(kind as u16))
+    }
+
+    /// Whether the operator has declared a feed of this name.
+    #[must_use]
+    pub fn declares_feed(&self, name: &str) -> bool {
+        self.feeds.contains(name)
     }
 
     /// Whether a user moderates a topic.

@@ -134,6 +134,8 @@ pub struct Parts<T> {
     pub homes: Vec<Home<T>>,
     /// Orders from the server.
     pub control: Receiver<Control>,
+    /// Requests from threads that are no shards; none where there are no such threads.
+    pub outside: Option<Receiver<ToOwner>>,
     /// To the store, if there is one.
     pub outlet: Option<Outlet>,
 }
@@ -232,7 +234,8 @@ impl<T, L: Lodger> Reactor<T, L> {
 
     /// Announces sleep; false if something came meanwhile.
     fn prepare_sleep(&mut self) -> bool {
-        let Parts { shard, wake, requests, edges, intake, handed, control, outlet, .. } = &mut self.parts;
+        let Parts { shard, wake, requests, edges, intake, handed, control, outside, outlet, .. } =
+            &mut self.parts;
         wake.prepare_sleep(|| {
             let room = requests.regained_room() | edges.regained_room();
             // Mail that the shard does not take now is no reason to turn: what it waits for is.
@@ -241,6 +244,7 @@ impl<T, L: Lodger> Reactor<T, L> {
                 || !intake.is_empty()
                 || !handed.is_empty()
                 || !control.is_empty()
+                || outside.as_ref().is_some_and(|lane| !lane.is_empty() && shard.takes_requests())
                 || outlet.as_ref().is_some_and(Outlet::has_news)
         })
     }
@@ -354,7 +358,7 @@ impl<T, L: Lodger> Reactor<T, L> {
     }
 
     fn take_mail(&mut self) {
-        let Parts { shard, requests, edges, outlet, .. } = &mut self.parts;
+        let Parts { shard, requests, edges, outside, outlet, .. } = &mut self.parts;
         for _ in 0..outlet.as_mut().map_or(0, Outlet::take_news) {
             shard.handle_stored();
         }
@@ -370,6 +374,15 @@ impl<T, L: Lodger> Reactor<T, L> {
                 break;
             }
             let Some((_, request)) = requests.receive_any() else { break };
+            shard.handle_request(request);
+        }
+        let Some(outside) = outside else { return };
+        // At most what the lane holds: who fills it again meanwhile waits for the next turn.
+        for _ in 0..outside.len() {
+            if !shard.takes_requests() {
+                break;
+            }
+            let Ok(request) = outside.try_recv() else { break };
             shard.handle_request(request);
         }
     }

@@ -14,6 +14,8 @@ pub mod listener;
 pub mod linger;
 pub mod acceptor;
 pub mod signals;
+pub mod outside;
+pub mod feed;
 
 use std::any::Any;
 use std::fmt;
@@ -36,7 +38,9 @@ use crate::pages;
 use crate::reactor::{Accepted, Clock, Control, Handed, Home, Parts, Reactor};
 use crate::server::acceptor::{Acceptor, Door, Stop};
 use crate::server::admission::{Admission, Caps, Ticket};
+use crate::server::feed::Feeds;
 use crate::server::listener::{BindError, Listener};
+use crate::server::outside::Outside;
 use crate::server::signals::Wanted;
 use crate::shard::placement;
 use crate::shard::port::{ToEdge, ToOwner};
@@ -48,6 +52,8 @@ use crate::store::writer::{self, Outlet};
 const LANE_CAPACITY: usize = 4096;
 /// Accepted sockets that wait for one shard.
 const INTAKE_CAPACITY: usize = 1024;
+/// Before a shard's number in the name of its thread.
+const SHARD_THREAD: &str = "shard-";
 /// The thread that writes histories to disk.
 const STORE_THREAD: &str = "store";
 /// How long a write waits for more where nobody waits for it: 20 writes a second at most.
@@ -108,9 +114,10 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     let wakes: Vec<Arc<Wake>> = (0..plan.shards).map(|_| Arc::default()).collect();
     let (failed, failures) = unbounded();
     let store = open_store(plan, keys, &wakes, &failed)?;
-    let (shards, ends): (Vec<Running>, Vec<Ends>) = (0..plan.shards).map(|_| lanes()).unzip();
+    let (shards, mut ends): (Vec<Running>, Vec<Ends>) = (0..plan.shards).map(|_| lanes()).unzip();
     // Not bounded: each value holds one of the connections, which are.
     let handed: Vec<Handing> = (0..plan.shards).map(|_| unbounded()).collect();
+    let outside = outside(plan, keys, &wakes, &mut ends);
     let acceptor = acceptor(plan, keys, listeners, &shards, &wakes).map_err(system("make a poll"))?;
     let stop = acceptor.stopper();
     let lodger = if plan.shards == 1 && cfg!(unix) {
@@ -120,6 +127,7 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
         None
     };
     start_shards(plan, keys, &wakes, (ends, &handed, store), lodger, &failed)?;
+    let feeds = Feeds::start(&plan.feeds, outside.as_ref(), plan.limits.message_bytes_max, &failed)?;
     for address in &addresses {
         tracing::info!(%address, "listening");
     }
@@ -128,7 +136,7 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
         let _ = writeln!(io::stdout(), "chat page: http://{address}{}", pages::CHAT_PATH);
     }
     tracing::info!(shards = plan.shards, connections_max = plan.max_connections, "started");
-    Ok(wait(plan, signals, &stop, &shards, &wakes, &failures))
+    Ok(wait(plan, signals, &stop, &shards, &wakes, feeds, &failures))
 }
 
 /// A running shard as the server sees it.
@@ -144,12 +152,23 @@ type Handing = (Sender<Handed<Ticket>>, Receiver<Handed<Ticket>>);
 struct Ends {
     intake: Receiver<Accepted<Ticket>>,
     control: Receiver<Control>,
+    outside: Option<Receiver<ToOwner>>,
 }
 
 fn lanes() -> (Running, Ends) {
     let (sender, intake) = bounded(INTAKE_CAPACITY);
     let (orders, control) = unbounded();
-    (Running { intake: sender, control: orders }, Ends { intake, control })
+    (Running { intake: sender, control: orders }, Ends { intake, control, outside: None })
+}
+
+/// The way in for feeds; none where there are none, so that no shard looks for anything there.
+fn outside(plan: &Plan, keys: Keys, wakes: &[Arc<Wake>], ends: &mut [Ends]) -> Option<Outside> {
+    if plan.feeds.is_empty() {
+        return None;
+    }
+    let (outside, lanes) = Outside::new(wakes, keys);
+    ends.iter_mut().zip(lanes).for_each(|(ends, lane)| ends.outside = Some(lane));
+    Some(outside)
 }
 
 /// Which thread has ended, and how.
@@ -188,7 +207,8 @@ fn start_shards(
     let homes = homes.map(|((lane, _), wake)| Home { lane: lane.clone(), wake: Arc::clone(wake) });
     let Store { mut restored, outlets } = store;
     let mut outlets = outlets.into_iter();
-    for ((id, Ends { intake, control }), (requests, edges)) in (0..).map(ShardId).zip(ends).zip(mail) {
+    for ((id, Ends { intake, control, outside }), (requests, edges)) in (0..).map(ShardId).zip(ends).zip(mail)
+    {
         let mut shard = Shard::new(id, &setting, keys.hash(&("jitter", id)), clock.now());
         for topic in restored.get_mut(id.index()).map(std::mem::take).into_iter().flatten() {
             shard.restore(topic);
@@ -205,11 +225,12 @@ fn start_shards(
             handed: handed[id.index()].1.clone(),
             homes: homes.clone().collect(),
             control,
+            outside,
             outlet: outlets.next(),
         };
         let reactor = Reactor::new(parts, lodger.take())
             .map_err(|cause| StartError::System { what: "make a poll", cause })?;
-        spawn(format!("shard-{id}"), exits.clone(), move || reactor.run())?;
+        spawn(format!("{SHARD_THREAD}{id}"), exits.clone(), move || reactor.run())?;
     }
     Ok(())
 }
@@ -300,6 +321,7 @@ fn wait(
     stop: &Stop,
     shards: &[Running],
     wakes: &[Arc<Wake>],
+    mut feeds: Feeds,
     exits: &Receiver<Exit>,
 ) -> Ended {
     let (caught, wanted) = unbounded();
@@ -320,6 +342,7 @@ fn wait(
                 Ok(Wanted::Drain) => {
                     tracing::info!(timeout = ?plan.drain_timeout, "draining");
                     begin_drain(plan, stop, shards, wakes);
+                    feeds.stop();
                     deadline = after(plan.drain_timeout);
                 }
                 Ok(Wanted::Now) | Err(_) => break Ended::AtOnce,
@@ -330,11 +353,8 @@ fn wait(
                     fail(&thread, &cause);
                 }
                 // Without a store there is none to wait for; with one it ends after the last shard.
-                match &*thread {
-                    "acceptor" => {}
-                    STORE_THREAD => store_left = false,
-                    _ => shards_left -= 1,
-                }
+                store_left &= thread != STORE_THREAD;
+                shards_left -= usize::from(thread.starts_with(SHARD_THREAD));
                 if shards_left == 0 && !store_left {
                     break Ended::Drained;
                 }
@@ -345,6 +365,7 @@ fn wait(
             }
         }
     };
+    feeds.end();
     handle.close();
     tracing::info!("stopped");
     ended

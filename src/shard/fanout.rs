@@ -36,20 +36,27 @@ impl Shard {
                 self.jobs_waiting += 1;
                 self.everyone.push_back(fanout);
             }
-            Outcome::Deliver { topic, event, sender } => {
-                let Some(index) = self.members.find(&topic) else { return };
-                let end = self.members.topic(index).list.len();
-                let mut fanout = self.prepare(&topic, &event, sender, end);
-                let pulse = &mut self.members.topic_mut(index).pulse;
-                fanout.waits = self.window.waits(pulse, self.now.mono);
-                if self.members.begin_job(index, fanout) {
-                    self.active.push_back(index);
-                }
-                self.jobs_waiting += 1;
-                if self.active.len() == 1 {
-                    self.run_fanouts();
-                }
+            Outcome::Deliver { topic, event, sender } => self.begin_fanout(&topic, &topic, &event, sender),
+            Outcome::Matched { pattern, topic, event, sender } => {
+                self.begin_fanout(&pattern, &topic, &event, sender);
             }
+        }
+    }
+
+    /// An event of `topic` for the members here of `list`: the topic itself, or a pattern that matches it.
+    #[inline]
+    fn begin_fanout(&mut self, list: &Topic, topic: &Topic, event: &Event, sender: Option<Sender>) {
+        let Some(index) = self.members.find(list) else { return };
+        let end = self.members.topic(index).list.len();
+        let mut fanout = self.prepare(topic, event, sender, end);
+        let pulse = &mut self.members.topic_mut(index).pulse;
+        fanout.waits = self.window.waits(pulse, self.now.mono);
+        if self.members.begin_job(index, fanout) {
+            self.active.push_back(index);
+        }
+        self.jobs_waiting += 1;
+        if self.active.len() == 1 {
+            self.run_fanouts();
         }
     }
 
@@ -246,8 +253,9 @@ impl Shard {
             }
             _ => (0, Shared::copy_of(frame::text(scratch, |out| encode::event(out, topic, event, None)))),
         };
-        let announced = event.is_announced();
-        Arc::new(Delivery { topic: topic.clone(), offset, announced, frame, keepers: Keepers::default() })
+        let (announced, conflates) = (event.is_announced(), topic.kind() == TopicKind::Feed);
+        let keepers = Keepers::default();
+        Arc::new(Delivery { topic: topic.clone(), offset, announced, conflates, frame, keepers })
     }
 
     /// Lets go of clients that did not read as fast as their topics went: before anything else is queued for them, as

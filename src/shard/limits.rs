@@ -52,6 +52,8 @@ pub struct Limits {
     pub members_per_room_max: Option<u32>,
     /// What holds for rooms and channels by name; the first that matches counts.
     pub topics: Vec<Rule>,
+    /// Feeds that are known before their first value.
+    pub feeds: Vec<Box<str>>,
     /// What all histories of the process may cost together, in bytes; each shard has its part.
     pub history_memory: usize,
     /// Time in which a user may come back to a room without anybody having been told.
@@ -177,6 +179,7 @@ impl Default for Limits {
             rooms_per_connection_max: 128,
             members_per_room_max: None,
             topics: Vec::new(),
+            feeds: Vec::new(),
             history_memory: HISTORY_MEMORY,
             presence_grace: Duration::ZERO,
             presence_list_max: PRESENCE_LIST_MAX,

@@ -89,6 +89,7 @@ pub(crate) struct Membership {
     /// High half of the topic's hash: finds the topic of a name without touching the topic.
     pub(crate) hash_high: u32,
     /// Joins that the owner has not answered yet: two at most, as who asks again is answered before it is heard again.
+    /// For a pattern, owners that have not answered yet, whatever they were asked.
     pub(crate) joins_pending: u16,
     /// What kind of topic.
     pub(crate) kind: TopicKind,

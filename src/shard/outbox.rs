@@ -6,6 +6,10 @@
 //! queue reaches it. Nothing is dropped while the socket still takes bytes: the limits hold from the moment that a
 //! write came back short; until then the turn's budgets bound the queue.
 //!
+//! What conflates (the values of a feed) makes no queue grow: while the socket is full, one value of each feed waits,
+//! the newest, which all queues share with the feed itself. So the limits do not speak of it, and nobody is let go for
+//! it.
+//!
 //! Most outboxes hold nothing, and most of the others one delivery until the end of the turn. So only more than that
 //! is a [`Queue`] on the heap, and the shard keeps the emptied ones for the next.
 //!
@@ -42,6 +46,8 @@ pub(crate) struct Delivery {
     pub(crate) offset: u64,
     /// Whether its loss must be announced.
     pub(crate) announced: bool,
+    /// Whether it makes those of its topic needless that wait.
+    pub(crate) conflates: bool,
     /// The encoded frame.
     pub(crate) frame: Shared,
     /// Sessions that keep it.
@@ -81,21 +87,18 @@ impl Gap {
     /// Adds a delivery that follows on what was lost. False if it does not: what lies between was not lost, as it is
     /// the connection's own and so came as its own frame, or not at all where it wanted no echo.
     fn take(&mut self, delivery: &Delivery) -> bool {
-        let from = match self.lost.offsets {
+        let (from, to) = match self.lost.offsets {
             _ if delivery.offset == 0 => {
                 self.lost.events += 1;
                 return true;
             }
-            Some((from, to)) => {
-                debug_assert!(to < delivery.offset, "a topic's offsets only grow");
-                if to + 1 < delivery.offset {
-                    return false;
-                }
-                from
-            }
-            None => delivery.offset,
+            // Who subscribed to a channel and by patterns gets a publication once for each.
+            Some((from, to)) if from <= delivery.offset && delivery.offset <= to => (from, to),
+            Some((from, to)) if to + 1 == delivery.offset => (from, delivery.offset),
+            Some(_) => return false,
+            None => (delivery.offset, delivery.offset),
         };
-        self.lost.offsets = Some((from, delivery.offset));
+        self.lost.offsets = Some((from, to));
         true
     }
 }
@@ -103,7 +106,12 @@ impl Gap {
 #[derive(Debug)]
 enum Item {
     Shared(Arc<Delivery>),
-    Own { frames: Vec<u8>, messages: u32 },
+    /// One that conflates; told apart here, so that looking for it does not touch the others.
+    Latest(Arc<Delivery>),
+    Own {
+        frames: Vec<u8>,
+        messages: u32,
+    },
     Gap(Box<Gap>),
 }
 
@@ -111,9 +119,14 @@ impl Item {
     /// Stands where an item was taken out of a queue that is kept.
     const NOTHING: Item = Item::Own { frames: Vec::new(), messages: 0 };
 
+    #[inline]
+    fn of(delivery: Arc<Delivery>) -> Item {
+        if delivery.conflates { Item::Latest(delivery) } else { Item::Shared(delivery) }
+    }
+
     fn bytes(&self) -> &[u8] {
         match self {
-            Item::Shared(delivery) => &delivery.frame,
+            Item::Shared(delivery) | Item::Latest(delivery) => &delivery.frame,
             Item::Own { frames, .. } => frames,
             Item::Gap(_) => &[],
         }
@@ -121,7 +134,7 @@ impl Item {
 
     fn messages(&self) -> u32 {
         match self {
-            Item::Shared(_) | Item::Gap(_) => 1,
+            Item::Shared(_) | Item::Latest(_) | Item::Gap(_) => 1,
             Item::Own { messages, .. } => *messages,
         }
     }
@@ -264,7 +277,7 @@ impl Outbox {
             && let Waiting::One(delivery) = std::mem::take(&mut self.waiting)
         {
             let weight = Weight::of(&delivery);
-            self.waiting = Waiting::Queue(spares.take_queue(Item::Shared(delivery), weight));
+            self.waiting = Waiting::Queue(spares.take_queue(Item::of(delivery), weight));
         }
         match &mut self.waiting {
             Waiting::Queue(queue) => Some(queue),
@@ -351,10 +364,16 @@ impl Outbox {
 
     fn push_behind(&mut self, spares: &mut Spares, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
         let Some(queue) = self.make_queue(spares) else { return Pushed::Queued };
-        if queue.blocked && !queue.has_room(delivery.frame.len(), limits) {
-            return self.push_full(spares, delivery, limits);
+        if queue.blocked {
+            if delivery.conflates {
+                queue.conflate(delivery);
+                return Pushed::Queued;
+            }
+            if !queue.has_room(delivery.frame.len(), limits) {
+                return self.push_full(spares, delivery, limits);
+            }
         }
-        queue.append(Item::Shared(Arc::clone(delivery)), Weight::of(delivery));
+        queue.append(Item::of(Arc::clone(delivery)), Weight::of(delivery));
         Pushed::Queued
     }
 
@@ -517,7 +536,7 @@ impl Queue {
         };
         match last {
             Item::Own { frames, messages } => Some((frames, messages)),
-            Item::Shared(_) | Item::Gap(_) => None,
+            Item::Shared(_) | Item::Latest(_) | Item::Gap(_) => None,
         }
     }
 
@@ -530,6 +549,45 @@ impl Queue {
         self.own_bytes += weight.own_bytes;
         self.messages += weight.messages;
         self.rest.push_back(item);
+    }
+
+    /// Queues a delivery in the place of the newest of its topic that waits. One that own frames follow goes, and this
+    /// comes behind them: they may say how the topic stands, or that the connection has left it.
+    fn conflate(&mut self, delivery: &Arc<Delivery>) {
+        let mut own_follow = false;
+        let mut found = None;
+        for (at, item) in self.rest.iter().enumerate().rev() {
+            match item {
+                Item::Own { .. } => own_follow = true,
+                Item::Latest(waiting) if waiting.topic == delivery.topic => {
+                    found = Some((at, waiting.frame.len()));
+                    break;
+                }
+                _ => {}
+            }
+        }
+        let fresh = Item::Latest(Arc::clone(delivery));
+        match (found, &self.first) {
+            (Some((at, bytes)), _) if own_follow => {
+                self.rest.remove(at);
+                self.bytes -= bytes;
+                self.messages -= 1;
+            }
+            (Some((at, bytes)), _) => {
+                self.bytes = self.bytes - bytes + delivery.frame.len();
+                self.rest[at] = fresh;
+                return;
+            }
+            (None, Item::Latest(waiting))
+                if waiting.topic == delivery.topic && self.head_written == 0 && !own_follow =>
+            {
+                self.bytes = self.bytes - waiting.frame.len() + delivery.frame.len();
+                self.first = fresh;
+                return;
+            }
+            _ => {}
+        }
+        self.append(fresh, Weight::of(delivery));
     }
 
     /// Does something while all items stand in `rest`.

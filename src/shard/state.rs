@@ -148,6 +148,7 @@ impl Shard {
             user_connections_max: limits.connections_per_user_max,
             documents: limits.documents,
             rules: limits.topics.clone(),
+            feeds: limits.feeds.clone(),
             history_bytes_total_max: limits.history_memory / usize::from(shards),
             presence_grace: limits.presence_grace,
             presence_list_max: limits.presence_list_max,

@@ -157,6 +157,20 @@ pub fn object<'a>(text: &'a str, mut each: impl FnMut(Name<'a>, Value<'a>)) -> R
     if skim.blanks(at) == text.len() { Ok(()) } else { Err(Invalid::Unexpected) }
 }
 
+/// Validates `text`, which must be one value of any kind with nothing but blanks around it.
+///
+/// # Errors
+/// Says what is wrong with `text`.
+pub fn value(text: &str) -> Result<Value<'_>, Invalid> {
+    let skim = Skimmer { bytes: text.as_bytes() };
+    let start = skim.blanks(0);
+    let (end, kind, escaped) = skim.value(start)?;
+    if skim.blanks(end) != text.len() {
+        return Err(Invalid::Unexpected);
+    }
+    Ok(Value { raw: &text[start..end], kind, escaped })
+}
+
 /// Validates `text`, which must be one array with nothing but blanks around it, and gives each of its members to
 /// `each`, as [`object`] does with fields.
 ///

@@ -147,6 +147,12 @@ pub(crate) fn all() -> Vec<serde_json::Value> {
     {
         add(&|out| encode::reply(out, &channel, TAG, reply, NOW));
     }
+    let (pattern, feed) = (topic(TopicKind::Pattern), topic(TopicKind::Feed));
+    for reply in replies().iter().filter(|reply| matches!(reply, Reply::Joined(_) | Reply::Left)) {
+        add(&|out| encode::reply(out, &pattern, TAG, reply, NOW));
+        add(&|out| encode::reply(out, &feed, TAG, reply, NOW));
+    }
+    add(&|out| encode::event(out, &feed, &Event::Published(publication(None)), None));
     add(&|out| encode::event(out, &channel, &Event::Published(publication(None)), None));
     let document = topic(TopicKind::Document);
     let (replies, events) = documents();

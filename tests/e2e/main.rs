@@ -8,6 +8,8 @@ mod support;
 mod order;
 mod busy;
 mod presence;
+mod channels;
+mod feeds;
 mod moderation;
 mod replies;
 mod documents;

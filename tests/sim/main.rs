@@ -31,6 +31,7 @@
 
 #![expect(clippy::print_stdout, reason = "a failing seed, and what its clients hear, are for people")]
 
+mod channels;
 #[path = "../support/editor.rs"]
 mod editor;
 mod model;

@@ -16,6 +16,7 @@ use roomcast::shard::limits::{Coalesce, Limits, Pace, Rate, SlowConsumer};
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::channels::{self, Subscriber};
 use crate::model::{Asked, MODERATOR, Published, Truth, Viewer};
 use crate::net::{self, BINARY, CLOSE, Dice, End, PING, PONG, Reader, TEXT};
 use crate::world::World;
@@ -25,6 +26,8 @@ const USERS: [&str; 3] = ["ann", "bob", "cy"];
 const CLIENTS_MAX: usize = 24;
 /// Who was held up until so lately may have missed the server's last words, in microseconds.
 const GRACE_US: u64 = 300_000;
+/// No run is longer: rooms and channels remember for an hour.
+const RUN_US: u64 = 50 * 60_000_000;
 /// After so long the server counts its rooms anew for `get_stats`, however many topics there are in a run.
 const STALE_US: u64 = 1000;
 /// Rounds in which the world has to come to rest. A round moves some bytes of each link.
@@ -53,6 +56,7 @@ struct Client {
     link: usize,
     reader: Reader,
     viewer: Viewer,
+    subscriber: Subscriber,
     next_id: u64,
     named: Option<&'static str>,
     /// When it was last connected, in microseconds.
@@ -104,6 +108,8 @@ pub(crate) struct Sim {
     world: World,
     clients: Vec<Client>,
     truth: Truth,
+    /// The same of channels and feeds.
+    channels: channels::Truth,
 }
 
 fn limits(dice: &mut Dice) -> Limits {
@@ -167,6 +173,7 @@ fn limits(dice: &mut Dice) -> Limits {
             Coalesce::Window(secs(1)),
         ]),
         pace,
+        feeds: channels::declared(),
         ..Limits::default()
     }
 }
@@ -193,6 +200,7 @@ impl Sim {
             world,
             clients: Vec::new(),
             truth,
+            channels: channels::Truth::default(),
         }
     }
 
@@ -205,6 +213,10 @@ impl Sim {
         } else if self.dice.once_in(2) {
             let i = self.dice.below(self.clients.len());
             self.act(i);
+        }
+        if self.dice.once_in(20) {
+            let (feed, value) = self.channels.value(&mut self.dice);
+            self.world.post(feed, value);
         }
         let mut moved = false;
         for _ in 0..1 + self.dice.below(16) {
@@ -221,12 +233,19 @@ impl Sim {
         self.world.now_us += self.dice.below(200) as u64;
         if !moved && self.dice.once_in(50) {
             self.rest();
-            self.jump();
+            self.jump_ahead();
         }
     }
 
     pub(crate) fn check(&self) {
         self.world.check();
+    }
+
+    /// The same within the time of a run: of some topics the next moment is their end, in an hour or a hundred years.
+    fn jump_ahead(&mut self) {
+        if self.world.next_us().is_some_and(|next| next < RUN_US) {
+            self.jump();
+        }
     }
 
     /// Goes to the next moment at which something happens by itself.
@@ -245,15 +264,17 @@ impl Sim {
             3 => Kind::App,
             _ => Kind::Native,
         };
+        let number = self.clients.len();
         let named =
             (kind == Kind::Native && self.dice.once_in(2)).then(|| USERS[self.dice.below(USERS.len())]);
         let session = named.is_some() && self.limits.resume_window.is_some() && self.dice.once_in(2);
-        let viewer = Viewer::new(self.clients.len(), session);
+        let viewer = Viewer::new(number, session);
         let mut client = Client {
             kind,
             link,
             reader: Reader::default(),
             viewer,
+            subscriber: Subscriber::new(number),
             next_id: 0,
             named,
             seen_us: 0,
@@ -397,6 +418,10 @@ impl Sim {
         if self.clients[i].viewer.loose {
             return self.close(i);
         }
+        // What it is told of channels by a session is numbered, and comes again.
+        if self.clients[i].viewer.last_seq.is_none() && self.dice.once_in(5) {
+            return self.talk_in_channels(i);
+        }
         // What it edits and is not answered would have to be told from what is lost.
         if self.clients[i].viewer.last_seq.is_none() && self.dice.once_in(3) {
             return self.write(i);
@@ -448,6 +473,17 @@ impl Sim {
             }
             _ => {}
         }
+    }
+
+    /// It says something about channels and feeds.
+    fn talk_in_channels(&mut self, i: usize) {
+        let client = &mut self.clients[i];
+        if self.world.links[client.link].is_ending() {
+            return;
+        }
+        let message = client.subscriber.ask(&mut self.dice, &mut self.channels, self.step);
+        let frame = net::message(message.to_string().as_bytes(), &mut self.dice);
+        self.send(i, &frame);
     }
 
     fn send(&mut self, i: usize, bytes: &[u8]) {
@@ -639,7 +675,9 @@ impl Sim {
                     let past = std::mem::replace(&mut client.viewer, Viewer::new(i, true));
                     self.past.push(past);
                 }
-                client.viewer.hear(&said, &mut self.truth, step);
+                if !client.subscriber.hear(&said, &mut self.channels, step) {
+                    client.viewer.hear(&said, &mut self.truth, step);
+                }
                 if said["type"] == "welcome" {
                     client.id = said["client_id"].as_str().map(str::to_owned);
                 }
@@ -672,11 +710,10 @@ impl Sim {
             1008 => client.named.is_some() && self.limits.connections_per_user_max.is_some(),
             4003 => self.limits.idle_timeout.is_some(),
             // An earlier connection, given up before it was open, may have been heard last.
-            4008 => client.viewer.session.is_some(),
+            4008 => client.kicked || client.viewer.session.is_some(),
             // A kernel that buffers little makes everybody slow.
             4004 => true,
             4006 => held,
-            4008 => client.kicked,
             _ => client.outlaw,
         };
         assert!(justified || client.outlaw, "client {i} was closed with {code}");
@@ -749,6 +786,9 @@ impl Sim {
         for client in &self.clients {
             let open = client.is_member() && !client.outlaw && !client.close_sent;
             client.viewer.judge(&self.truth, open);
+            if open && client.kind == Kind::Native {
+                client.subscriber.judge(&self.channels);
+            }
         }
         self.truth.judge();
         self.part();
@@ -810,13 +850,14 @@ impl Sim {
     fn let_go(&mut self) {
         let grace_us = u64::try_from(self.limits.presence_grace.as_micros()).expect("a short grace");
         let count = |sim: &Sim| sim.clients.iter().filter(|client| client.is_member()).count();
-        while grace_us > 0 {
-            let before = count(self);
+        if grace_us == 0 {
+            return;
+        }
+        let mut before = usize::MAX;
+        while count(self) != before {
+            before = count(self);
             self.world.now_us += grace_us;
             self.rest();
-            if count(self) == before {
-                return;
-            }
         }
     }
 

@@ -10,12 +10,16 @@ use std::time::Duration;
 
 use roomcast::base::clock::{Mono, Now, Wall};
 use roomcast::base::hash::Keys;
-use roomcast::base::id::{Key, ShardId};
+use roomcast::base::id::{Key, Origin, ShardId};
 use roomcast::base::peer::Peer;
+use roomcast::base::shared::Shared;
+use roomcast::hub::command::{Ask, By, Request};
+use roomcast::hub::name::{Topic, TopicKind, User};
 use roomcast::metrics::shard::Gauges;
 use roomcast::shard::arrival::Arrival;
 use roomcast::shard::flush::SLICES_MAX;
 use roomcast::shard::limits::Limits;
+use roomcast::shard::placement;
 use roomcast::shard::port::{Close, Move, ToEdge, ToOwner};
 use roomcast::shard::state::{Setting, Shard};
 
@@ -90,6 +94,8 @@ struct Node {
     intake: Vec<usize>,
     /// Links from other shards, where their clients have their sessions.
     handed: Vec<(usize, Box<Arrival>)>,
+    /// Requests of threads that are no shards.
+    outside: VecDeque<ToOwner>,
     buffer: Vec<u8>,
     /// It is told to drain in its next turn.
     drains: bool,
@@ -123,6 +129,7 @@ impl Node {
 }
 
 pub(crate) struct World {
+    keys: Keys,
     nodes: Vec<Node>,
     pub(crate) links: Vec<Link>,
     /// By sender, then receiver.
@@ -159,6 +166,7 @@ impl World {
             ready: VecDeque::new(),
             intake: Vec::new(),
             handed: Vec::new(),
+            outside: VecDeque::new(),
             buffer: vec![0; *dice.pick(&[7, 100, 1000, 1 << 16])],
             drains: false,
             until: u64::MAX,
@@ -167,6 +175,7 @@ impl World {
         let nodes = (0..shards).map(node).collect();
         let count = usize::from(shards);
         World {
+            keys: setting.keys,
             nodes,
             links: Vec::new(),
             requests: (0..count).map(|_| (0..count).map(|_| Lane::default()).collect()).collect(),
@@ -184,6 +193,17 @@ impl World {
         let node = dice.below(self.nodes.len());
         self.nodes[node].intake.push(self.links.len() - 1);
         self.links.len() - 1
+    }
+
+    /// A source sets a feed.
+    pub(crate) fn post(&mut self, feed: &str, value: u64) {
+        let topic = Topic::new(TopicKind::Feed, feed, self.keys);
+        let owner = placement::owner(topic.hash(), u16::try_from(self.nodes.len()).expect("few shards"));
+        let by = By::Server(Arc::new(User { id: "source".into(), name: None }));
+        let payload = Shared::copy_of(value.to_string().as_bytes());
+        let ask = Ask::Publish { payload, by, echo: false };
+        let request = Request { topic, origin: Origin::nobody(owner), tag: None, ask };
+        self.nodes[owner.index()].outside.push_back(request);
     }
 
     pub(crate) fn drain(&mut self) {
@@ -252,6 +272,7 @@ impl World {
             || !node.ready.is_empty()
             || !node.intake.is_empty()
             || !node.handed.is_empty()
+            || (!node.outside.is_empty() && node.shard.takes_requests())
             || node.sockets.iter().flatten().any(edge)
             || (0..count).any(|peer| self.requests[n][peer].room || self.edges[n][peer].room)
             || (node.shard.takes_requests() && (0..count).any(|peer| self.requests[peer][n].has_mail(now)))
@@ -329,7 +350,7 @@ impl World {
 
     fn take_mail(&mut self, n: usize, dice: &mut Dice) -> usize {
         let World { nodes, requests, edges, lane_capacity, now_us, .. } = self;
-        let (shard, count) = (&mut nodes[n].shard, requests.len());
+        let (Node { shard, outside, .. }, count) = (&mut nodes[n], requests.len());
         let mut taken = 0;
         let first = dice.below(count);
         for peer in (0..count).map(|i| (first + i) % count) {
@@ -349,6 +370,12 @@ impl World {
                 shard.handle_request(request);
                 taken += 1;
             }
+        }
+        while shard.takes_requests()
+            && let Some(request) = outside.pop_front()
+        {
+            shard.handle_request(request);
+            taken += 1;
         }
         taken
     }

@@ -49,7 +49,7 @@ pub struct Type {
 }
 
 /// Every message type that is understood, the frequent ones first.
-pub const TYPES: [Type; 22] = [
+pub const TYPES: [Type; 24] = [
     Type { word: "chat_message", read: chat_message },
     Type { word: "typing_indicator", read: typing_indicator },
     Type { word: "text_operation", read: documents::text_operation },
@@ -61,6 +61,8 @@ pub const TYPES: [Type; 22] = [
     Type { word: "publish", read: publish },
     Type { word: "subscribe", read: |fields| fields.join(TopicKind::Channel) },
     Type { word: "unsubscribe", read: |fields| fields.leave(TopicKind::Channel) },
+    Type { word: "subscribe_feed", read: subscribe_feed },
+    Type { word: "unsubscribe_feed", read: |fields| fields.leave(TopicKind::Feed) },
     Type { word: "join_document", read: documents::join_document },
     Type { word: "leave_document", read: |fields| fields.leave(TopicKind::Document) },
     Type { word: "get_history", read: get_history },
@@ -75,7 +77,7 @@ pub const TYPES: [Type; 22] = [
 ];
 
 /// Every field that some message type has, the frequent ones first.
-pub const FIELDS: [&str; 22] = [
+pub const FIELDS: [&str; 23] = [
     "type",
     "room",
     "message",
@@ -91,6 +93,7 @@ pub const FIELDS: [&str; 22] = [
     "before",
     "user_id",
     "seq",
+    "feed",
     "doc_id",
     "version",
     "operation",
@@ -284,6 +287,12 @@ fn direct_message<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {
 fn ack<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {
     let refusal = Refusal::InvalidField { field: "seq", expected: "an integer, not negative" };
     Ok(Command::Acknowledge { seq: fields.integer("seq")?.ok_or(refusal)? })
+}
+
+/// The last value comes with the answer: it is what a feed is about.
+fn subscribe_feed<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {
+    let kind = TopicKind::Feed;
+    Ok(Command::Join { kind, name: fields.name(kind)?, since: None, history: Some(1) })
 }
 
 fn typing_indicator<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Refusal> {

@@ -69,26 +69,18 @@ pub fn reply(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, reply: &Reply
     let room = topic.name();
     match reply {
         Reply::Joined(snapshot) => match topic.kind() {
-            TopicKind::Channel => subscribed(out, topic, tag, snapshot),
+            TopicKind::Channel => subscribed(out, topic, tag, Some(snapshot)),
+            TopicKind::Pattern => subscribed(out, topic, tag, None),
+            TopicKind::Feed => bare(out, "subscription_confirmed", topic, tag),
             TopicKind::Document => documents::state(out, topic, tag, snapshot),
             _ => room_joined(out, topic, tag, snapshot),
         },
-        Reply::Left => {
-            open(
-                out,
-                match topic.kind() {
-                    TopicKind::Channel => "unsubscribed",
-                    TopicKind::Document => "document_left",
-                    _ => "room_left",
-                },
-            );
-            id(out, tag);
-            named(out, topic);
-            if topic.kind() == TopicKind::Channel {
-                text(out, ",\"status\":", "unsubscribed");
-            }
-            out.push(b'}');
-        }
+        Reply::Left => match topic.kind() {
+            TopicKind::Channel | TopicKind::Pattern => unsubscribed(out, topic, tag),
+            TopicKind::Feed => bare(out, "subscription_ended", topic, tag),
+            TopicKind::Document => bare(out, "document_left", topic, tag),
+            _ => bare(out, "room_left", topic, tag),
+        },
         Reply::Accepted { offset } => ack(out, tag, *offset),
         Reply::Edited { version } => documents::edited(out, topic, tag, *version),
         Reply::History { messages, offset, epoch } => {
@@ -129,12 +121,31 @@ fn room_joined(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, snapshot: &
     out.push(b'}');
 }
 
-fn subscribed(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, snapshot: &Snapshot) {
+/// A pattern has no numbering, so there is no snapshot of it.
+fn subscribed(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>, snapshot: Option<&Snapshot>) {
     open(out, "subscribed");
     id(out, tag);
     named(out, topic);
     text(out, ",\"status\":", "subscribed");
-    recovered(out, topic, snapshot);
+    if let Some(snapshot) = snapshot {
+        recovered(out, topic, snapshot);
+    }
+    out.push(b'}');
+}
+
+fn unsubscribed(out: &mut Vec<u8>, topic: &Topic, tag: Option<&[u8]>) {
+    open(out, "unsubscribed");
+    id(out, tag);
+    named(out, topic);
+    text(out, ",\"status\":", "unsubscribed");
+    out.push(b'}');
+}
+
+/// A reply that says no more than which topic it is about.
+fn bare(out: &mut Vec<u8>, kind: &str, topic: &Topic, tag: Option<&[u8]>) {
+    open(out, kind);
+    id(out, tag);
+    named(out, topic);
     out.push(b'}');
 }
 
@@ -292,8 +303,9 @@ fn published(out: &mut Vec<u8>, topic: &Topic, publication: &Publication, tag: O
         TopicKind::Everyone => broadcast(out, publication),
         TopicKind::Channel => message(out, topic.name(), publication),
         TopicKind::Inbox => inbox::direct_message(out, publication),
+        TopicKind::Feed => data_update(out, topic.name(), publication),
         // Nothing publishes to the others yet.
-        TopicKind::Room | TopicKind::Feed | TopicKind::Document => {
+        TopicKind::Room | TopicKind::Document | TopicKind::Pattern => {
             chat_message(out, topic.name(), publication, tag);
         }
     }
@@ -336,6 +348,18 @@ pub fn message(out: &mut Vec<u8>, channel: &str, publication: &Publication) {
     out.extend_from_slice(payload);
     time(out, *taken);
     number(out, ",\"offset\":", *offset);
+    out.push(b'}');
+}
+
+/// `data_update`: what a feed stands at.
+pub fn data_update(out: &mut Vec<u8>, feed: &str, publication: &Publication) {
+    let Publication { time: taken, payload, .. } = publication;
+    out.reserve(FRAMEWORK_BYTES + feed.len() + payload.len());
+    open(out, "data_update");
+    text(out, ",\"source\":", feed);
+    out.extend_from_slice(b",\"data\":");
+    out.extend_from_slice(payload);
+    time(out, *taken);
     out.push(b'}');
 }
 

@@ -108,7 +108,9 @@ mod tests {
                 match outcome {
                     Outcome::Direct { .. } => sent += 1,
                     Outcome::Reply { reply: told, .. } => reply = Some(told),
-                    Outcome::Deliver { .. } | Outcome::Told { .. } => panic!("nobody asked for that"),
+                    Outcome::Deliver { .. } | Outcome::Matched { .. } | Outcome::Told { .. } => {
+                        panic!("nobody asked for that")
+                    }
                 }
             }
             (reply, sent)

@@ -87,7 +87,11 @@ impl Owner {
             self.inbox_floor = self.inbox_floor.max(held.record.head());
         }
         self.note_forgotten(&held.record);
-        self.slots.remove(held.record.topic());
+        let topic = held.record.topic();
+        self.slots.remove(topic);
+        if topic.kind() == TopicKind::Pattern {
+            self.remove_pattern(slot, topic.name());
+        }
         shrink_if_sparse(&mut self.slots);
         if self.records.is_empty() {
             self.records = Slab::new();

@@ -9,7 +9,7 @@ use crate::base::clock::Now;
 use crate::base::shared::Shared;
 use crate::hub::command::Order;
 use crate::hub::event::{Body, Event, Outcome, Sender, Stamp, Told};
-use crate::hub::name::{Topic, User};
+use crate::hub::name::{Topic, TopicKind, User};
 use crate::hub::owner::{Asker, Owner};
 use crate::hub::policy::Reach;
 use crate::hub::stamps::Known;
@@ -77,14 +77,18 @@ impl Owner {
         };
         let record = &mut self.records[slot as usize].record;
         let publication = record.publish(user, (payload, Body::Value), now, self.policies.row(row));
-        let stamp = Stamp {
+        let mut stamp = Stamp {
             offset: publication.offset,
             epoch: Arc::clone(record.epoch()),
             delivered: record.members_count(),
         };
         self.weigh(slot);
         self.note_published(slot, &publication);
-        self.tell(slot, &Event::Published(publication), sender);
+        let event = Event::Published(publication);
+        self.tell(slot, &event, sender);
+        if topic.kind() == TopicKind::Channel {
+            stamp.delivered += self.tell_patterns(slot, &event, asker.origin, true);
+        }
         self.settle(slot, now);
         self.fit_histories(slot);
         stamp

@@ -135,6 +135,10 @@ pub(super) fn words(outcomes: &[(u16, Outcome)]) -> Vec<String> {
             other => format!("{shard}:{other:?}"),
         },
         Outcome::Direct { message, .. } => format!("{shard}:direct {}", message.offset),
+        Outcome::Matched { pattern, topic, sender, .. } => {
+            let copy = if sender.is_some() { " no copy" } else { "" };
+            format!("{shard}:{} by {}{copy}", topic.name(), pattern.name())
+        }
         Outcome::Told { number, told, .. } => match &**told {
             Told::Posted(stamp) => {
                 format!("{shard}:{number} posted {} to {}", stamp.offset, stamp.delivered)

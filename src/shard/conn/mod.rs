@@ -111,6 +111,9 @@ impl Hold {
     /// so a read could bring thousands before the first answer counts against it.
     pub(crate) const ANSWER: Hold = Hold(8);
 
+    /// It asked all owners at once, and is answered before it asks again: so counting the answers is enough.
+    pub(crate) const OWNERS: Hold = Hold(16);
+
     pub(crate) fn none(self) -> bool {
         self.0 == 0
     }

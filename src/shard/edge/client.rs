@@ -17,6 +17,7 @@ use crate::shard::conn::client::{Client, More};
 use crate::shard::conn::session::Session;
 use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Dirty, Hold, Phase};
+use crate::shard::edge::pattern;
 use crate::shard::edge::session::{SERIAL_BITS, digits, letters, session_id};
 use crate::shard::port::Question;
 use crate::shard::state::Shard;
@@ -167,9 +168,16 @@ impl Shard {
         let done = match command {
             Command::Join { kind, name, since, history } => {
                 let since = since.map(|position| (position.offset, position.epoch.into()));
-                self.join(key, tag, (kind, &name), since, history.unwrap_or(0))
+                let (named, history) = ((pattern::meant(kind, &name), &*name), history.unwrap_or(0));
+                match named.0 {
+                    TopicKind::Pattern => self.join_pattern(key, tag, &name, since.is_some(), history),
+                    _ => self.join(key, tag, named, since, history),
+                }
             }
-            Command::Leave { kind, name } => self.ask_member(key, tag, (kind, &name), Ask::Leave),
+            Command::Leave { kind, name } => match pattern::meant(kind, &name) {
+                TopicKind::Pattern => self.leave_pattern(key, tag, &name),
+                _ => self.ask_member(key, tag, (kind, &name), Ask::Leave),
+            },
             Command::Publish { kind, name, payload, echo } => {
                 let payload = Shared::copy_of(payload);
                 match kind {
@@ -194,8 +202,8 @@ impl Shard {
             Command::Typing { room, is_typing } => {
                 self.ask_member(key, tag, (TopicKind::Room, &room), Ask::Typing { is_typing })
             }
-            Command::History { kind, name, limit, before } => self
-                .ask_member(key, tag, (kind, &name), Ask::History { limit, before })
+            Command::History { kind, name, limit, before } => pattern::one_topic(kind, &name)
+                .and_then(|()| self.ask_member(key, tag, (kind, &name), Ask::History { limit, before }))
                 .map(|()| self.await_answer(key)),
             Command::Users { room } => self
                 .ask_member(key, tag, (TopicKind::Room, &room), Ask::Users)

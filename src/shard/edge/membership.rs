@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::base::id::{Key, Origin};
+use crate::base::id::{Key, Origin, ShardId};
 use crate::base::shared::Shared;
 use crate::dialect::field;
 use crate::dialect::native::encode;
@@ -13,6 +13,7 @@ use crate::hub::command::{Ask, By, Request, Tag};
 use crate::hub::event::{Refusal, Reply};
 use crate::hub::name::{self, Topic, TopicKind, User};
 use crate::shard::conn::{Conn, Hold, reposition};
+use crate::shard::edge::pattern;
 use crate::shard::members::{self, VACANT};
 use crate::shard::placement;
 use crate::shard::state::Shard;
@@ -25,7 +26,7 @@ impl Shard {
     /// The owner of the user's inbox counts the user's connections: exact across shards.
     pub(crate) fn join_inbox(&mut self, key: Key, user: Arc<User>) {
         let topic = Topic::new(TopicKind::Inbox, &user.id, self.keys);
-        self.remember(key, &topic);
+        self.remember(key, &topic, 1);
         if let Some(client) = self.conns.get_mut(key).and_then(Conn::client) {
             client.in_inbox = true;
         }
@@ -55,19 +56,25 @@ impl Shard {
     ) -> Result<(), Refusal> {
         let topic = self.topic(named)?;
         let Some(user) = self.user_of(key) else { return Ok(()) };
-        let max = self.limits.rooms_per_connection_max;
-        let Some(conn) = self.conns.get_mut(key) else { return Ok(()) };
-        let inbox = usize::from(conn.client().is_some_and(|client| client.in_inbox));
-        let again = self.members.membership(&conn.memberships, &topic).is_some();
-        if !again && conn.memberships.len() - inbox >= max as usize {
-            return Err(Refusal::TooManyRooms { max });
-        }
-        self.remember(key, &topic);
+        let again = self.check_room_for(key, &topic)?;
+        self.remember(key, &topic, 1);
         self.ask(key, topic, tag, ask(user));
         if again || long {
             self.await_answer(key);
         }
         Ok(())
+    }
+
+    /// Whether the connection is in this topic already, or asked to be; otherwise there has to be room for one more.
+    pub(crate) fn check_room_for(&mut self, key: Key, topic: &Topic) -> Result<bool, Refusal> {
+        let max = self.limits.rooms_per_connection_max;
+        let Some(conn) = self.conns.get_mut(key) else { return Ok(false) };
+        let inbox = usize::from(conn.client().is_some_and(|client| client.in_inbox));
+        let again = self.members.membership(&conn.memberships, topic).is_some();
+        if !again && conn.memberships.len() - inbox >= max as usize {
+            return Err(Refusal::TooManyRooms { max });
+        }
+        Ok(again)
     }
 
     /// Handles no more input of a connection until the owner has answered it.
@@ -78,8 +85,8 @@ impl Shard {
     }
 
     /// Notes that the connection asked to join: from now on what it says about the topic goes to the owner, who
-    /// judges.
-    fn remember(&mut self, key: Key, topic: &Topic) {
+    /// judges. So many answers are to come.
+    pub(crate) fn remember(&mut self, key: Key, topic: &Topic, answers: u16) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let at = match self.members.membership(&conn.memberships, topic) {
             Some(at) => at,
@@ -88,7 +95,7 @@ impl Shard {
                 conn.memberships.len() - 1
             }
         };
-        conn.memberships[at].joins_pending += 1;
+        conn.memberships[at].joins_pending += answers;
     }
 
     /// The topic of this name, which has to be one.
@@ -122,7 +129,10 @@ impl Shard {
     ) -> Result<(), Refusal> {
         let topic = match self.known_topic(key, named) {
             Some(topic) => topic.clone(),
-            None => self.topic(named)?,
+            None => {
+                pattern::one_topic(named.0, named.1)?;
+                self.topic(named)?
+            }
         };
         if let Some(user) = self.user_of(key) {
             self.ask(key, topic, tag, Ask::Publish { payload, by: By::Anyone(user), echo });
@@ -146,8 +156,14 @@ impl Shard {
     pub(crate) fn ask(&mut self, key: Key, topic: Topic, tag: Tag, ask: Ask) {
         let owner = placement::owner(topic.hash(), self.shards);
         let origin = Origin { shard: self.id, conn: key };
+        self.ask_at(owner, Request { topic, origin, tag, ask });
+    }
+
+    /// Sends a request on its way to a certain owner.
+    pub(crate) fn ask_at(&mut self, owner: ShardId, request: Request) {
+        let key = request.origin.conn;
         let lane = &mut self.lanes.requests[owner.index()];
-        lane.push_back(Request { topic, origin, tag, ask });
+        lane.push_back(request);
         if lane.len() > self.limits.pace.requests_high {
             let Some(conn) = self.conns.get_mut(key) else { return };
             if !conn.hold.has(Hold::LANE) {
@@ -168,9 +184,14 @@ impl Shard {
             return; // it left meanwhile, and the owner was told
         }
         match &reply {
+            _ if topic.kind() == TopicKind::Pattern => {
+                return self.on_owner_answer(key, topic, tag, &reply);
+            }
             Reply::Joined(_) => self.settle_join(key, topic, true),
             // Only a join is refused so.
-            Reply::Refused(Refusal::RoomFull | Refusal::DocumentsFull | Refusal::Banned { .. }) => {
+            Reply::Refused(
+                Refusal::RoomFull | Refusal::DocumentsFull | Refusal::UnknownFeed | Refusal::Banned { .. },
+            ) => {
                 self.settle_join(key, topic, false);
             }
             Reply::Left | Reply::Kicked { .. } => self.settle_leave(key, topic),
@@ -188,6 +209,17 @@ impl Shard {
         let wall = self.now.wall;
         self.send(key, |out| encode::reply(out, topic, tag.as_deref(), &reply, wall));
         self.send_named_in(key, topic, &reply);
+        if topic.kind() == TopicKind::Feed {
+            self.send_last_values(key, topic, &reply);
+        }
+    }
+
+    /// After the confirmation that a feed is subscribed to: what it stands at.
+    fn send_last_values(&mut self, key: Key, topic: &Topic, reply: &Reply) {
+        let Reply::Joined(snapshot) = reply else { return };
+        for publication in snapshot.messages.iter().flatten() {
+            self.send(key, |out| encode::data_update(out, topic.name(), publication));
+        }
     }
 
     fn on_admission(&mut self, key: Key, reply: &Reply) {
@@ -200,7 +232,7 @@ impl Shard {
         }
     }
 
-    fn settle_join(&mut self, key: Key, topic: &Topic, joined: bool) {
+    pub(crate) fn settle_join(&mut self, key: Key, topic: &Topic, joined: bool) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let Some(at) = self.members.membership(&conn.memberships, topic) else { return };
         let membership = &mut conn.memberships[at];
@@ -214,7 +246,7 @@ impl Shard {
         }
     }
 
-    fn settle_leave(&mut self, key: Key, topic: &Topic) {
+    pub(crate) fn settle_leave(&mut self, key: Key, topic: &Topic) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let Some(at) = self.members.membership(&conn.memberships, topic) else { return };
         let mut membership = conn.memberships[at];
@@ -258,7 +290,11 @@ impl Shard {
             let topic = self.members.topic(membership.topic).topic.clone();
             self.displace(membership.topic, membership.position);
             self.members.release(membership.topic);
-            self.ask(key, topic, None, Ask::Gone);
+            if topic.kind() == TopicKind::Pattern {
+                self.ask_all(key, &topic, &None, || Ask::Gone);
+            } else {
+                self.ask(key, topic, None, Ask::Gone);
+            }
         }
     }
 }

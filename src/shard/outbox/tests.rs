@@ -71,7 +71,31 @@ impl Line {
             _ => format!("{name}{offset} "),
         };
         let frame = Shared::copy_of(text.as_bytes());
-        let delivery = Delivery { topic: topic(name), offset, announced, frame, keepers: Keepers::default() };
+        let delivery = Delivery {
+            topic: topic(name),
+            offset,
+            announced,
+            conflates: false,
+            frame,
+            keepers: Keepers::default(),
+        };
+        let pushed = self.outbox.push(&mut self.spares, &Arc::new(delivery), &self.limits);
+        self.outbox.check();
+        pushed
+    }
+
+    /// A value of a feed is on the wire as `f5 `, and as many times the number as it is `long`.
+    fn value(&mut self, name: &str, value: u64, long: usize) -> Pushed {
+        let frame = Shared::copy_of(format!("{name}{} ", value.to_string().repeat(long)).as_bytes());
+        let topic = Topic::new(TopicKind::Feed, name, Keys::new([1; 16]));
+        let delivery = Delivery {
+            topic,
+            offset: value,
+            announced: true,
+            conflates: true,
+            frame,
+            keepers: Keepers::default(),
+        };
         let pushed = self.outbox.push(&mut self.spares, &Arc::new(delivery), &self.limits);
         self.outbox.check();
         pushed
@@ -212,6 +236,48 @@ fn who_is_behind_even_in_gaps_is_let_go() {
 }
 
 #[test]
+fn values_that_wait_make_way_for_newer_ones() {
+    for policy in [SlowConsumer::Disconnect, SlowConsumer::DropOldest, SlowConsumer::DropNewest] {
+        let mut line = Line::blocked(policy, 2);
+        line.push("a", 1, true);
+        for (value, long) in (1..=1000).zip((1..6).cycle()) {
+            assert_eq!(line.value("f", value, 1), Pushed::Queued);
+            assert_eq!(line.value("g", value, long), Pushed::Queued);
+            assert_eq!(line.outbox.queue().map(|queue| queue.messages), Some(4), "one of each at most");
+        }
+        assert_eq!(line.text(), "<>a1 f1000 g10001000100010001000 ");
+    }
+}
+
+/// What a feed stands at when it is subscribed to anew is told by an own frame; a newer value follows it.
+#[test]
+fn a_value_does_not_overtake_an_own_frame() {
+    let mut line = Line::blocked(SlowConsumer::Disconnect, 9);
+    line.value("f", 1, 1);
+    line.value("g", 1, 1);
+    line.own("<now 2>");
+    line.value("f", 3, 1);
+    line.value("f", 4, 1);
+    assert_eq!(line.text(), "<>g1 <now 2>f4 ");
+}
+
+#[test]
+fn a_half_written_value_is_written_to_its_end() {
+    let mut line = Line::new(SlowConsumer::Disconnect, 1, 10);
+    line.value("f", 1, 3);
+    line.write(1);
+    (2..=9).for_each(|value| assert_eq!(line.value("f", value, 1), Pushed::Queued));
+    assert_eq!(line.text(), "f111 f9 ");
+}
+
+#[test]
+fn values_are_kept_while_the_socket_takes_them() {
+    let mut line = Line::new(SlowConsumer::Disconnect, 1, 1);
+    (1..=4).for_each(|value| assert_eq!(line.value("f", value, 1), Pushed::Queued));
+    assert_eq!(line.text(), "f1 f2 f3 f4 ");
+}
+
+#[test]
 fn a_half_written_delivery_is_not_dropped() {
     for policy in [SlowConsumer::DropOldest, SlowConsumer::DropNewest] {
         let mut line = Line::new(policy, 1, 1000);
@@ -251,6 +317,8 @@ enum Act {
     Publish(usize, bool),
     Event(usize),
     Typing(usize),
+    /// A value of feed 0 or 1, and how long it is.
+    Value(usize, usize),
     Write(usize),
 }
 
@@ -259,9 +327,11 @@ enum Act {
 struct Shadow {
     pushed: Vec<String>,
     heads: [u64; 3],
+    values: [u64; 2],
 }
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
+const FEEDS: [&str; 2] = ["f", "g"];
 
 impl Shadow {
     fn act(&mut self, line: &mut Line, act: &Act) {
@@ -279,6 +349,12 @@ impl Shadow {
             }
             Act::Event(room) => self.push(line, NAMES[room], 0, true),
             Act::Typing(room) => self.push(line, NAMES[room], 0, false),
+            Act::Value(feed, long) => {
+                self.values[feed] += 1;
+                assert_eq!(line.value(FEEDS[feed], self.values[feed], long), Pushed::Queued);
+                let text = self.values[feed].to_string().repeat(long);
+                self.pushed.push(format!("{}{text} ", FEEDS[feed]));
+            }
             Act::Write(room) => {
                 line.write(room);
             }
@@ -307,6 +383,23 @@ impl Shadow {
             }
         }
         all
+    }
+}
+
+/// Values stand among the own frames where they were pushed, or a newer one of the same feed follows.
+fn check_values(pushed: &str, wire: &str) {
+    for name in FEEDS {
+        let (pushed, seen) = (Shadow::of_room(pushed, name), Shadow::of_room(wire, name));
+        let mut seen = seen.iter().peekable();
+        let last = pushed.iter().rposition(|word| word.starts_with(name));
+        for (at, word) in pushed.iter().enumerate() {
+            let found = seen.next_if_eq(&word).is_some();
+            assert!(
+                found || word.starts_with(name) && Some(at) != last,
+                "{word} of {name} is missing: {wire}"
+            );
+        }
+        assert_eq!(seen.next(), None, "{wire}");
     }
 }
 
@@ -343,6 +436,7 @@ proptest! {
             8 => (0..3_usize, prop::bool::weighted(0.1)).prop_map(|(room, silent)| Act::Publish(room, silent)),
             2 => (0..3_usize).prop_map(Act::Event),
             1 => (0..3_usize).prop_map(Act::Typing),
+            3 => (0..2_usize, 1..5_usize).prop_map(|(feed, long)| Act::Value(feed, long)),
             3 => (0..40_usize).prop_map(Act::Write),
         ], 0..80),
     ) {
@@ -351,6 +445,8 @@ proptest! {
         for act in &acts {
             shadow.act(&mut line, act);
         }
-        check_shadow(&shadow.pushed.concat(), &line.text());
+        let (pushed, wire) = (shadow.pushed.concat(), line.text());
+        check_shadow(&pushed, &wire);
+        check_values(&pushed, &wire);
     }
 }

@@ -35,6 +35,7 @@ impl Edges {
                 let seen = self.answered(topic, origin, reply);
                 log.entry(origin).or_default().push(seen);
             }
+            Outcome::Matched { pattern, .. } => panic!("nobody subscribed by {pattern:?}"),
             Outcome::Direct { .. } | Outcome::Told { .. } => panic!("nobody asked for that"),
             Outcome::Deliver { topic, event, sender } => {
                 let topic = self.topics.iter().position(|known| *known == topic).unwrap();
