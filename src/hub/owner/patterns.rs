@@ -11,6 +11,7 @@ use crate::hub::event::{Event, Outcome, Sender};
 use crate::hub::name::TopicKind;
 use crate::hub::owner::Owner;
 use crate::hub::pattern::{Pattern, Patterns};
+use crate::hub::topic::{Matched, Record};
 
 /// The patterns that have subscribers.
 #[derive(Debug, Default)]
@@ -44,14 +45,13 @@ impl Owner {
     pub(super) fn tell_patterns(&mut self, slot: u32, event: &Event, origin: Origin, echo: bool) -> u32 {
         let Owner { records, outcomes, subscribed, .. } = self;
         let channel = &mut records[slot as usize].record;
-        if channel.matched_at != subscribed.generation {
-            let matched = subscribed.patterns.matches(channel.topic().name());
-            channel.matched = (!matched.is_empty()).then(|| Box::new(matched));
-            channel.matched_at = subscribed.generation;
+        if matched_at(channel) != subscribed.generation {
+            let slots = subscribed.patterns.matches(channel.topic().name());
+            channel.matched = Some(Box::new(Matched { at: subscribed.generation, slots }));
         }
         let channel = &records[slot as usize].record;
         let mut reached = 0;
-        for pattern in channel.matched.iter().flat_map(|matched| matched.iter()) {
+        for pattern in channel.matched.iter().flat_map(|matched| &matched.slots) {
             let pattern = &records[*pattern as usize].record;
             reached += pattern.members_count();
             for (shard, members) in pattern.shards() {
@@ -83,13 +83,18 @@ impl Owner {
                 all.iter().filter(|(_, pattern)| pattern.matches(name)).map(|(slot, _)| *slot).collect();
             let found = self.subscribed.patterns.matches(name);
             assert_eq!(slow, found.iter().map(|slot| *slot as usize).collect(), "patterns of {name}");
-            let known = record.matched.as_ref().map_or(&[][..], |matched| matched);
+            let known = record.matched.as_ref().map_or(&[][..], |matched| &matched.slots);
             assert!(
-                record.matched_at != self.subscribed.generation || known == found,
+                matched_at(record) != self.subscribed.generation || known == found,
                 "{name} knows of other patterns"
             );
         }
     }
+}
+
+/// When the channel was last compared with the patterns.
+fn matched_at(channel: &Record) -> u32 {
+    channel.matched.as_ref().map_or(0, |matched| matched.at)
 }
 
 #[cfg(test)]
@@ -178,7 +183,8 @@ mod tests {
         let known = |owner: &Owner| {
             let (_, held) =
                 owner.records.iter().find(|(_, held)| held.record.topic().name() == "b.c").unwrap();
-            (held.record.matched_at, held.record.matched.is_some())
+            let matches = held.record.matched.as_ref().is_some_and(|matched| !matched.slots.is_empty());
+            (matched_at(&held.record), matches)
         };
         assert_eq!(known(&owner), (owner.subscribed.generation, false));
         join(&mut owner, "a.*", 4);
