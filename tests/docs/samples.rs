@@ -125,6 +125,9 @@ fn documents() -> (Vec<Reply>, Vec<Event>) {
     (replies, events)
 }
 
+/// Collects messages as JSON.
+type Add<'a> = dyn FnMut(&dyn Fn(&mut Vec<u8>)) + 'a;
+
 /// The messages as JSON.
 pub(crate) fn all() -> Vec<serde_json::Value> {
     let mut found = Vec::new();
@@ -133,6 +136,21 @@ pub(crate) fn all() -> Vec<serde_json::Value> {
         write(&mut out);
         found.push(serde_json::from_slice(&out).expect("the encoder writes JSON"));
     };
+    of_topics(&mut add);
+    to_clients(&mut add);
+    for (kind, offsets, events) in [
+        (TopicKind::Room, Some((1, 2)), 0),
+        (TopicKind::Channel, None, 1),
+        (TopicKind::Document, None, 1),
+        (TopicKind::Everyone, None, 1),
+    ] {
+        add(&|out| encode::dropped(out, &topic(kind), Dropped { offsets, events }));
+    }
+    found
+}
+
+/// What is told of topics.
+fn of_topics(add: &mut Add<'_>) {
     let room = topic(TopicKind::Room);
     for reply in replies() {
         add(&|out| encode::reply(out, &room, TAG, &reply, NOW));
@@ -165,6 +183,10 @@ pub(crate) fn all() -> Vec<serde_json::Value> {
     }
     let everybody = Event::Published(publication(None));
     add(&|out| encode::event(out, &topic(TopicKind::Everyone), &everybody, None));
+}
+
+/// What is told to one client.
+fn to_clients(add: &mut Add<'_>) {
     let interval = Some(Duration::from_secs(25));
     let resumed = Some(true);
     let mut welcome = Welcome {
@@ -192,13 +214,4 @@ pub(crate) fn all() -> Vec<serde_json::Value> {
     add(&|out| encode::pong(out, None, None, NOW));
     add(&|out| encode::heartbeat(out, NOW));
     add(&|out| encode::server_shutdown(out, Duration::from_secs(1)));
-    for (kind, offsets, events) in [
-        (TopicKind::Room, Some((1, 2)), 0),
-        (TopicKind::Channel, None, 1),
-        (TopicKind::Document, None, 1),
-        (TopicKind::Everyone, None, 1),
-    ] {
-        add(&|out| encode::dropped(out, &topic(kind), Dropped { offsets, events }));
-    }
-    found
 }

@@ -302,18 +302,7 @@ impl Viewer {
             return;
         }
         assert!(kind == "welcome" || self.owed.is_empty(), "{said} comes before {:?}", self.owed);
-        let pending = said.get("id").map(|id| {
-            let id = id.as_u64().expect("all our ids are numbers");
-            let pending = self.pending.remove(&id).or_else(|| self.stale.remove(&id));
-            let pending = pending.unwrap_or_else(|| panic!("nobody asked {said}"));
-            if kind != "error" {
-                assert!(!pending.never, "{said} answers one who never joined");
-                let last = self.answered.insert(pending.room.clone(), id);
-                let ordered = last.is_none_or(|last| last < id) || pending.room.is_empty();
-                assert!(ordered, "{said} is overtaken by {last:?}");
-            }
-            pending
-        });
+        let pending = said.get("id").map(|id| self.take_pending(id, said));
         if self.loose && (said.get("room").is_some() || said.get("doc_id").is_some()) {
             return; // who knows
         }
@@ -325,18 +314,7 @@ impl Viewer {
             return self.papers.hear(said, paper, self.user.as_deref().unwrap_or_default());
         }
         match kind {
-            "welcome" => {
-                if self.last_seq.is_some() {
-                    let resumed = said["resumed"].as_bool().expect("it asked for a session");
-                    assert_eq!(resumed, self.session.is_some(), "a view ends with its session");
-                    let before = self.session.replace(text(said, "session").into());
-                    assert!(!resumed || before == self.session, "another session");
-                }
-                let began = *self.began.get_or_insert(step);
-                self.welcomed = Some(began);
-                self.user = Some(text(said, "user_id").into());
-                truth.users.insert(self.client, text(said, "user_id").into());
-            }
+            "welcome" => self.hear_welcome(said, truth, step),
             "room_joined" => self.hear_joined(said, pending, truth),
             "room_left" => {
                 assert!(pending.is_none_or(|pending| pending.asked == Asked::Leave));
@@ -377,6 +355,34 @@ impl Viewer {
             }
             _ => panic!("unknown type in {said}"),
         }
+    }
+
+    /// What the message with this `id` answers.
+    fn take_pending(&mut self, id: &Value, said: &Value) -> Pending {
+        let kind = text(said, "type");
+        let id = id.as_u64().expect("all our ids are numbers");
+        let pending = self.pending.remove(&id).or_else(|| self.stale.remove(&id));
+        let pending = pending.unwrap_or_else(|| panic!("nobody asked {said}"));
+        if kind != "error" {
+            assert!(!pending.never, "{said} answers one who never joined");
+            let last = self.answered.insert(pending.room.clone(), id);
+            let ordered = last.is_none_or(|last| last < id) || pending.room.is_empty();
+            assert!(ordered, "{said} is overtaken by {last:?}");
+        }
+        pending
+    }
+
+    fn hear_welcome(&mut self, said: &Value, truth: &mut Truth, step: usize) {
+        if self.last_seq.is_some() {
+            let resumed = said["resumed"].as_bool().expect("it asked for a session");
+            assert_eq!(resumed, self.session.is_some(), "a view ends with its session");
+            let before = self.session.replace(text(said, "session").into());
+            assert!(!resumed || before == self.session, "another session");
+        }
+        let began = *self.began.get_or_insert(step);
+        self.welcomed = Some(began);
+        self.user = Some(text(said, "user_id").into());
+        truth.users.insert(self.client, text(said, "user_id").into());
     }
 
     /// Everything up to `offset` has been told; what was passed over must be explained.
@@ -435,10 +441,8 @@ impl Viewer {
         let known = number(said, "seconds") == 0 || truth.banned.contains(&(room.to_owned(), me));
         assert!(known, "nobody asked for {said}");
         // What it asked meanwhile found it gone.
-        self.pending
-            .values_mut()
-            .filter(|pending| pending.room == room)
-            .for_each(|pending| pending.sure = false);
+        let asked = self.pending.values_mut().chain(self.stale.values_mut());
+        asked.filter(|pending| pending.room == room).for_each(|pending| pending.sure = false);
     }
 
     fn hear_cleared(&mut self, said: &Value, truth: &Truth) {

@@ -59,7 +59,7 @@ struct Client {
     subscriber: Subscriber,
     next_id: u64,
     named: Option<&'static str>,
-    /// When it was last connected, in microseconds.
+    /// When it last heard anything, in microseconds: then it was connected, whatever it does not know of since.
     seen_us: u64,
     upgraded: bool,
     /// Answers to plain requests.
@@ -361,9 +361,6 @@ impl Sim {
         let client = &mut self.clients[i];
         let before = std::mem::replace(&mut client.link, link);
         if !client.over {
-            if client.close_heard.is_none() && client.viewer.welcomed.is_some() {
-                client.seen_us = self.world.now_us;
-            }
             match self.dice.below(3) {
                 0 => self.world.links[before].end(End::Reset),
                 1 => self.world.links[before].end(End::Fin),
@@ -661,6 +658,7 @@ impl Sim {
                 String::from_utf8_lossy(payload)
             );
         }
+        client.seen_us = self.world.now_us;
         assert_eq!(client.close_heard, None, "client {i} hears {opcode} after the close frame");
         match opcode {
             TEXT if client.kind == Kind::Echo => {
@@ -668,10 +666,10 @@ impl Sim {
             }
             TEXT => {
                 let said: Value = serde_json::from_slice(payload).expect("the server writes JSON");
-                client.seen_us = self.world.now_us;
                 if client.viewer.is_over_with(&said) {
                     // Its session is gone: it begins anew, and what it saw before is judged as far as that went.
-                    assert!(!client.viewer.must_resume, "client {i}: its session is gone");
+                    let ended = client.kicked || !client.viewer.must_resume;
+                    assert!(ended, "client {i}: its session is gone");
                     let past = std::mem::replace(&mut client.viewer, Viewer::new(i, true));
                     self.past.push(past);
                 }
@@ -733,9 +731,6 @@ impl Sim {
             println!("{} client {i} has lost its connection: {end:?} at {}", self.step, self.world.now_us);
         }
         client.over = true;
-        if client.close_heard.is_none() && client.viewer.welcomed.is_some() {
-            client.seen_us = self.world.now_us;
-        }
         if matches!(client.close_heard, Some(1000 | 1001 | 1005 | 1008)) {
             client.viewer.session = None; // it does not come back
         }
@@ -930,6 +925,9 @@ impl Sim {
         }
         for client in self.clients.iter().filter(|client| client.kind == Kind::App && !client.over) {
             assert!(!client.app.waits(), "the application waits for an answer");
+            if ghosts {
+                continue;
+            }
             for (room, members, users) in &client.app.standing {
                 let known = rooms.get(&**room).map_or(&[][..], Vec::as_slice);
                 let distinct = known.iter().collect::<BTreeSet<_>>().len();

@@ -179,15 +179,11 @@ impl Shard {
                 _ => self.ask_member(key, tag, (kind, &name), Ask::Leave),
             },
             Command::Publish { kind, name, payload, echo } => {
-                let payload = Shared::copy_of(payload);
-                match kind {
-                    TopicKind::Room => self.ask_member(
-                        key,
-                        tag,
-                        (kind, &name),
-                        Ask::Publish { payload, by: By::Member, echo },
-                    ),
-                    _ => self.publish_as_anyone(key, tag, (kind, &name), payload, echo),
+                let (named, payload) = ((kind, &*name), Shared::copy_of(payload));
+                if kind == TopicKind::Room {
+                    self.ask_member(key, tag, named, Ask::Publish { payload, by: By::Member, echo })
+                } else {
+                    self.publish_as_anyone(key, tag, named, payload, echo)
                 }
             }
             Command::Open { document, info } => self.open_document(key, tag, &document, info),
@@ -210,11 +206,7 @@ impl Shard {
                 .map(|()| self.await_answer(key)),
             Command::Moderate { room, act } => self.moderate(key, tag, &room, act),
             Command::Broadcast { payload } => {
-                if let Some(user) = self.user_of(key) {
-                    let payload = Shared::copy_of(payload);
-                    let ask = Ask::Publish { payload, by: By::Anyone(user), echo: false };
-                    self.ask(key, self.everyone_topic.clone(), tag, ask);
-                }
+                self.broadcast(key, tag, payload);
                 Ok(())
             }
             Command::Direct { user_id, payload } => self.send_direct(key, tag, &user_id, payload),
@@ -237,6 +229,14 @@ impl Shard {
         };
         if let Err(refusal) = done {
             self.refuse(key, mark.as_deref(), &refusal);
+        }
+    }
+
+    fn broadcast(&mut self, key: Key, tag: Tag, payload: &[u8]) {
+        if let Some(user) = self.user_of(key) {
+            let payload = Shared::copy_of(payload);
+            let ask = Ask::Publish { payload, by: By::Anyone(user), echo: false };
+            self.ask(key, self.everyone_topic.clone(), tag, ask);
         }
     }
 
