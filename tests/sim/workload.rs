@@ -611,13 +611,11 @@ impl Sim {
     fn let_go(&mut self) {
         let grace_us = u64::try_from(self.limits.presence_grace.as_micros()).expect("a short grace");
         let count = |sim: &Sim| sim.clients.iter().filter(|client| client.is_member()).count();
-        while grace_us > 0 {
-            let before = count(self);
+        let mut before = None;
+        while before != Some(count(self)) {
+            before = Some(count(self));
             self.world.now_us += grace_us;
             self.rest();
-            if count(self) == before {
-                return;
-            }
         }
     }
 
