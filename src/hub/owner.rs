@@ -230,14 +230,14 @@ impl Owner {
     /// When [`Owner::expire`] will have something to do; none while it has nothing.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Mono> {
-        let idle = self.next_idle().map(|(until, _)| until);
-        let others = [
-            self.grace.next(),
-            self.uncounted.next(),
-            self.sanctions.next_expiry(),
-            self.stamps.next_expiry(),
-        ];
-        others.into_iter().chain([idle]).flatten().min()
+        // Every turn asks, and mostly there is nothing: no iterator, no list.
+        let next = self.idle.first().map_or(Mono::NEVER, |(until, _)| *until);
+        let next = self.idle_documents.first().map_or(next, |(until, _)| next.min(*until));
+        let next = self.grace.next().map_or(next, |due| next.min(due));
+        let next = self.uncounted.next().map_or(next, |due| next.min(due));
+        let next = self.sanctions.next_expiry().map_or(next, |due| next.min(due));
+        let next = self.stamps.next_expiry().map_or(next, |due| next.min(due));
+        (next < Mono::NEVER).then_some(next)
     }
 
     /// The topic without members that expires next.

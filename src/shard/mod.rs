@@ -178,7 +178,8 @@ impl Shard {
             }
         }
         // What is due at the owner is said to edges, so it waits for them as requests do.
-        if self.takes_requests() {
+        let is_due = self.owner.next_expiry().is_some_and(|due| due <= self.now.mono);
+        if is_due && self.takes_requests() {
             self.owner.expire(self.now.mono);
             self.route_outcomes();
         }
