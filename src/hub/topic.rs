@@ -27,11 +27,8 @@ pub struct Record {
     epoch: Arc<str>,
     /// What holds for it.
     row: RowId,
-    /// Of a channel: when the set of patterns was last looked at, as `hub::owner::patterns` counts.
-    pub(super) matched_at: u32,
-    /// Of a channel: the slots of the patterns that matched then; never empty.
-    #[expect(clippy::box_collection, reason = "hardly any topic has one, and all pay for its place")]
-    pub(super) matched: Option<Box<Vec<u32>>>,
+    /// Of a channel, once there have been patterns.
+    pub(super) matched: Option<Box<Matched>>,
     /// The users are too many to be told of one by one.
     crowded: bool,
     /// Users who have no connection left and time to come back. Presence knows each by one connection more.
@@ -53,6 +50,15 @@ enum Kept {
     History(History),
     /// Boxed once more, as histories are many and small.
     Pad(Box<Pad>),
+}
+
+/// Which patterns match a channel.
+#[derive(Debug)]
+pub(super) struct Matched {
+    /// When the set of patterns was looked at, as `hub::owner::patterns` counts.
+    pub(super) at: u32,
+    /// The slots of those that matched then.
+    pub(super) patterns: Vec<u32>,
 }
 
 /// How a join went.
@@ -115,7 +121,6 @@ impl Record {
             topic,
             epoch,
             row,
-            matched_at: 0,
             matched: None,
             crowded: false,
             lingering: 0,
