@@ -27,7 +27,7 @@ pub struct Record {
     epoch: Arc<str>,
     /// What holds for it.
     row: RowId,
-    /// Of a channel: the patterns that match; none while there were no patterns at all.
+    /// Of a channel, once there have been patterns.
     pub(super) matched: Option<Box<Matched>>,
     /// The users are too many to be told of one by one.
     crowded: bool,
@@ -59,6 +59,15 @@ enum Kept {
     History(History),
     /// Boxed once more, as histories are many and small.
     Pad(Box<Pad>),
+}
+
+/// Which patterns match a channel.
+#[derive(Debug)]
+pub(super) struct Matched {
+    /// When the set of patterns was looked at, as `hub::owner::patterns` counts.
+    pub(super) at: u32,
+    /// The slots of those that matched then.
+    pub(super) patterns: Vec<u32>,
 }
 
 /// How a join went.

@@ -11,7 +11,7 @@ use crate::hub::event::{Event, Outcome, Sender};
 use crate::hub::name::TopicKind;
 use crate::hub::owner::Owner;
 use crate::hub::pattern::{Pattern, Patterns};
-use crate::hub::topic::{Matched, Record};
+use crate::hub::topic::Matched;
 
 /// The patterns that have subscribers.
 #[derive(Debug, Default)]
@@ -45,13 +45,13 @@ impl Owner {
     pub(super) fn tell_patterns(&mut self, slot: u32, event: &Event, origin: Origin, echo: bool) -> u32 {
         let Owner { records, outcomes, subscribed, .. } = self;
         let channel = &mut records[slot as usize].record;
-        if matched_at(channel) != subscribed.generation {
-            let slots = subscribed.patterns.matches(channel.topic().name());
-            channel.matched = Some(Box::new(Matched { at: subscribed.generation, slots }));
+        if channel.matched.as_ref().map_or(0, |matched| matched.at) != subscribed.generation {
+            let patterns = subscribed.patterns.matches(channel.topic().name());
+            channel.matched = Some(Box::new(Matched { at: subscribed.generation, patterns }));
         }
         let channel = &records[slot as usize].record;
         let mut reached = 0;
-        for pattern in channel.matched.iter().flat_map(|matched| &matched.slots) {
+        for pattern in channel.matched.iter().flat_map(|matched| &matched.patterns) {
             let pattern = &records[*pattern as usize].record;
             reached += pattern.members_count();
             for (shard, members) in pattern.shards() {
@@ -83,18 +83,10 @@ impl Owner {
                 all.iter().filter(|(_, pattern)| pattern.matches(name)).map(|(slot, _)| *slot).collect();
             let found = self.subscribed.patterns.matches(name);
             assert_eq!(slow, found.iter().map(|slot| *slot as usize).collect(), "patterns of {name}");
-            let known = record.matched.as_ref().map_or(&[][..], |matched| &matched.slots);
-            assert!(
-                matched_at(record) != self.subscribed.generation || known == found,
-                "{name} knows of other patterns"
-            );
+            let known = record.matched.as_ref().filter(|matched| matched.at == self.subscribed.generation);
+            assert!(known.is_none_or(|known| known.patterns == found), "{name} knows of other patterns");
         }
     }
-}
-
-/// When the channel was last compared with the patterns.
-fn matched_at(channel: &Record) -> u32 {
-    channel.matched.as_ref().map_or(0, |matched| matched.at)
 }
 
 #[cfg(test)]
@@ -183,14 +175,13 @@ mod tests {
         let known = |owner: &Owner| {
             let (_, held) =
                 owner.records.iter().find(|(_, held)| held.record.topic().name() == "b.c").unwrap();
-            let matches = held.record.matched.as_ref().is_some_and(|matched| !matched.slots.is_empty());
-            (matched_at(&held.record), matches)
+            held.record.matched.as_ref().map(|matched| (matched.at, matched.patterns.len()))
         };
-        assert_eq!(known(&owner), (owner.subscribed.generation, false));
+        assert_eq!(known(&owner), Some((owner.subscribed.generation, 0)));
         join(&mut owner, "a.*", 4);
         assert_eq!(
-            known(&owner).0,
-            owner.subscribed.generation,
+            known(&owner),
+            Some((owner.subscribed.generation, 0)),
             "who comes to a known pattern changes no set"
         );
     }

@@ -174,10 +174,7 @@ impl Shard {
                     _ => self.join(key, tag, named, since, history),
                 }
             }
-            Command::Leave { kind, name } => match pattern::meant(kind, &name) {
-                TopicKind::Pattern => self.leave_pattern(key, tag, &name),
-                _ => self.ask_member(key, tag, (kind, &name), Ask::Leave),
-            },
+            Command::Leave { kind, name } => self.leave(key, tag, (kind, &name)),
             Command::Publish { kind, name, payload, echo } => {
                 let (named, payload) = ((kind, &*name), Shared::copy_of(payload));
                 if kind == TopicKind::Room {
@@ -198,9 +195,9 @@ impl Shard {
             Command::Typing { room, is_typing } => {
                 self.ask_member(key, tag, (TopicKind::Room, &room), Ask::Typing { is_typing })
             }
-            Command::History { kind, name, limit, before } => pattern::one_topic(kind, &name)
-                .and_then(|()| self.ask_member(key, tag, (kind, &name), Ask::History { limit, before }))
-                .map(|()| self.await_answer(key)),
+            Command::History { kind, name, limit, before } => {
+                self.ask_history(key, tag, (kind, &name), Ask::History { limit, before })
+            }
             Command::Users { room } => self
                 .ask_member(key, tag, (TopicKind::Room, &room), Ask::Users)
                 .map(|()| self.await_answer(key)),

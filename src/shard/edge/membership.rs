@@ -118,6 +118,28 @@ impl Shard {
         Ok(())
     }
 
+    /// Leaves one topic, or all that match.
+    pub(crate) fn leave(&mut self, key: Key, tag: Tag, named: Named<'_>) -> Result<(), Refusal> {
+        match pattern::meant(named.0, named.1) {
+            TopicKind::Pattern => self.leave_pattern(key, tag, named.1),
+            _ => self.ask_member(key, tag, named, Ask::Leave),
+        }
+    }
+
+    /// Asks for what one topic remembers: never too much at a time.
+    pub(crate) fn ask_history(
+        &mut self,
+        key: Key,
+        tag: Tag,
+        named: Named<'_>,
+        ask: Ask,
+    ) -> Result<(), Refusal> {
+        pattern::one_topic(named.0, named.1)?;
+        self.ask_member(key, tag, named, ask)?;
+        self.await_answer(key);
+        Ok(())
+    }
+
     /// Publishes to a topic that one need not be in.
     pub(crate) fn publish_as_anyone(
         &mut self,
