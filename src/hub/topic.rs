@@ -43,15 +43,6 @@ pub struct Record {
     kept: Option<Box<Kept>>,
 }
 
-/// Which patterns match a channel.
-#[derive(Debug)]
-pub(super) struct Matched {
-    /// When the set of patterns was last looked at, as `hub::owner::patterns` counts; 0 is before the first.
-    pub(super) at: u32,
-    /// The slots of those that matched then.
-    pub(super) slots: Vec<u32>,
-}
-
 /// What a topic remembers.
 #[derive(Debug)]
 enum Kept {
