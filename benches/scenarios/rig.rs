@@ -35,11 +35,9 @@ pub(crate) struct Tally {
 ///
 /// Its calls are never inlined: else a new scenario would change what the compiler makes of the others.
 pub(crate) struct Rig {
-    shard: Shard,
+    pub(crate) shard: Shard,
     now: Mono,
     tally: Tally,
-    /// No socket takes anything.
-    full: bool,
 }
 
 impl Rig {
@@ -52,7 +50,7 @@ impl Rig {
             gauges: Arc::from([Gauges::default()]),
         };
         let now = Mono(0);
-        Rig { shard: Shard::new(ShardId(0), &setting, 1, at(now)), now, tally: Tally::default(), full: false }
+        Rig { shard: Shard::new(ShardId(0), &setting, 1, at(now)), now, tally: Tally::default() }
     }
 
     /// Opens a connection and asks for `target`, as a browser does.
@@ -100,15 +98,7 @@ impl Rig {
         }
     }
 
-    /// From now on no socket takes anything, or each takes everything.
-    pub(crate) fn sockets_are_full(&mut self, full: bool) {
-        self.full = full;
-    }
-
     fn write(&mut self, key: Key) {
-        if self.full {
-            return self.shard.handle_written(key, Written::Full, 1);
-        }
         let mut few = [IoSlice::new(&[]); 2];
         let (mut used, mut offered) = self.shard.outgoing(key, &mut few);
         if used == few.len() {

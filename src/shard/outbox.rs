@@ -474,7 +474,10 @@ impl Outbox {
     /// Takes `count` written bytes off the front.
     pub(crate) fn written(&mut self, mut count: usize, spares: &mut Spares) {
         if matches!(&self.waiting, Waiting::One(delivery) if delivery.frame.len() == count) {
-            self.waiting = Waiting::Nothing;
+            // Said so, it is let go of right here.
+            if let Waiting::One(delivery) = std::mem::take(&mut self.waiting) {
+                drop(delivery);
+            }
             return;
         }
         let Some(queue) = self.make_queue(spares) else { return debug_assert_eq!(count, 0) };

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use roomcast::base::id::Key;
+use roomcast::shard::port::Written;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 use rig::Rig;
@@ -87,12 +88,21 @@ impl Crowd {
     /// What it costs that everybody's socket is full and one message waits.
     fn backlog(mut self) -> isize {
         let (bytes, ()) = held(|| {
-            self.rig.sockets_are_full(true);
             let mut broadcast = input::Sent::new(input::text(
                 r#"{"type":"broadcast","message":"!"}"#,
                 &mut roomcast::base::prng::Prng::new(1),
             ));
-            self.rig.turn(self.keys[0], broadcast.fresh());
+            self.rig.begin();
+            self.rig.shard.handle_bytes(self.keys[0], broadcast.fresh());
+            // Everybody is tried once, and found full.
+            while self.rig.shard.poll_timeout() == Some(Duration::ZERO) {
+                self.rig.shard.work();
+                while let Some(key) = self.rig.shard.poll_flush() {
+                    self.rig.shard.handle_written(key, Written::Full, 1);
+                }
+                self.rig.shard.end_turn();
+                self.rig.begin();
+            }
         });
         bytes
     }

@@ -3,7 +3,6 @@
 //! Reads no clock, starts no thread, takes no randomness: the same arguments execute the same instructions.
 
 #[path = "../../scenarios/mod.rs"]
-#[expect(dead_code, reason = "others use more of it")]
 mod scenarios;
 
 use std::process::ExitCode;
