@@ -11,7 +11,6 @@ mod messages;
 mod timers;
 mod turns;
 #[path = "../scenarios/mod.rs"]
-#[expect(dead_code, reason = "others use more of it")]
 mod scenarios;
 
 use criterion::{criterion_group, criterion_main};
