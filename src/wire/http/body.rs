@@ -26,7 +26,7 @@ const TRAILER_BYTES_MAX: u32 = 2048;
 pub enum BodyError {
     /// More bytes than the cap.
     TooLong,
-    /// The size of a chunk is no number of at most 16 hexadecimal digits.
+    /// The size of a chunk is no number of at most 8 hexadecimal digits.
     ChunkSize,
     /// A chunk's line or data without CR LF behind it, or a control character in a line.
     LineEnd,
