@@ -30,7 +30,7 @@ use crate::base::id::{Origin, ShardId, index32};
 use crate::base::shared::Shared;
 use crate::hub::agenda::Agenda;
 use crate::hub::command::{Ask, By, Request, Tag};
-use crate::hub::event::{Body, Event, Outcome, Refusal, Reply, Sender};
+use crate::hub::event::{Body, Event, Outcome, Publication, Refusal, Reply, Sender};
 use crate::hub::journal::Journal;
 use crate::hub::moderation::Sanctions;
 use crate::hub::name::{Topic, TopicKind, User};
@@ -360,26 +360,17 @@ impl Owner {
             Ok(user) => user,
             Err(refusal) => return self.reply(asker, Reply::Refused(refusal)),
         };
-        let numbered = self.policies.row(row).numbered;
-        if slot.is_none() && numbered {
+        if slot.is_none() && self.policies.row(row).numbered {
             slot = Some(self.create(&asker.topic));
         }
-        let policy = self.policies.row(row);
-        let (reach, publication_answers) = (policy.reach, policy.publish == Publishers::Members);
-        let mut member = false;
-        let publication = match slot {
+        let publication_answers = self.policies.row(row).publish == Publishers::Members;
+        let (member, publication) = match slot {
             Some(slot) => {
-                let record = &mut self.records[slot as usize].record;
-                member = record.is_member(asker.origin);
-                let publication = record.publish(user, content, now, policy);
-                self.weigh(slot);
-                publication
+                let member = self.records[slot as usize].record.is_member(asker.origin);
+                (member, self.issue(slot, user, content, now))
             }
-            None => fresh(0, user, content, now),
+            None => (false, fresh(0, user, content, now)),
         };
-        if let Some(slot) = slot {
-            self.note_published(slot, &publication);
-        }
         let Asker { topic, origin, mut tag } = asker;
         // Whoever is no member is not reachable as one, and gets an answer instead of a copy.
         let copy = (echo && member).then(|| if publication_answers { tag.take() } else { None });
@@ -387,19 +378,44 @@ impl Owner {
             let reply = Reply::Accepted { offset: publication.offset };
             self.reply(Asker { topic: topic.clone(), origin, tag }, reply);
         }
-        let (event, sender) = (Event::Published(publication), Sender { origin, copy });
-        match (reach, slot) {
-            (Reach::AllShards, _) => self.tell_all_shards(&topic, &event, &sender),
-            (Reach::Members, Some(slot)) => {
-                self.tell(slot, &event, sender);
-                if topic.kind() == TopicKind::Channel {
-                    self.tell_patterns(slot, &event, origin, echo);
-                }
-                self.settle(slot, now);
-                self.fit_histories(slot);
+        self.spread((&topic, slot), publication, Sender { origin, copy }, echo, now);
+    }
+
+    /// Numbers, dates and remembers a publication in the topic that is held at `slot`.
+    fn issue(&mut self, slot: u32, user: Arc<User>, content: (Shared, Body), now: Now) -> Arc<Publication> {
+        let record = &mut self.records[slot as usize].record;
+        let publication = record.publish(user, content, now, self.policies.row(record.row()));
+        self.weigh(slot);
+        self.note_published(slot, &publication);
+        publication
+    }
+
+    /// Tells everybody whom a publication concerns, then lets go of what is too much. How many connections it is on
+    /// its way to, where those are counted here; `echo` is whether its publisher wants it by patterns, too.
+    fn spread(
+        &mut self,
+        (topic, slot): (&Topic, Option<u32>),
+        publication: Arc<Publication>,
+        sender: Sender,
+        echo: bool,
+        now: Now,
+    ) -> u32 {
+        let event = Event::Published(publication);
+        let Some(slot) = slot else {
+            if self.policies.row(self.policies.find(topic.kind(), topic.name())).reach == Reach::AllShards {
+                self.tell_all_shards(topic, &event, &sender);
             }
-            (Reach::Members, None) => {}
+            return 0;
+        };
+        let mut reached = self.records[slot as usize].record.members_count();
+        let origin = sender.origin;
+        self.tell(slot, &event, sender);
+        if topic.kind() == TopicKind::Channel {
+            reached += self.tell_patterns(slot, &event, origin, echo);
         }
+        self.settle(slot, now);
+        self.fit_histories(slot);
+        reached
     }
 
     /// Tells the others something that is neither numbered nor remembered: who gets it could not tell its place.

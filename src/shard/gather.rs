@@ -27,6 +27,8 @@ const STALE_PER_TOPIC: Duration = Duration::from_micros(2);
 const ROOMS_LISTED_MAX: usize = 100;
 /// Rooms that are counted out for those who ask for more.
 const ROOMS_COUNTED_MAX: usize = 1000;
+/// Connections of one user that are named; all are counted.
+const CLIENTS_OF_USER_MAX: usize = 1000;
 /// Places for connections that one question looks at: about a tenth of a millisecond.
 const SLOTS_PER_QUESTION: u32 = 4096;
 
@@ -58,7 +60,11 @@ impl Shard {
         let kept = self.gathers.insert(Gather { asker, tag, sum, missing, timer });
         debug_assert_eq!(kept, number);
         for peer in peers {
-            self.lanes.edges[peer.index()].push_back(ToEdge::Question { from: self.id, number, question });
+            self.lanes.edges[peer.index()].push_back(ToEdge::Question {
+                from: self.id,
+                number,
+                question: question.clone(),
+            });
         }
         Ok(())
     }
@@ -106,7 +112,7 @@ impl Shard {
 
     /// This shard's share.
     fn answer_question(&mut self, question: &Question) -> Part {
-        match *question {
+        match question {
             Question::Stats => {
                 let rooms = self.largest_rooms();
                 Part::Stats(Stats {
@@ -118,11 +124,21 @@ impl Shard {
             }
             Question::Rooms(limit) => {
                 let rooms = self.largest_rooms();
-                let rooms = rooms.iter().take(limit as usize).cloned().collect();
-                Part::Rooms { total: self.owner.counts().rooms_with_members, rooms, limit }
+                let rooms = rooms.iter().take(*limit as usize).cloned().collect();
+                Part::Rooms { total: self.owner.counts().rooms_with_members, rooms, limit: *limit }
             }
-            Question::Clients { from, limit } => self.clients_from(from, limit),
-            Question::Close(key) => Part::Closed(u64::from(self.disconnect(key))),
+            Question::Clients { from, limit } => self.clients_from(*from, *limit),
+            Question::Close(key) => Part::Closed(u64::from(self.disconnect(*key))),
+            Question::User(topic) => {
+                let slots = self.connections_of(topic);
+                let (seen, total) = (slots.iter().take(CLIENTS_OF_USER_MAX), slots.len() as u64);
+                let clients = seen.filter_map(|key| self.client_seen(key.slot)).collect();
+                Part::User { topic: topic.clone(), clients, total }
+            }
+            Question::CloseUser(topic) => {
+                let keys = self.connections_of(topic);
+                Part::Closed(keys.into_iter().map(|key| u64::from(self.disconnect(key))).sum())
+            }
         }
     }
 
@@ -187,6 +203,11 @@ fn add(sum: Part, part: Part) -> Part {
             Part::Rooms { total: total + more, rooms, limit }
         }
         (Part::Closed(sum), Part::Closed(part)) => Part::Closed(sum + part),
+        (Part::User { topic, mut clients, total }, Part::User { clients: others, total: more, .. }) => {
+            clients.extend(others);
+            clients.truncate(CLIENTS_OF_USER_MAX);
+            Part::User { topic, clients, total: total + more }
+        }
         (sum, _) => {
             debug_assert!(
                 false,

@@ -47,7 +47,7 @@ pub enum ToEdge {
 }
 
 /// What one shard asks others.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Question {
     /// How do you stand?
     Stats,
@@ -62,6 +62,10 @@ pub enum Question {
     },
     /// Close this client.
     Close(Key),
+    /// Which clients have you of the user whose inbox this is?
+    User(Topic),
+    /// Close those.
+    CloseUser(Topic),
 }
 
 /// The answer to a [`Question`], or the sum of several.
@@ -86,6 +90,15 @@ pub enum Part {
         next: Option<u32>,
         /// The shard that answers.
         shard: ShardId,
+    },
+    /// Clients of the user whose inbox this is.
+    User {
+        /// The inbox.
+        topic: Topic,
+        /// The first so many of them.
+        clients: Vec<ClientSeen>,
+        /// All of them.
+        total: u64,
     },
     /// So many clients were closed.
     Closed(u64),

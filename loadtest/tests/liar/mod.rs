@@ -121,19 +121,22 @@ fn serve(mut stream: TcpStream, fault: Fault, rooms: &Rooms, pings: &AtomicI64) 
         "/socket.io/?EIO=4&transport=websocket" => Dialect::SocketIo,
         path => path.strip_prefix("/room/").map_or(Dialect::Native, |room| Dialect::Path(room.into())),
     };
-    // The generator always uses the key of RFC 6455 §1.3.
-    stream.write_all(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-    )?;
     let wire = Wire { stream: stream.try_clone()?, count: 0, fault, held: None };
     let wire = Arc::new(Mutex::new(wire));
-    match &dialect {
-        Dialect::SocketIo => lock(&wire).send(1, b"0{\"sid\":\"a\",\"pingInterval\":25000}")?,
-        Dialect::Path(room) => {
-            lock(rooms).entry(room.clone()).or_default().members.push(Arc::clone(&wire));
+    {
+        // Whoever is in by its path is a member as soon as it has read the answer, and hears nothing before that.
+        let mut rooms = lock(rooms);
+        // The generator always uses the key of RFC 6455 §1.3.
+        stream.write_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+        )?;
+        if let Dialect::Path(room) = &dialect {
+            rooms.entry(room.clone()).or_default().members.push(Arc::clone(&wire));
         }
-        Dialect::Echo | Dialect::Native => {}
+    }
+    if let Dialect::SocketIo = dialect {
+        lock(&wire).send(1, b"0{\"sid\":\"a\",\"pingInterval\":25000}")?;
     }
     loop {
         let (opcode, payload) = receive(&mut stream)?;

@@ -70,6 +70,9 @@ fn posted(out: &mut Vec<u8>, topic: &Topic, stamp: &Stamp) {
     let word = topic.kind().word();
     if topic.kind() == TopicKind::Everyone {
         text(out, "{\"topic\":", word);
+    } else if topic.kind() == TopicKind::Inbox {
+        text(out, "{\"topic\":", &format!("{word}:{}", topic.name()));
+        number(out, ",\"seq\":", stamp.offset);
     } else {
         text(out, "{\"topic\":", &format!("{word}:{}", topic.name()));
         if stamp.offset > 0 {
@@ -114,6 +117,22 @@ pub fn rooms(out: &mut Vec<u8>, total: u64, rooms: &[(Topic, u32)]) {
 /// A page of connections, of `total`; `next` is where the next one begins.
 pub fn connections(out: &mut Vec<u8>, total: u64, connections: &[Connection<'_>], next: Option<Cursor>) {
     number(out, "{\"total_connections\":", total);
+    listed(out, connections);
+    if let Some(Cursor { shard, slot }) = next {
+        text(out, ",\"next\":", &format!("{shard}.{slot}"));
+    }
+    out.push(b'}');
+}
+
+/// Who somebody is connected as; `total` connections, of which the first are listed.
+pub fn user(out: &mut Vec<u8>, user_id: &str, total: u64, connections: &[Connection<'_>]) {
+    text(out, "{\"user_id\":", user_id);
+    number(out, ",\"total_connections\":", total);
+    listed(out, connections);
+    out.push(b'}');
+}
+
+fn listed(out: &mut Vec<u8>, connections: &[Connection<'_>]) {
     out.extend_from_slice(b",\"connections\":[");
     list(out, connections, |out, connection| {
         text(out, "{\"client_id\":", connection.id);
@@ -125,10 +144,6 @@ pub fn connections(out: &mut Vec<u8>, total: u64, connections: &[Connection<'_>]
         out.push(b'}');
     });
     out.push(b']');
-    if let Some(Cursor { shard, slot }) = next {
-        text(out, ",\"next\":", &format!("{shard}.{slot}"));
-    }
-    out.push(b'}');
 }
 
 /// How many connections were told to close.
@@ -208,7 +223,7 @@ mod tests {
             told(TopicKind::Room, "a\"b", &stamp(7)),
             r#"{"topic":"room:a\"b","offset":7,"epoch":"k3v9","delivered":2}"#
         );
-        assert_eq!(told(TopicKind::Inbox, "ann", &stamp(0)), r#"{"topic":"user:ann","delivered":2}"#);
+        assert_eq!(told(TopicKind::Inbox, "ann", &stamp(3)), r#"{"topic":"user:ann","seq":3}"#);
         assert_eq!(told(TopicKind::Everyone, "", &stamp(0)), r#"{"topic":"everyone"}"#);
     }
 

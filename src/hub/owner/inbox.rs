@@ -11,8 +11,8 @@ use super::{Asker, Owner};
 use crate::base::clock::Now;
 use crate::base::id::{Key, ShardId};
 use crate::base::shared::Shared;
-use crate::hub::event::{Body, Outcome, Receipt, Redelivery, Refusal, Reply};
-use crate::hub::name::User;
+use crate::hub::event::{Body, Outcome, Publication, Receipt, Redelivery, Refusal, Reply};
+use crate::hub::name::{Topic, User};
 
 impl Owner {
     /// Numbers and keeps a message for the user whose inbox it is, and sends it to wherever the user may be.
@@ -29,12 +29,21 @@ impl Owner {
             Some(slot) => *slot,
             None => self.create(&topic),
         };
-        let record = &mut self.records[slot as usize].record;
-        let message = record.publish(user, (payload, Body::Value), now, self.policies.row(record.row()));
-        self.weigh(slot);
+        let message = self.issue(slot, user, (payload, Body::Value), now);
         let receipt = receipt.map(|number| Receipt { shard: origin.shard, number });
+        self.send_to_user((&topic, slot), &message, receipt, now);
+    }
+
+    /// Sends a message to all shards, as any may have connections of the user, then lets go of what is too much.
+    pub(super) fn send_to_user(
+        &mut self,
+        (topic, slot): (&Topic, u32),
+        message: &Arc<Publication>,
+        receipt: Option<Receipt>,
+        now: Now,
+    ) {
         for shard in (0..self.shards).map(ShardId) {
-            let (topic, message) = (topic.clone(), Arc::clone(&message));
+            let (topic, message) = (topic.clone(), Arc::clone(message));
             self.outcomes.push_back((shard, Outcome::Direct { topic, message, receipt }));
         }
         self.settle(slot, now);
@@ -64,6 +73,7 @@ impl Owner {
         if let Some(slot) = slot {
             self.records[slot as usize].record.acknowledge(seq);
             self.weigh(slot);
+            self.note_trimmed(slot);
             self.settle(slot, now);
         }
         if asker.tag.is_some() {

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use crate::base::clock::Now;
 use crate::base::shared::Shared;
 use crate::hub::command::Order;
-use crate::hub::event::{Body, Event, Outcome, Sender, Stamp, Told};
+use crate::hub::event::{Body, Outcome, Sender, Stamp, Told};
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::hub::owner::{Asker, Owner};
-use crate::hub::policy::Reach;
 use crate::hub::stamps::Known;
 use crate::hub::topic::fresh;
 
@@ -54,44 +53,24 @@ impl Owner {
     /// As a member's publication, but the publisher is reached by the answer only.
     fn post_new(&mut self, asker: &Asker, user: Arc<User>, payload: Shared, now: Now) -> Stamp {
         let topic = &asker.topic;
-        let sender = Sender { origin: asker.origin, copy: None };
-        let mut slot = self.slots.get(topic).copied();
-        let row = match slot {
-            Some(slot) => self.records[slot as usize].record.row(),
-            None => self.policies.find(topic.kind(), topic.name()),
-        };
-        let policy = self.policies.row(row);
-        let (numbered, reach) = (policy.numbered, policy.reach);
-        if slot.is_none() && numbered {
-            slot = Some(self.create(topic));
-        }
+        let (content, sender) = ((payload, Body::Value), Sender { origin: asker.origin, copy: None });
+        let slot = self.slots.get(topic).copied();
+        let numbered = self.policies.row(self.policies.find(topic.kind(), topic.name())).numbered;
+        let slot = if numbered { slot.or_else(|| Some(self.create(topic))) } else { slot };
         let Some(slot) = slot else {
-            if reach == Reach::AllShards {
-                self.tell_all_shards(
-                    topic,
-                    &Event::Published(fresh(0, user, (payload, Body::Value), now)),
-                    &sender,
-                );
-            }
+            self.spread((topic, None), fresh(0, user, content, now), sender, true, now);
             return Stamp { offset: 0, epoch: Arc::clone(&self.no_epoch), delivered: 0 };
         };
-        let record = &mut self.records[slot as usize].record;
-        let publication = record.publish(user, (payload, Body::Value), now, self.policies.row(row));
-        let mut stamp = Stamp {
-            offset: publication.offset,
-            epoch: Arc::clone(record.epoch()),
-            delivered: record.members_count(),
+        let epoch = Arc::clone(self.records[slot as usize].record.epoch());
+        let publication = self.issue(slot, user, content, now);
+        let offset = publication.offset;
+        let delivered = if topic.kind() == TopicKind::Inbox {
+            self.send_to_user((topic, slot), &publication, None, now);
+            0
+        } else {
+            self.spread((topic, Some(slot)), publication, sender, true, now)
         };
-        self.weigh(slot);
-        self.note_published(slot, &publication);
-        let event = Event::Published(publication);
-        self.tell(slot, &event, sender);
-        if topic.kind() == TopicKind::Channel {
-            stamp.delivered += self.tell_patterns(slot, &event, asker.origin, true);
-        }
-        self.settle(slot, now);
-        self.fit_histories(slot);
-        stamp
+        Stamp { offset, epoch, delivered }
     }
 
     fn standing(&self, topic: &Topic) -> Told {

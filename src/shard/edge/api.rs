@@ -12,14 +12,16 @@ use crate::dialect::api::decode::{self, Item, Post};
 use crate::dialect::api::encode::{self, Connection, Node};
 use crate::dialect::api::guard;
 use crate::dialect::api::route::{self, Call, Cursor};
+use crate::dialect::field;
 use crate::hub::command::{Ask, Order};
 use crate::hub::event::{Refusal, Told};
-use crate::hub::name::{Topic, TopicKind, User};
+use crate::hub::name::{self, Topic, TopicKind, USER_ID_BYTES_MAX, User};
 use crate::metrics::shard::total;
 use crate::shard::conn::request::{Asking, Batch, Pending, Terms};
 use crate::shard::conn::socket::LINGER;
 use crate::shard::conn::{Conn, Hold, Phase};
-use crate::shard::port::{Part, Question};
+use crate::shard::edge::pattern;
+use crate::shard::port::{ClientSeen, Part, Question};
 use crate::shard::state::Shard;
 use crate::wire::http::answer::{self, After, Problem, Status};
 use crate::wire::http::body::BodyReader;
@@ -28,9 +30,6 @@ use crate::wire::http::target::Target;
 
 /// What a body may hold beside the message itself, in bytes: names of fields and users.
 const ENVELOPE_BYTES_MAX: usize = 4096;
-
-const NO_USERS: Problem =
-    Problem::new(Status::NotImplemented, "Users cannot be asked about in this release.");
 
 impl Shard {
     /// Handles the head of a request for the API, which `rest` follows; returns how much of that is the body.
@@ -132,10 +131,12 @@ impl Shard {
                     Ok(())
                 }
             },
-            Call::User { .. } | Call::CloseUser { .. } => {
-                self.answer_problem(key, NO_USERS, terms.head_only, terms.after);
-                Ok(())
-            }
+            Call::User { user } => self
+                .addressed(TopicKind::Inbox, &user)
+                .and_then(|topic| self.ask_shards(key, terms, Question::User(topic), None)),
+            Call::CloseUser { user } => self
+                .addressed(TopicKind::Inbox, &user)
+                .and_then(|topic| self.ask_shards(key, terms, Question::CloseUser(topic), None)),
             Call::Nodes | Call::BestNode => {
                 self.answer_nodes(key, &call, terms);
                 Ok(())
@@ -157,10 +158,7 @@ impl Shard {
         again: Option<&[u8]>,
         place: Option<u32>,
     ) -> Result<(Topic, Order), Refusal> {
-        let topic = match kind {
-            TopicKind::Everyone => self.everyone_topic.clone(),
-            _ => self.topic((kind, name))?,
-        };
+        let topic = self.addressed(kind, name)?;
         if post.payload.len() > self.limits.message_bytes_max {
             let expected = "no longer than --max-message";
             return Err(Refusal::InvalidField { field: "message", expected });
@@ -172,6 +170,21 @@ impl Shard {
         });
         let user = User { id: (&*post.user_id).into(), name: post.username.as_deref().map(Into::into) };
         Ok((topic, Order::Post { user: Arc::new(user), payload: Shared::copy_of(post.payload), mark }))
+    }
+
+    /// The topic that is meant, which has to be one.
+    fn addressed(&self, kind: TopicKind, name: &str) -> Result<Topic, Refusal> {
+        match kind {
+            TopicKind::Everyone => return Ok(self.everyone_topic.clone()),
+            TopicKind::Inbox => {
+                let field = field::of(kind);
+                name::check(name, USER_ID_BYTES_MAX).map_err(|error| Refusal::BadName { field, error })?;
+                return Ok(Topic::new(kind, name, self.keys));
+            }
+            TopicKind::Channel => pattern::one_topic(kind, name)?,
+            _ => {}
+        }
+        self.topic((kind, name))
     }
 
     fn on_batch(
@@ -305,16 +318,10 @@ impl Shard {
                     Some(slot) => Some(Cursor { shard: shard.0, slot: *slot }),
                     None => Some(following).filter(|next| next.shard < self.shards),
                 };
-                let clients: Vec<_> = clients
-                    .iter()
-                    .map(|client| Connection {
-                        id: &client.id,
-                        user_id: client.user.as_ref().map_or(&client.id, |user| &user.id),
-                        username: client.user.as_ref().and_then(|user| user.name.as_deref()),
-                        topics: client.topics,
-                    })
-                    .collect();
-                encode::connections(&mut text, total(&self.gauges).clients, &clients, next);
+                encode::connections(&mut text, total(&self.gauges).clients, &listed(clients), next);
+            }
+            Part::User { topic, clients, total } => {
+                encode::user(&mut text, topic.name(), *total, &listed(clients));
             }
             Part::Closed(0) => {
                 let problem = Problem::new(Status::NotFound, "There is no such connection.");
@@ -351,6 +358,17 @@ impl Shard {
     }
 }
 
+/// Clients as lists have them.
+fn listed(clients: &[ClientSeen]) -> Vec<Connection<'_>> {
+    let all = clients.iter().map(|client| Connection {
+        id: &client.id,
+        user_id: client.user.as_ref().map_or(&client.id, |user| &user.id),
+        username: client.user.as_ref().and_then(|user| user.name.as_deref()),
+        topics: client.topics,
+    });
+    all.collect()
+}
+
 /// Reads the head of a request that may be asked.
 fn open(head: &Head<'_>, target: &Target<'_>, message_bytes_max: usize) -> Result<Pending, Problem> {
     let call = route::route(head.method(), target)?;
@@ -378,9 +396,6 @@ fn open(head: &Head<'_>, target: &Target<'_>, message_bytes_max: usize) -> Resul
         }
     } else if head.body() != Body::None {
         return Err(Problem::new(Status::ContentTooLarge, "A request for this path has no body."));
-    }
-    if matches!(call, Call::Publish { kind: TopicKind::Inbox, .. }) {
-        return Err(NO_USERS);
     }
     let body = BodyReader::new(head.body(), message_bytes_max.saturating_add(ENVELOPE_BYTES_MAX))?;
     Ok(Pending { call, terms, idempotency_key, body })

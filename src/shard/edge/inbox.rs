@@ -140,15 +140,20 @@ impl Shard {
         }
     }
 
-    /// A message to a user, who may be here.
-    pub(crate) fn on_direct(&mut self, topic: &Topic, message: Arc<Publication>, receipt: Option<Receipt>) {
+    /// The connections here of the user whose inbox `topic` is, those of clients that are away among them.
+    pub(crate) fn connections_of(&self, topic: &Topic) -> Vec<Key> {
         let conns = &self.conns;
         let slots = self.users.find(topic.hash(), |slot| is_of(conns.by_slot(slot), topic.name()));
-        let there = slots.iter().filter(|slot| {
-            conns.by_slot(**slot).is_some_and(Conn::hears_broadcasts) // not one that is away
+        slots.iter().filter_map(|slot| conns.key_of(*slot)).collect()
+    }
+
+    /// A message to a user, who may be here.
+    pub(crate) fn on_direct(&mut self, topic: &Topic, message: Arc<Publication>, receipt: Option<Receipt>) {
+        let keys = self.connections_of(topic);
+        let there = keys.iter().filter(|key| {
+            self.conns.get(**key).is_some_and(Conn::hears_broadcasts) // not one that is away
         });
         let count = u32::try_from(there.count()).unwrap_or(u32::MAX);
-        let keys: Vec<Key> = slots.iter().filter_map(|slot| conns.key_of(*slot)).collect();
         if let Some(Receipt { shard, number }) = receipt {
             if shard == self.id {
                 self.on_receipt(number, count);

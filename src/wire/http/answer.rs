@@ -46,8 +46,6 @@ pub enum Status {
     HeaderFieldsTooLarge,
     /// 500.
     InternalServerError,
-    /// 501.
-    NotImplemented,
     /// 503.
     ServiceUnavailable,
     /// 505.
@@ -77,7 +75,6 @@ impl Status {
             Status::TooManyRequests => (429, "Too Many Requests", "rate_limited"),
             Status::HeaderFieldsTooLarge => (431, "Request Header Fields Too Large", "headers_too_large"),
             Status::InternalServerError => (500, "Internal Server Error", "internal"),
-            Status::NotImplemented => (501, "Not Implemented", "not_implemented"),
             Status::ServiceUnavailable => (503, "Service Unavailable", "unavailable"),
             Status::HttpVersionNotSupported => (505, "HTTP Version Not Supported", "version_not_supported"),
         }

@@ -17,7 +17,7 @@ fn ids(users: &[Arc<User>]) -> Vec<String> {
     users.iter().map(|user| user.id.to_string()).collect()
 }
 
-fn offsets(messages: &[Arc<crate::hub::event::Publication>]) -> Vec<u64> {
+fn offsets(messages: &[Arc<Publication>]) -> Vec<u64> {
     messages.iter().map(|message| message.offset).collect()
 }
 
