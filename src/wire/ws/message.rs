@@ -27,7 +27,7 @@ const GROWTH: usize = 4;
 /// The same for a buffer that is there anyway: who sends little holds little, whatever was sent by others.
 const SPARE_GROWTH: usize = 16;
 /// A piece that is unmasked, validated and copied before the next is touched: it stays in the processor's first cache.
-const PIECE_BYTES: usize = 8 << 10;
+const PIECE_BYTES: usize = 16 << 10;
 /// Room before a message that comes in pieces, for the header of the frame that it may become.
 pub const FRONT: usize = SERVER_HEADER_BYTES_MAX;
 
