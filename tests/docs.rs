@@ -320,6 +320,30 @@ fn numbers_in_the_text_are_those_of_the_code() {
     }
 }
 
+/// The tests that a table of a page names are there.
+#[test]
+fn tests_that_pages_name_are_there() {
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "loadtest/tests", "fuzz"] {
+        rust_files(&root().join(folder), &mut files);
+    }
+    let sources: String = files.iter().map(|file| read(file)).collect();
+    let page = read(&root().join("docs/testing.md"));
+    let rows = page.lines().filter(|line| line.starts_with("| ") && line.ends_with("` |"));
+    let is_test = |word: &&str| word.contains('_') && !word.contains(['/', '.']);
+    let last_cells = rows.filter_map(|row| row.rsplit(" | ").next());
+    let named: Vec<&str> = last_cells.flat_map(words).filter(is_test).collect();
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        assert!(sources.contains(&format!("fn {name}()")), "there is no test {name}");
+    }
+}
+
+/// What stands between backticks.
+fn words(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
 #[test]
 fn links_lead_somewhere() {
     for path in pages() {

@@ -466,7 +466,9 @@ impl Partial {
         if !frame.opcode.is_control() {
             let needed = FRONT + self.len() + used;
             let spare_max = needed.saturating_mul(SPARE_GROWTH).min(FRONT + message_bytes_max);
-            self.make_room(needed, FRONT + frame.message_len_max, |least| spares.take_long(least..=spare_max));
+            self.make_room(needed, FRONT + frame.message_len_max, |least| {
+                spares.take_long(least..=spare_max)
+            });
         }
         for piece in input[..used].chunks_mut(PIECE_BYTES) {
             unmask(piece, frame.key, frame.taken);
