@@ -28,8 +28,8 @@ use crate::dialect::native::encode::Dropped;
 use crate::hub::name::Topic;
 use crate::shard::limits::{Limits, SlowConsumer};
 
-/// Bytes of buffers that a shard keeps for the next own frames and long messages instead of freeing them: eight messages
-/// of the usual longest, and little enough that a burst's memory goes back.
+/// Bytes of buffers that a shard keeps for the next own frames and long messages instead of freeing them: eight
+/// messages of the usual longest, and little enough that a burst's memory goes back.
 const SPARE_BYTES_MAX: usize = 9 << 20;
 /// Emptied queues that a shard keeps: as many as a large room's fan-out has under way.
 const SPARE_QUEUES_MAX: usize = 4096;
