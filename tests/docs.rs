@@ -358,8 +358,8 @@ fn links_lead_somewhere() {
     }
 }
 
-/// The flags that a page gives to the server: code that begins with one, and what follows `roomcast` or a bare `--`
-/// on a command line. Other programs have flags too.
+/// The flags that a page gives to the server: code that begins with one, and what follows `roomcast`, or the bare `--`
+/// of `cargo run`, on a command line. Other programs have flags too.
 fn flags(page: &str) -> BTreeSet<String> {
     let blocks = page.split("```").skip(1).step_by(2).flat_map(str::lines);
     let prose = markdown::prose(page);
@@ -367,7 +367,7 @@ fn flags(page: &str) -> BTreeSet<String> {
     for command in code(&prose).into_iter().chain(blocks) {
         let start = if command.starts_with("--") {
             Some(0)
-        } else if let Some(at) = command.find(" -- ") {
+        } else if let Some(at) = command.find(" -- ").filter(|_| command.starts_with("cargo run")) {
             Some(at + 4)
         } else {
             command
