@@ -80,6 +80,18 @@ impl Refused {
         }
     }
 
+    /// The same as a sentence, for an HTTP answer.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Refused::Expired => "The token has expired.",
+            Refused::NotYet => "The token is not valid yet.",
+            Refused::Issuer => "The token is of another issuer.",
+            Refused::Audience => "The token is for another audience.",
+            _ => "The token is not valid.",
+        }
+    }
+
     /// What somebody who holds the keys is told.
     #[must_use]
     pub fn explanation(self) -> &'static str {

@@ -27,7 +27,7 @@ impl Shard {
         let is_echo = matches!(socket.role, Role::Echo);
         let mut used = 0;
         loop {
-            match assembler.step(&mut input[used..], self.limits.message_bytes_max) {
+            match assembler.step(&mut input[used..], self.message_bytes_max(key)) {
                 Err(violation) => {
                     self.fail(key, violation.close_code(), violation.reason());
                     return input.len();
