@@ -173,6 +173,13 @@ fn complaint(error: &clap::Error) -> Complaint {
             format!("unexpected {}", value::quoted(&argument)),
             "every setting is a flag, see roomcast --help".to_owned(),
         ),
+        (ErrorKind::InvalidSubcommand, _) => (
+            format!(
+                "unexpected {}",
+                value::quoted(&text(ContextKind::InvalidSubcommand).unwrap_or_default())
+            ),
+            "every setting is a flag, see roomcast --help".to_owned(),
+        ),
         // clap says so when a value is missing.
         (ErrorKind::InvalidValue, Some(row)) => (
             format!("{flag} has no value"),

@@ -1,10 +1,11 @@
 //! Who comes in, what a token lets its user do, and until when: the whole server, with tokens minted here.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -13,6 +14,7 @@ use roomcast::access::token::mint;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::support::raw::{self, Raw};
 use crate::support::{Client, Got, Server, eventually};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -418,6 +420,27 @@ fn request(server: &Server, method: &str, target: &str, headers: &str, body: &st
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     ))
+}
+
+/// c.32 by who has shown no token: pings unread, and half a message of each of many.
+#[test]
+fn attack_c32_a_guest_makes_nothing_grow() {
+    const GROWTH_KIB_MAX: u64 = 12 << 10;
+    let (server, _folder) = server(&["--auth-timeout", "1h", "--max-message", "16MiB"]);
+    let before = server.resident_kib_most();
+    let guest = Raw::open(&server, "/ws");
+    let mut stream = guest.stream();
+    stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a socket");
+    let flood = raw::frame(raw::PING, &[b'p'; 125]).repeat(1000);
+    let taken = (0..400).take_while(|_| stream.write_all(&flood).is_ok()).count();
+    assert!(taken < 400, "all of it was taken");
+    // Each begins a message that is as long as one may be, and never ends it.
+    let mut half = raw::frame(raw::TEXT, &[b' '; 9000]);
+    half.truncate(8000);
+    let guests: Vec<Raw> = (0..300).map(|_| Raw::open_with(&server, "/ws", &half)).collect();
+    enter(&server, json!({"sub": "ann"})).join("r");
+    let growth = server.resident_kib_most() - before;
+    assert!(growth < GROWTH_KIB_MAX, "{growth} KiB for {} guests", guests.len());
 }
 
 #[test]
