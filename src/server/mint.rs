@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io::{self, Read as _};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::access::token::{self, Refused, TOKEN_BYTES_MAX};
 use crate::base::clock::Wall;
@@ -12,6 +12,7 @@ use crate::config::mint::Wish;
 use crate::config::setting::Files;
 use crate::config::value::{escaped, show_duration};
 use crate::dialect::timestamp;
+use crate::reactor::Clock;
 use crate::server::papers::{self, PapersError};
 
 /// Why nothing could be minted or explained; shown as one line.
@@ -51,8 +52,7 @@ pub struct Minted {
 /// # Errors
 /// Why it cannot be done.
 pub fn run(wish: &Wish) -> Result<Minted, MintError> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = Wall(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    let now = Clock::start().now().wall;
     match wish {
         Wish::Mint { claims, ttl, secret } => {
             let secret = papers::secret(secret).map_err(MintError::Papers)?;

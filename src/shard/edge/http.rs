@@ -240,7 +240,10 @@ impl Shard {
 fn with_headers(out: &mut Vec<u8>, headers: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     write(out);
-    if let Some(end) = out[start..].iter().position(|byte| *byte == b'\n').filter(|_| !headers.is_empty()) {
+    if headers.is_empty() {
+        return;
+    }
+    if let Some(end) = out[start..].iter().position(|byte| *byte == b'\n') {
         let at = start + end + 1;
         out.splice(at..at, headers.iter().copied());
     }
