@@ -23,4 +23,6 @@ mod sessions;
 mod direct;
 mod api;
 mod durable;
+mod complaints;
+mod storm;
 mod auth;

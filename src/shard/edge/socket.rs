@@ -27,7 +27,8 @@ impl Shard {
         let is_echo = matches!(socket.role, Role::Echo);
         let mut used = 0;
         loop {
-            match assembler.step(&mut input[used..], self.message_bytes_max(key)) {
+            let most = self.message_bytes_max(key);
+            match assembler.step(&mut input[used..], most, &mut self.spares.buffers) {
                 Err(violation) => {
                     self.fail(key, violation.close_code(), violation.reason());
                     return input.len();
