@@ -5,6 +5,7 @@
 pub mod base;
 pub mod wire;
 pub mod hub;
+pub mod access;
 pub mod dialect;
 pub mod pages;
 pub mod metrics;

@@ -151,7 +151,7 @@ fn server_messages_are_those_of_the_encoder() {
     }
     // A message type that has no sample yet still stands in the encoder as a word.
     let folder = root().join("src/dialect/native");
-    let parts = ["encode.rs", "encode/documents.rs", "encode/typed.rs"];
+    let parts = ["encode.rs", "encode/auth.rs", "encode/documents.rs", "encode/typed.rs"];
     let encoder = parts.map(|part| read(&folder.join(part))).concat();
     for (_, rest) in
         encoder.match_indices("open(out, \"").map(|(at, start)| encoder.split_at(at + start.len()))
@@ -192,6 +192,9 @@ fn errors_are_those_of_the_table() {
         Refusal::TooManyRooms { max: 128 },
         Refusal::RateLimited { retry_after_ms: 1 },
         Refusal::Unavailable,
+        Refusal::MessageTooLarge { max: 1024 },
+        Refusal::BadSignature,
+        Refusal::ContentRejected,
     ] {
         let words = refusal::words(&refusal);
         assert_eq!(documented[words.code], words.text, "`{}`", words.code);
@@ -397,10 +400,16 @@ fn flags_are_those_of_the_configuration() {
     assert!(known.contains("--listen"), "the tables of docs/configuration.md were read");
     for path in pages() {
         for flag in flags(&read(&path)) {
-            let is_known = known.contains(&flag) || matches!(flag.as_str(), "--help" | "--version");
+            let is_known =
+                known.contains(&flag) || matches!(flag.as_str(), "--help" | "--version") || of_tokens(&flag);
             assert!(is_known, "{}: {flag} is not in docs/configuration.md", path.display());
         }
     }
+}
+
+/// Whether this is a flag of `roomcast token`.
+fn of_tokens(flag: &str) -> bool {
+    roomcast::config::mint::command().get_arguments().any(|known| known.get_long() == flag.strip_prefix("--"))
 }
 
 fn flags_of(cell: &str) -> Option<String> {

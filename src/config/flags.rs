@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, Command};
 
+use crate::config::mint;
 use crate::config::setting::{Category, Kind, Setting};
 use crate::config::table::SETTINGS;
 
@@ -31,7 +32,9 @@ pub fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .after_help(AFTER_HELP)
-        .override_usage("roomcast [OPTIONS]")
+        .override_usage("roomcast [OPTIONS]\n       roomcast token [OPTIONS]")
+        .subcommand(mint::command())
+        .disable_help_subcommand(true)
         .max_term_width(HELP_COLUMNS)
         // Side by side, the longest flag of a category leaves no room for the words.
         .next_line_help(true)

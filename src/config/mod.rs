@@ -8,6 +8,8 @@ pub mod value;
 pub mod rule;
 pub mod feed;
 pub mod setting;
+pub mod identity;
+pub mod mint;
 pub mod table;
 pub mod flags;
 pub mod source;

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::feed::Feed;
-use crate::config::setting::{Log, Typed};
+use crate::config::identity;
+use crate::config::setting::{Files, Log, Typed};
 use crate::config::source::Complaint;
 use crate::config::table::{NODE_NAME_BYTES_MAX, SHARDS_MAX};
 use crate::config::value::show_bytes;
@@ -62,6 +63,8 @@ pub struct Plan {
     pub max_connections_per_address: Option<u32>,
     /// Where histories are kept; none = in memory only.
     pub data_dir: Option<PathBuf>,
+    /// Files that say who may come in.
+    pub files: Files,
     /// From the signal to the exit.
     pub drain_timeout: Duration,
     /// Over which clients spread their return.
@@ -78,8 +81,12 @@ impl Plan {
     /// Makes the choices that `typed` left open, and settings fit each other.
     ///
     /// # Errors
-    /// [`Complaint::Descriptors`] if the machine leaves no room for a single connection.
+    /// [`Complaint::Descriptors`] if the machine leaves no room for a single connection, [`Complaint::Together`] if
+    /// settings about who may come in would not do what they seem to.
     pub fn new(typed: Typed, machine: &Machine) -> Result<Plan, Complaint> {
+        if let Some((problem, mend)) = identity::misfit(&typed.limits, &typed.files) {
+            return Err(Complaint::Together { problem, mend });
+        }
         let mut warnings = Vec::new();
         let shards = shards(&typed, machine);
         let max_connections = max_connections(&typed, machine, shards, &mut warnings)?;
@@ -95,6 +102,7 @@ impl Plan {
             max_connections,
             max_connections_per_address: typed.max_connections_per_address,
             data_dir: typed.data_dir,
+            files: typed.files,
             drain_timeout: typed.drain_timeout,
             reconnect_window: typed.reconnect_window,
             node_name: typed.node_name.unwrap_or_else(|| node_name(machine)),

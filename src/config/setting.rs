@@ -50,6 +50,21 @@ pub struct Log {
     pub level: LogLevel,
 }
 
+/// Files that say who may come in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// The secret that tokens are signed with.
+    pub secret: Option<PathBuf>,
+    /// Public keys of issuers, each with its name, if it has one.
+    pub public: Vec<(Option<String>, PathBuf)>,
+    /// A JSON Web Key Set.
+    pub set: Option<PathBuf>,
+    /// Keys of the API.
+    pub api_keys: Option<PathBuf>,
+    /// What no message may hold.
+    pub content: Option<PathBuf>,
+}
+
 /// What was typed, each value in its range; `None` where the operator leaves the choice to us.
 #[derive(Clone, Debug)]
 pub struct Typed {
@@ -69,6 +84,8 @@ pub struct Typed {
     pub data_dir: Option<PathBuf>,
     /// How far what clients hear of may be ahead of the disk.
     pub durability: Durability,
+    /// Files that say who may come in.
+    pub files: Files,
     /// From the signal to the exit.
     pub drain_timeout: Duration,
     /// Over which clients spread their return.
@@ -91,6 +108,7 @@ impl Typed {
             feeds: Vec::new(),
             data_dir: None,
             durability: Durability::Sync,
+            files: Files::default(),
             drain_timeout: Duration::ZERO,
             reconnect_window: Duration::ZERO,
             node_name: None,
@@ -104,6 +122,8 @@ impl Typed {
 pub enum Category {
     /// Where to listen, with how many threads.
     Server,
+    /// Who may come in, and what they may do.
+    Identity,
     /// What one client, or all of them, may use.
     Limits,
     /// When silence ends a connection.
@@ -118,8 +138,9 @@ pub enum Category {
 
 impl Category {
     /// In the order of help and docs.
-    pub const ALL: [Category; 6] = [
+    pub const ALL: [Category; 7] = [
         Category::Server,
+        Category::Identity,
         Category::Limits,
         Category::Timeouts,
         Category::Queues,
@@ -132,6 +153,7 @@ impl Category {
     pub fn title(self) -> &'static str {
         match self {
             Category::Server => "Server",
+            Category::Identity => "Identity",
             Category::Limits => "Limits",
             Category::Timeouts => "Heartbeats and timeouts",
             Category::Queues => "Send queues",

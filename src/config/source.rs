@@ -9,6 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 
 use crate::config::flags;
+use crate::config::mint::{self, Wish};
 use crate::config::setting::{Kind, LINES, SEVERAL, Setting, Typed};
 use crate::config::table::SETTINGS;
 use crate::config::value::{self, Wrong};
@@ -18,6 +19,8 @@ use crate::config::value::{self, Wrong};
 pub enum Asked {
     /// To run the server.
     Start(Box<Typed>),
+    /// To mint a token, or to explain one.
+    Token(Box<Wish>),
     /// To print this on standard output and exit: help or version.
     Print(String),
 }
@@ -43,6 +46,13 @@ pub enum Complaint {
         /// How to mend it, one line.
         mend: String,
     },
+    /// Settings that do not fit each other.
+    Together {
+        /// What is wrong, one line.
+        problem: &'static str,
+        /// How to mend it, one line.
+        mend: &'static str,
+    },
     /// Too few files may be open for any connection.
     Descriptors {
         /// How many may be.
@@ -67,6 +77,7 @@ impl fmt::Display for Complaint {
                 }
             }
             Complaint::CommandLine { problem, mend } => write!(f, "{problem}; {mend}"),
+            Complaint::Together { problem, mend } => write!(f, "{problem}; {mend}"),
             Complaint::Descriptors { limit, reserved } => write!(
                 f,
                 "this process may open {limit} files and needs {reserved} for itself, which leaves none for \
@@ -92,6 +103,12 @@ pub fn read(
         Err(error) if !error.use_stderr() => return Ok(Asked::Print(error.render().to_string())),
         Err(error) => return Err(complaint(&error)),
     };
+    if let Some((mint::NAME, given)) = matches.subcommand() {
+        let wish = mint::read(given, environment);
+        return wish
+            .map(|wish| Asked::Token(Box::new(wish)))
+            .map_err(|(problem, mend)| Complaint::CommandLine { problem, mend });
+    }
     let mut typed = Typed::blank();
     for row in SETTINGS {
         // A default that is no value is a fault of the table; its test finds it, and so does this.
@@ -154,6 +171,13 @@ fn complaint(error: &clap::Error) -> Complaint {
         ),
         (ErrorKind::UnknownArgument, _) => (
             format!("unexpected {}", value::quoted(&argument)),
+            "every setting is a flag, see roomcast --help".to_owned(),
+        ),
+        (ErrorKind::InvalidSubcommand, _) => (
+            format!(
+                "unexpected {}",
+                value::quoted(&text(ContextKind::InvalidSubcommand).unwrap_or_default())
+            ),
             "every setting is a flag, see roomcast --help".to_owned(),
         ),
         // clap says so when a value is missing.

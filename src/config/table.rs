@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::config::setting::{Category, Kind, LogFormat, LogLevel, Setting};
-use crate::config::{feed, rule};
+use crate::config::{feed, identity, rule};
 use crate::hub::journal::Durability;
 use crate::shard::limits::{Coalesce, SlowConsumer};
 
@@ -146,9 +146,24 @@ pub static SETTINGS: &[Setting] = &[
         default: "false",
         example: "true",
         help: "Do not serve the HTTP API under `/api/`.",
-        details: "It answers processes of this machine only. A proxy on this machine may ask in the place of anybody: \
+        details: "Without `--api-key-file` it answers processes of this machine only. A proxy on this machine may ask in the place of anybody: \
             let it refuse `/api`, or switch the API off (docs/api.md).",
     },
+    identity::AUTH,
+    identity::JWT_SECRET_FILE,
+    identity::JWT_PUBLIC_KEY,
+    identity::JWKS_FILE,
+    identity::JWT_ISSUER,
+    identity::JWT_AUDIENCE,
+    identity::JWT_LEEWAY,
+    identity::AUTH_TIMEOUT,
+    identity::TOKEN_WARNING,
+    identity::AUTH_COOKIE,
+    identity::ALLOW_ORIGIN,
+    identity::API_KEY_FILE,
+    identity::REQUIRE_SIGNATURES,
+    identity::REJECT_CONTENT,
+    identity::HEADER,
     Setting {
         name: "max-connections",
         category: Category::Limits,
@@ -289,9 +304,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         example: "chat:*=admin-*",
         help: "Users who moderate rooms, both by glob; may be given several times.",
-        details: "In a glob `*` stands for anything. Moderators may `kick`, `mute` and `clear_history`. There is no \
-            authentication in this release: a `user_id` is what the client says it is, so set this only where a proxy \
-            in front of roomcast decides which `user_id` a client may give.",
+        details: "In a glob `*` stands for anything. Moderators may `kick`, `mute` and `clear_history`. Without \
+            `--auth token` a `user_id` is what the client says it is: then set this only where a proxy in front of \
+            roomcast decides which `user_id` a client may give. Tokens can make moderators as well.",
     },
     Setting {
         name: "max-document",

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use crate::access::origin::OriginError;
 use crate::hub::name::NameError;
 use crate::shard::limits::Rate;
 
@@ -77,6 +78,10 @@ pub enum Wrong {
     NoKey(String),
     /// Not a glob, an equals sign and another glob.
     NoUsers(String),
+    /// Not an origin of pages.
+    Origin(OriginError),
+    /// Not a header line, or not one to be set.
+    Header(&'static str),
     /// A part of the text, and what is wrong with it.
     Part(String, Box<Wrong>),
 }
@@ -106,6 +111,8 @@ impl fmt::Display for Wrong {
             Wrong::Twice(name) => write!(f, "{} is there twice", quoted(name)),
             Wrong::NoUsers(part) => write!(f, "{} does not say which users for which rooms", quoted(part)),
             Wrong::NoKey(part) => write!(f, "{} is nothing that can be set here", quoted(part)),
+            Wrong::Origin(error) => error.fmt(f),
+            Wrong::Header(text) => f.write_str(text),
             Wrong::Part(part, wrong) => write!(f, "{}: {wrong}", quoted(part)),
         }
     }

@@ -10,7 +10,7 @@ use crate::hub::event::Refusal;
 use crate::hub::name::{NameError, TopicKind};
 
 /// Every code that an `error` can carry, as `docs/protocol.md` lists them.
-pub const CODES: [&str; 16] = [
+pub const CODES: [&str; 19] = [
     "invalid_json",
     "unknown_type",
     "invalid_field",
@@ -27,6 +27,9 @@ pub const CODES: [&str; 16] = [
     "too_many_rooms",
     "rate_limited",
     "unavailable",
+    "message_too_large",
+    "bad_signature",
+    "content_rejected",
 ];
 
 /// A refusal as clients see it.
@@ -77,6 +80,12 @@ pub fn words(refusal: &Refusal) -> Words {
         }
         Refusal::RateLimited { .. } => ("rate_limited", "Too many messages, slow down".into()),
         Refusal::Unavailable => ("unavailable", "Not available now, try again later".into()),
+        Refusal::MessageTooLarge { max } => {
+            ("message_too_large", format!("A message of this user may have {max} bytes").into())
+        }
+        Refusal::BadSignature => ("bad_signature", "The message has no signature that is good now".into()),
+        Refusal::ContentRejected => ("content_rejected", "The message holds what is not allowed".into()),
+        Refusal::TokenRefused { reason } => ("forbidden", format!("Not authenticated: {reason}").into()),
     };
     let retry_after_ms = match refusal {
         Refusal::RateLimited { retry_after_ms }
@@ -160,6 +169,14 @@ mod tests {
             (Refusal::TooManyRooms { max: 9 }, "too_many_rooms", "A connection can be in 9 rooms at most"),
             (Refusal::RateLimited { retry_after_ms: 1 }, "rate_limited", "Too many messages, slow down"),
             (Refusal::Unavailable, "unavailable", "Not available now, try again later"),
+            (
+                Refusal::MessageTooLarge { max: 9 },
+                "message_too_large",
+                "A message of this user may have 9 bytes",
+            ),
+            (Refusal::BadSignature, "bad_signature", "The message has no signature that is good now"),
+            (Refusal::ContentRejected, "content_rejected", "The message holds what is not allowed"),
+            (Refusal::TokenRefused { reason: "x" }, "forbidden", "Not authenticated: x"),
         ]
     }
 

@@ -138,6 +138,11 @@ pub enum Command<'a> {
         /// The last of them.
         seq: u64,
     },
+    /// Show who one is, for the first time or again.
+    Authenticate {
+        /// A token, not yet looked at.
+        token: Cow<'a, str>,
+    },
     /// Numbers about the server.
     Stats,
     /// Application-level ping, answered at once.
@@ -310,6 +315,8 @@ pub enum Ask {
     },
     /// What only moderators may do.
     Moderate(Act),
+    /// The same by who moderates the room by its token, as the edge has seen.
+    ModerateByRight(Act),
     /// Of the application behind this server.
     Order {
         /// Tells the orders of one origin apart; given back with the answer.

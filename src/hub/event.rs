@@ -383,6 +383,20 @@ pub enum Refusal {
     },
     /// A part of the server cannot answer now.
     Unavailable,
+    /// The message is longer than the sender's token allows.
+    MessageTooLarge {
+        /// How long one may be, in bytes.
+        max: usize,
+    },
+    /// The message is not signed, or not well, lately and for the first time.
+    BadSignature,
+    /// The message holds what no message may hold.
+    ContentRejected,
+    /// A token that is not good for this connection.
+    TokenRefused {
+        /// Why, in one of our own texts.
+        reason: &'static str,
+    },
 }
 
 /// What an owner sends to an edge. Between two shards these travel in one order.

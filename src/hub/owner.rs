@@ -212,7 +212,8 @@ impl Owner {
             Ask::Direct { payload, user, receipt } => self.direct(asker, payload, user, receipt, now),
             Ask::Inbox => self.redeliver(asker, now),
             Ask::Acknowledge { seq } => self.acknowledge(asker, seq, now),
-            Ask::Moderate(act) => self.moderate(asker, act, now),
+            Ask::Moderate(act) => self.moderate(asker, act, false, now),
+            Ask::ModerateByRight(act) => self.moderate(asker, act, true, now),
             Ask::Order { number, order } => self.order(asker, number, *order, now),
         }
     }

@@ -25,13 +25,14 @@ export function backoff(attempt, random = Math.random()) {
 }
 
 export class Link {
-  #url; #on; #socket = null; #timer = 0; #watch = 0; #attempt = 0;
+  #url; #on; #token; #socket = null; #timer = 0; #watch = 0; #attempt = 0;
   #openedAt = 0; #heardAt = 0; #returnAt = 0; #interval = 0;
 
-  /** `on`: state({kind, at?, reason?}), open(welcome), message(object), closed(code). */
-  constructor(url, on) {
+  /** `on`: state({kind, at?, reason?}), open(welcome), message(object), closed(code). `token`: for a server that asks. */
+  constructor(url, on, token = null) {
     this.#url = url;
     this.#on = on;
+    this.#token = token;
   }
 
   get isOpen() {
@@ -43,7 +44,8 @@ export class Link {
     if (this.#socket) return;
     clearTimeout(this.#timer);
     this.#on.state({ kind: "connecting" });
-    const socket = new WebSocket(this.#url, ["roomcast.v1"]);
+    const bearer = this.#token ? ["bearer", this.#token] : []; // pages cannot set headers
+    const socket = new WebSocket(this.#url, ["roomcast.v1", ...bearer]);
     this.#socket = socket;
     socket.onmessage = (event) => this.#heard(event.data);
     socket.onclose = (event) => this.#lost(event.code, event.reason);

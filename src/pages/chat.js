@@ -42,6 +42,9 @@ function takeTabId() {
 
 const tabId = takeTabId();
 
+/** `#token=…` in the address: what follows the sign is not sent with any request. */
+const token = new URLSearchParams(location.hash.slice(1)).get("token");
+
 function socketUrl(username) {
   const url = new URL("/ws", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
@@ -72,7 +75,7 @@ function enter(name, roomName) {
   localStorage.setItem("roomcast.name", name);
   localStorage.setItem("roomcast.room", roomName);
   sessionStorage.setItem(TAB_ROOM, JSON.stringify({ name, room: roomName }));
-  history.replaceState(null, "", `?${new URLSearchParams({ room: roomName })}`);
+  history.replaceState(null, "", `?${new URLSearchParams({ room: roomName })}${location.hash}`);
   room = new Room(roomName);
   room.own.add(tabId);
   filling = null;
@@ -85,7 +88,7 @@ function enter(name, roomName) {
   showPeople();
   showEmpty();
   $("text").focus();
-  link = new Link(socketUrl(name), { state: showState, open: opened, message: received, closed });
+  link = new Link(socketUrl(name), { state: showState, open: opened, message: received, closed }, token);
   link.connect();
 }
 

@@ -28,7 +28,7 @@ use crate::reactor::lodger::{Lodger, Next};
 use crate::reactor::socket::{Got, Socket, token};
 use crate::shard::arrival::Arrival;
 use crate::shard::flush::SLICES_MAX;
-use crate::shard::port::{Close, Move, ToEdge, ToOwner, Written};
+use crate::shard::port::{Close, Move, Papers, ToEdge, ToOwner, Written};
 use crate::shard::state::Shard;
 use crate::store::writer::Outlet;
 
@@ -50,13 +50,15 @@ const ALARM: Token = Token(usize::MAX - 1);
 const LODGER: Token = Token(usize::MAX - 2);
 
 /// What the server tells a running reactor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Control {
     /// Close everything in an orderly way; clients come back within the window.
     Drain {
         /// Over which the clients' return is spread.
         window: Duration,
     },
+    /// Keys and rules were read anew.
+    Papers(Papers),
 }
 
 /// A socket on its way to a shard.
@@ -250,9 +252,14 @@ impl<T, L: Lodger> Reactor<T, L> {
     }
 
     fn take_orders(&mut self) {
-        while let Ok(Control::Drain { window }) = self.parts.control.try_recv() {
-            self.draining = true;
-            self.parts.shard.handle_drain(window);
+        while let Ok(order) = self.parts.control.try_recv() {
+            match order {
+                Control::Drain { window } => {
+                    self.draining = true;
+                    self.parts.shard.handle_drain(window);
+                }
+                Control::Papers(papers) => self.parts.shard.handle_papers(papers),
+            }
         }
     }
 

@@ -10,6 +10,9 @@
 pub mod descriptors;
 pub mod log;
 pub mod admission;
+pub mod papers;
+pub mod mint;
+pub mod reload;
 pub mod listener;
 pub mod linger;
 pub mod acceptor;
@@ -41,9 +44,11 @@ use crate::server::admission::{Admission, Caps, Ticket};
 use crate::server::feed::Feeds;
 use crate::server::listener::{BindError, Listener};
 use crate::server::outside::Outside;
+use crate::server::papers::{Archive, PapersError};
+use crate::server::reload::{Reload, reload_all};
 use crate::server::signals::Wanted;
 use crate::shard::placement;
-use crate::shard::port::{ToEdge, ToOwner};
+use crate::shard::port::{Papers, ToEdge, ToOwner};
 use crate::shard::state::{Setting, Shard};
 use crate::store::disk::{Disk, DiskError};
 use crate::store::writer::{self, Outlet};
@@ -69,6 +74,8 @@ pub enum StartError {
     Listen(BindError),
     /// The folder of `--data-dir` cannot be used.
     Store(DiskError),
+    /// A file of keys or rules cannot be used.
+    Papers(PapersError),
     /// The operating system refused something else.
     System {
         /// What was asked of it.
@@ -83,6 +90,7 @@ impl fmt::Display for StartError {
         match self {
             StartError::Listen(error) => error.fmt(f),
             StartError::Store(error) => error.fmt(f),
+            StartError::Papers(error) => error.fmt(f),
             StartError::System { what, cause } => {
                 write!(f, "cannot {what}: {cause}; the limits of this process (ulimit -a) may be too low")
             }
@@ -108,6 +116,7 @@ pub enum Ended {
 pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     let system = |what| move |cause| StartError::System { what, cause };
     let signals = signals::listen().map_err(system("catch signals"))?;
+    let papers = papers::read(&plan.files).map_err(StartError::Papers)?;
     let listeners = listener::bind(&plan.listen).map_err(StartError::Listen)?;
     let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
     let keys = Keys::new(seed().map_err(system("get random numbers"))?);
@@ -126,7 +135,11 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
         spawn("acceptor".to_owned(), failed.clone(), move || acceptor.run())?;
         None
     };
-    start_shards(plan, keys, &wakes, (ends, &handed, store), lodger, &failed)?;
+    start_shards(plan, keys, &papers, &wakes, (ends, &handed, store), lodger, &failed)?;
+    let controls = shards.iter().zip(&wakes).map(|(shard, wake)| (shard.control.clone(), Arc::clone(wake)));
+    let archive = Archive::new(plan.files.clone(), controls.collect());
+    let reloads: Vec<Reload> =
+        Some(archive).filter(|one| !one.is_empty()).map(Reload::Papers).into_iter().collect();
     let feeds = Feeds::start(&plan.feeds, outside.as_ref(), plan.limits.message_bytes_max, &failed)?;
     for address in &addresses {
         tracing::info!(%address, "listening");
@@ -136,7 +149,7 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
         let _ = writeln!(io::stdout(), "chat page: http://{address}{}", pages::CHAT_PATH);
     }
     tracing::info!(shards = plan.shards, connections_max = plan.max_connections, "started");
-    Ok(wait(plan, signals, &stop, &shards, &wakes, feeds, &failures))
+    Ok(wait(plan, (signals, &reloads), &stop, &shards, &wakes, feeds, &failures))
 }
 
 /// A running shard as the server sees it.
@@ -187,6 +200,7 @@ fn seed() -> io::Result<[u8; 16]> {
 fn start_shards(
     plan: &Plan,
     keys: Keys,
+    papers: &Papers,
     wakes: &[Arc<Wake>],
     (ends, handed, store): (Vec<Ends>, &[Handing], Store),
     mut lodger: Option<Acceptor>,
@@ -210,6 +224,7 @@ fn start_shards(
     for ((id, Ends { intake, control, outside }), (requests, edges)) in (0..).map(ShardId).zip(ends).zip(mail)
     {
         let mut shard = Shard::new(id, &setting, keys.hash(&("jitter", id)), clock.now());
+        shard.handle_papers(Arc::clone(papers));
         for topic in restored.get_mut(id.index()).map(std::mem::take).into_iter().flatten() {
             shard.restore(topic);
         }
@@ -317,7 +332,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 /// Waits for the end: for the signal that begins it, then for the shards, at most as long as the drain may take.
 fn wait(
     plan: &Plan,
-    signals: signals::Signals,
+    (signals, reloads): (signals::Signals, &[Reload]),
     stop: &Stop,
     shards: &[Running],
     wakes: &[Arc<Wake>],
@@ -339,6 +354,7 @@ fn wait(
     let ended = loop {
         select! {
             recv(wanted) -> signal => match signal {
+                Ok(Wanted::Reload) => reload_all(reloads),
                 Ok(Wanted::Drain) => {
                     tracing::info!(timeout = ?plan.drain_timeout, "draining");
                     begin_drain(plan, stop, shards, wakes);

@@ -4,6 +4,7 @@
 //! session ever moves. Data only.
 
 use crate::base::peer::Peer;
+use crate::shard::pass::Pass;
 
 /// What the handshake says about a client.
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ pub(crate) struct Introduction {
     pub(crate) last_seq: Option<u64>,
     /// The session that it had, as it says; not yet looked at.
     pub(crate) session: Option<Box<str>>,
+    /// What its token lets it do, if tokens are asked for.
+    pub(crate) pass: Option<Box<Pass>>,
 }
 
 /// A client on its way to the shard that has its session.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::access::Policy;
 use crate::hub::journal::Durability;
 use crate::hub::moderation::Appointment;
 use crate::hub::policy::{Documents, HISTORY_MEMORY, PRESENCE_LIST_MAX, Rule};
@@ -98,6 +99,10 @@ pub struct Limits {
     pub echo: bool,
     /// Whether `/api/` is served.
     pub api: bool,
+    /// Who may come in, and where from.
+    pub access: Policy,
+    /// Header lines that every answer gets, each with its line end.
+    pub headers: Vec<u8>,
     /// How much at a time.
     pub pace: Pace,
 }
@@ -206,6 +211,8 @@ impl Default for Limits {
             durability: Durability::Off,
             echo: true,
             api: true,
+            access: Policy::default(),
+            headers: Vec::new(),
             pace: Pace::default(),
         }
     }

@@ -33,6 +33,7 @@
 //! written right after their read. Nothing is freed in the middle.
 
 pub mod limits;
+pub(crate) mod pass;
 pub mod arrival;
 pub mod port;
 pub mod placement;
@@ -61,7 +62,7 @@ use crate::hub::journal::{Entry, Restored};
 use crate::metrics::shard::Reading;
 use crate::shard::conn::{Conn, Phase};
 use crate::shard::limits::Pace;
-use crate::shard::port::ToEdge;
+use crate::shard::port::{Papers, ToEdge};
 use crate::shard::state::{Shard, TICK_US, Timer};
 use crate::wire::ws::close::CloseCode;
 
@@ -219,6 +220,11 @@ impl Shard {
     pub fn edge_mail_for(&mut self, peer: ShardId) -> &mut VecDeque<ToEdge> {
         debug_assert_ne!(peer, self.id);
         &mut self.lanes.edges[peer.index()]
+    }
+
+    /// Keys and rules were read: before the first turn, or anew. Who is in stays in.
+    pub fn handle_papers(&mut self, papers: Papers) {
+        self.papers = papers;
     }
 
     /// Takes over a topic that a store has kept: before the first turn.

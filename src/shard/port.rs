@@ -13,6 +13,9 @@ use crate::hub::event::{Outcome, Stats};
 use crate::hub::name::{Topic, User};
 use crate::shard::arrival::Arrival;
 
+/// Keys and rules that were read anew, for all shards.
+pub type Papers = Arc<crate::access::Papers>;
+
 /// Mail from an edge to the owner of a topic.
 pub type ToOwner = Request;
 

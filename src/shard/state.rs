@@ -19,7 +19,7 @@ use crate::shard::conn::session::Sessions;
 use crate::shard::limits::Limits;
 use crate::shard::members::{Fanout, Members};
 use crate::shard::outbox::{Delivery, Spares};
-use crate::shard::port::{Part, ToEdge};
+use crate::shard::port::{Papers, Part, ToEdge};
 use crate::shard::turn::Turn;
 use crate::shard::users::Users;
 use crate::shard::window::Window;
@@ -92,6 +92,8 @@ pub struct Shard {
     pub(super) shards: u16,
     pub(super) keys: Keys,
     pub(super) limits: Limits,
+    /// Keys and rules as they were last read.
+    pub(super) papers: Papers,
     pub(super) node: Arc<str>,
     pub(super) gauges: Arc<[Gauges]>,
     pub(super) now: Now,
@@ -161,6 +163,7 @@ impl Shard {
             shards,
             keys,
             limits,
+            papers: Papers::default(),
             node,
             gauges,
             now,

@@ -1,5 +1,6 @@
-//! Stories of faults that a whole shard had, each as short as it can be told; and requests for the API.
+//! Stories of faults that a whole shard had, each as short as it can be told; requests for the API; tokens.
 
+mod access;
 mod api;
 
 use std::io::IoSlice;
@@ -50,6 +51,8 @@ impl Rig {
         for (key, bytes) in input {
             assert!(self.shard.takes_input(*key), "input is left in the socket");
             self.shard.handle_bytes(*key, &mut bytes.to_vec());
+            // Where the socket of a client goes that resumes is where it is looked for from now on.
+            while self.shard.poll_move().is_some() {}
         }
         self.shard.handle_timers();
         self.shard.work();

@@ -207,6 +207,12 @@ fn to_clients(add: &mut Add<'_>) {
         encode::inbox::direct_message(&mut json, &message);
         add(&|out| encode::session::numbered(out, &json, 1));
     }
+    for session_key in [None, Some("k")] {
+        let success =
+            encode::auth::Success { user_id: "ada", expires_in: Duration::from_secs(60), session_key };
+        add(&|out| encode::auth::success(out, TAG, &success));
+    }
+    add(&|out| encode::auth::expiring(out, Duration::from_secs(30)));
     add(&|out| encode::inbox::delivered(out, TAG, 1));
     add(&|out| encode::inbox::inbox_lost(out, "ada", (1, 2)));
     add(&|out| encode::session::session_lost(out, (1, 2)));

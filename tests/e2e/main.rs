@@ -25,3 +25,4 @@ mod api;
 mod durable;
 mod complaints;
 mod storm;
+mod auth;

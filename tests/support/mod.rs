@@ -56,6 +56,11 @@ impl Server {
         if !args.contains(&"--shards") {
             command.args(["--shards", "2"]);
         }
+        Server::of(command)
+    }
+
+    /// Starts what this command says, and waits until it listens.
+    pub(crate) fn of(mut command: Command) -> Server {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
         let mut line = String::new();
@@ -86,10 +91,18 @@ impl Server {
 
     /// A WebSocket to `target` of which nothing was read yet.
     pub(crate) fn dial(&self, target: &str, subprotocol: Option<&str>) -> Client {
+        self.dial_with(target, subprotocol.as_slice(), &[])
+    }
+
+    /// As [`Server::dial`], with several subprotocols and more headers.
+    pub(crate) fn dial_with(&self, target: &str, subprotocols: &[&str], headers: &[(&str, &str)]) -> Client {
         let uri = format!("ws://{}{target}", self.address).parse().expect("a good target");
         let mut request = ClientRequestBuilder::new(uri);
-        if let Some(subprotocol) = subprotocol {
-            request = request.with_sub_protocol(subprotocol);
+        for subprotocol in subprotocols {
+            request = request.with_sub_protocol(*subprotocol);
+        }
+        for (name, value) in headers {
+            request = request.with_header(*name, *value);
         }
         let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
         let dialled = tungstenite::client::client_with_config(request, self.connect(), Some(config));

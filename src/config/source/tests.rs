@@ -10,6 +10,7 @@ fn run(args: &[&str], environment: &[(&str, &str)]) -> Result<Typed, String> {
         |name: &str| environment.iter().find(|(n, _)| *n == name).map(|(_, text)| OsString::from(text));
     match read(args, look) {
         Ok(Asked::Start(typed)) => Ok(*typed),
+        Ok(Asked::Token(wish)) => panic!("wished {wish:?}"),
         Ok(Asked::Print(text)) => panic!("printed {text}"),
         Err(complaint) => {
             let line = complaint.to_string();

@@ -7,6 +7,7 @@
 //! `null` counts as a field that is not there (but is no `id`). A field that comes twice has its last value. Fields
 //! that a message type does not have are ignored.
 
+pub mod auth;
 mod documents;
 mod moderation;
 
@@ -49,7 +50,7 @@ pub struct Type {
 }
 
 /// Every message type that is understood, the frequent ones first.
-pub const TYPES: [Type; 24] = [
+pub const TYPES: [Type; 25] = [
     Type { word: "chat_message", read: chat_message },
     Type { word: "typing_indicator", read: typing_indicator },
     Type { word: "text_operation", read: documents::text_operation },
@@ -74,10 +75,11 @@ pub const TYPES: [Type; 24] = [
     Type { word: "kick", read: moderation::kick },
     Type { word: "mute", read: moderation::mute },
     Type { word: "clear_history", read: moderation::clear_history },
+    Type { word: "auth", read: auth::auth },
 ];
 
 /// Every field that some message type has, the frequent ones first.
-pub const FIELDS: [&str; 23] = [
+pub const FIELDS: [&str; 24] = [
     "type",
     "room",
     "message",
@@ -101,6 +103,7 @@ pub const FIELDS: [&str; 23] = [
     "selection",
     "user_info",
     "seconds",
+    "token",
 ];
 
 const ID: usize = 3;

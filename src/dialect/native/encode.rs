@@ -3,6 +3,7 @@
 //! Adds no frame header and decides neither who gets what nor whether to answer. Payloads and tags are copied as
 //! the bytes that came, all other text is escaped. `type` is always the first field.
 
+pub mod auth;
 mod documents;
 pub mod inbox;
 mod moderation;

@@ -32,13 +32,14 @@ impl Owner {
         Some(Refusal::Muted { retry_after_ms: wait_ms(until, now.mono) })
     }
 
-    /// Does what a moderator wants done.
-    pub(super) fn moderate(&mut self, asker: Asker, act: Act, now: Now) {
+    /// Does what a moderator wants done; `by_right`: the asker's token makes it one.
+    pub(super) fn moderate(&mut self, asker: Asker, act: Act, by_right: bool, now: Now) {
         let Some(slot) = self.slot_of_member(&asker) else {
             return self.refuse(asker, Refusal::NotMember);
         };
         let by = self.records[slot as usize].record.member(asker.origin).cloned();
-        let Some(by) = by.filter(|user| self.policies.is_moderator(&asker.topic, &user.id)) else {
+        let Some(by) = by.filter(|user| by_right || self.policies.is_moderator(&asker.topic, &user.id))
+        else {
             return self.reply(asker, Reply::Refused(Refusal::Forbidden));
         };
         let imposed = match &act {

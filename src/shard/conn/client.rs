@@ -5,7 +5,10 @@ use std::sync::Arc;
 use crate::base::bucket::Bucket;
 use crate::base::clock::Mono;
 use crate::hub::name::User;
+use crate::shard::arrival::Introduction;
+use crate::shard::conn::deadline::Deadline;
 use crate::shard::conn::session::Session;
+use crate::shard::pass::Pass;
 
 /// What a shard knows about a native client.
 pub(crate) struct Client {
@@ -37,9 +40,59 @@ pub(crate) struct More {
     pub(crate) rooms: Vec<Box<str>>,
     /// What it was sent lately, if it asked for that.
     pub(crate) session: Option<Session>,
+    /// What its token lets it do.
+    pub(crate) pass: Option<Box<Pass>>,
+    /// It has not shown a token yet.
+    pub(crate) guest: Option<Box<Guest>>,
+}
+
+/// Who has not shown a token yet. Such a client is not welcomed, and nothing but a token is heard from it.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    /// What it said in its request.
+    pub(crate) introduction: Introduction,
+    /// How long it may take.
+    pub(crate) until: Mono,
+}
+
+impl More {
+    /// Whether there is nothing of it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rooms.is_empty() && self.session.is_none() && self.pass.is_none() && self.guest.is_none()
+    }
+
+    /// What its token, or the lack of one, brings about next.
+    pub(crate) fn next_deadline(&self) -> Option<(Mono, Deadline)> {
+        if let Some(guest) = &self.guest {
+            return Some((guest.until, Deadline::Auth));
+        }
+        let pass = self.pass.as_ref()?;
+        Some((pass.until.min(pass.warn), Deadline::Token))
+    }
 }
 
 impl Client {
+    /// A client of whom nothing is known yet.
+    pub(crate) fn new(serial: u64) -> Client {
+        Client {
+            serial,
+            user: None,
+            bucket: Bucket::default(),
+            heartbeat_due: Mono::NEVER,
+            more: None,
+            welcomed: false,
+            in_inbox: false,
+            named: false,
+            listed: false,
+            place: 0,
+        }
+    }
+
+    /// What its token lets it do, if tokens are asked for.
+    pub(crate) fn pass(&mut self) -> Option<&mut Pass> {
+        self.more.as_mut()?.pass.as_deref_mut()
+    }
+
     /// The client's session, if it has one.
     pub(crate) fn session(&mut self) -> Option<&mut Session> {
         self.more.as_mut()?.session.as_mut()

@@ -25,6 +25,7 @@
 //!
 //! Data only: what a connection does is in `shard::edge`.
 
+pub(crate) mod deadline;
 pub(crate) mod session;
 pub(crate) mod client;
 pub(crate) mod request;
@@ -38,8 +39,9 @@ use crate::base::slab::Slab;
 use crate::base::wheel::TimerId;
 use crate::hub::name::User;
 use crate::shard::conn::client::Client;
+use crate::shard::conn::deadline::Deadline;
 use crate::shard::conn::request::{Asking, Pending};
-use crate::shard::conn::socket::{Deadline, Role, Socket};
+use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::limits::Limits;
 use crate::shard::members::Memberships;
 use crate::shard::outbox::Outbox;

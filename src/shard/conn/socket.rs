@@ -7,32 +7,12 @@ use std::time::Duration;
 
 use crate::base::clock::Mono;
 use crate::shard::conn::client::Client;
+use crate::shard::conn::deadline::Deadline;
 use crate::shard::limits::Limits;
 use crate::wire::ws::message::Assembler;
 
 /// How long an ended connection waits for the peer's own end, so that what we said last arrives.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
-
-/// What is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Deadline {
-    /// The request's head, or its body, did not come in time.
-    Head,
-    /// Whoever was asked about a request did not answer in time.
-    Answer,
-    /// Silent for the ping interval.
-    Ping,
-    /// Still silent after a ping.
-    Pong,
-    /// No message for the idle timeout.
-    Idle,
-    /// The next `heartbeat`.
-    Heartbeat,
-    /// The peer did not answer our close frame.
-    CloseHandshake,
-    /// The peer did not end the connection.
-    Linger,
-}
 
 /// The receive side and the clocks of an open WebSocket.
 pub(crate) struct Socket {
@@ -101,7 +81,11 @@ impl Socket {
             }
             Role::Client(_) | Role::Echo => None,
         };
-        [life, idle, heartbeat].into_iter().flatten().min_by_key(|(due, _)| *due)
+        let access = match &self.role {
+            Role::Client(client) => client.more.as_ref().and_then(|more| more.next_deadline()),
+            Role::Echo => None,
+        };
+        [life, idle, heartbeat, access].into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 }
 

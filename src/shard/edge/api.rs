@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
+use crate::access::api_key::{ApiKeys, Scope, Scopes};
 use crate::base::id::{Key, ShardId};
+use crate::base::peer::Peer;
 use crate::base::shared::Shared;
 use crate::dialect::api::decode::{self, Item, Post};
 use crate::dialect::api::encode::{self, Connection, Node};
@@ -20,6 +22,7 @@ use crate::metrics::shard::total;
 use crate::shard::conn::request::{Asking, Batch, Pending, Terms};
 use crate::shard::conn::socket::LINGER;
 use crate::shard::conn::{Conn, Hold, Phase};
+use crate::shard::edge::access;
 use crate::shard::edge::pattern;
 use crate::shard::port::{ClientSeen, Part, Question};
 use crate::shard::state::Shard;
@@ -35,8 +38,10 @@ impl Shard {
     /// Handles the head of a request for the API, which `rest` follows; returns how much of that is the body.
     pub(crate) fn on_api(&mut self, key: Key, head: &Head<'_>, target: &Target<'_>, rest: &[u8]) -> usize {
         let Some(conn) = self.conns.get(key) else { return 0 };
-        let mut pending = match guard::judge(conn.peer, head, target) {
-            Ok(()) => match open(head, target, self.limits.message_bytes_max) {
+        let mut pending = match judge_caller(self.papers.api_keys.as_ref(), conn.peer, head, target) {
+            Ok(scopes) => match open(head, target, self.limits.message_bytes_max)
+                .and_then(|pending| within(scopes, pending))
+            {
                 Ok(pending) => pending,
                 Err(problem) => {
                     // Where a body was announced, nobody knows what follows.
@@ -356,6 +361,41 @@ impl Shard {
         asking.terms.after = After::Close;
         self.rearm(key);
     }
+}
+
+/// Judges who asks: by its key where there are keys, else by where it is. What the key may do; none: everything.
+fn judge_caller(
+    keys: Option<&ApiKeys>,
+    peer: Peer,
+    head: &Head<'_>,
+    target: &Target<'_>,
+) -> Result<Option<Scopes>, Problem> {
+    let Some(keys) = keys else { return guard::judge(peer, head, target).map(|()| None) };
+    let shown = head.first("x-api-key").or_else(|| access::bearer(head.first("authorization")?));
+    let shown =
+        shown.ok_or(access::unauthorized("The API asks for a key: Authorization: Bearer, or X-API-Key."))?;
+    let scopes = keys.scopes(shown).ok_or(access::unauthorized("This is not a key of the API."))?;
+    Ok(Some(scopes))
+}
+
+/// Refuses what the key of a request does not cover.
+fn within(scopes: Option<Scopes>, pending: Pending) -> Result<Pending, Problem> {
+    let needed = match pending.call {
+        Call::Publish { .. } | Call::Batch => Scope::Publish,
+        Call::CloseConnection { .. } | Call::CloseUser { .. } => Scope::Admin,
+        Call::Room { .. }
+        | Call::RoomUsers { .. }
+        | Call::RoomHistory { .. }
+        | Call::Rooms { .. }
+        | Call::Connections { .. }
+        | Call::User { .. }
+        | Call::Nodes
+        | Call::BestNode => Scope::Read,
+    };
+    if scopes.is_none_or(|scopes| scopes.has(needed)) {
+        return Ok(pending);
+    }
+    Err(Problem::new(Status::Forbidden, "This key of the API does not cover this."))
 }
 
 /// Clients as lists have them.

@@ -40,11 +40,17 @@ impl Shard {
     fn send_typed(&mut self, key: Key, message: &[u8], sent: &Sent<'_>) -> Result<(), Refusal> {
         let Some(room) = sent.room else {
             let topic = self.only_room(key).ok_or(Refusal::NameRequired(TopicKind::Room))?;
+            if self.asks_for_tokens() {
+                self.judge_binary(key, message.len(), topic.name())?;
+            }
             self.ask(key, topic, None, Ask::Relay { payload: Shared::copy_of(message) });
             return Ok(());
         };
         if room.is_empty() {
             return Err(Refusal::NameRequired(TopicKind::Room));
+        }
+        if self.asks_for_tokens() {
+            self.judge_binary(key, message.len(), room)?;
         }
         let ask = Ask::PublishTyped { number: sent.kind.number(), payload: Shared::copy_of(sent.payload) };
         self.ask_member(key, None, (TopicKind::Room, room), ask)

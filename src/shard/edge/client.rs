@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::bucket::Bucket;
 use crate::base::clock::Mono;
 use crate::base::id::{Key, ShardId};
 use crate::base::shared::Shared;
@@ -33,7 +32,7 @@ impl Shard {
     pub(crate) fn open_client(&mut self, key: Key, introduction: Introduction) {
         let now = self.now.mono;
         let heartbeat_due = self.heartbeat_due(introduction.heartbeat);
-        let Introduction { user_id, username, rooms, last_seq, .. } = introduction;
+        let Introduction { user_id, username, rooms, last_seq, pass, .. } = introduction;
         self.serials += 1;
         let serial = u64::from(self.id.0) << SERIAL_BITS | self.serials;
         let named = user_id.is_some();
@@ -43,18 +42,9 @@ impl Shard {
             (None, name) => Some(User { id: self.client_id(key).into(), name }),
         };
         let session = last_seq.and(self.limits.resume_window).map(|_| Session::default());
-        let client = Client {
-            serial,
-            user: user.map(Arc::new),
-            bucket: Bucket::default(),
-            heartbeat_due,
-            more: (!rooms.is_empty() || session.is_some()).then(|| Box::new(More { rooms, session })),
-            welcomed: false,
-            in_inbox: false,
-            named,
-            listed: false,
-            place: 0,
-        };
+        let more = More { rooms, session, pass, guest: None };
+        let more = (!more.is_empty()).then(|| Box::new(more));
+        let client = Client { user: user.map(Arc::new), heartbeat_due, more, named, ..Client::new(serial) };
         let user = client.user.clone();
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.phase = Phase::Socket(Socket::new(Role::Client(Box::new(client)), now));
@@ -79,12 +69,11 @@ impl Shard {
         self.clients_open += 1;
         let rooms = client.more.as_mut().map(|more| std::mem::take(&mut more.rooms)).unwrap_or_default();
         let has_session = client.session().is_some();
-        if !has_session {
-            client.more = None;
-        }
+        client.more.take_if(|more| more.is_empty());
         let named = client.named;
         self.greet(key, has_session.then_some(false));
         self.begin_session(key);
+        self.tell_success(key);
         self.enter_rooms(key, rooms);
         if named {
             self.open_inbox(key);
@@ -123,12 +112,15 @@ impl Shard {
                 continue; // named twice, or known from before
             }
             let join = Command::Join { kind, name: name.into(), since: None, history: None };
-            self.on_command(key, None, join);
+            self.guarded_command(key, None, "", join);
         }
     }
 
     /// One message of a native client.
     pub(crate) fn on_client_message(&mut self, key: Key, opcode: Opcode, payload: &[u8]) {
+        if self.asks_for_tokens() && self.is_guest(key) {
+            return self.on_guest_message(key, opcode, payload);
+        }
         let limited = self.take_token(key).err().map(|wait| Refusal::RateLimited {
             retry_after_ms: u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX),
         });
@@ -149,16 +141,33 @@ impl Shard {
         }
         let tag = asked.tag.map(Into::into);
         match asked.asked {
-            Ok(command) => self.on_command(key, tag, command),
+            Ok(command) => self.guarded_command(key, tag, text, command),
             Err(refusal) => self.refuse(key, tag.as_deref(), &refusal),
         }
     }
 
+    /// A command of the message `text`, which may be forbidden. An edit that is not taken is one that its document has
+    /// to know of, as those after it fit nothing.
+    fn guarded_command(&mut self, key: Key, tag: Tag, text: &str, command: Command<'_>) {
+        if self.is_guarded()
+            && let Err(refusal) = self.judge_command(key, text, &command)
+        {
+            self.on_rate_limited(key, &command);
+            return self.refuse(key, tag.as_deref(), &refusal);
+        }
+        self.on_command(key, tag, command);
+    }
+
     fn take_token(&mut self, key: Key) -> Result<(), Duration> {
-        let Some(rate) = self.limits.rate else { return Ok(()) };
+        let all = self.limits.rate;
+        if all.is_none() && !self.asks_for_tokens() {
+            return Ok(());
+        }
         let now = self.now.mono;
-        match self.conns.get_mut(key).and_then(Conn::client) {
-            Some(client) => client.bucket.take(now, rate.per_second, rate.burst),
+        let Some(client) = self.conns.get_mut(key).and_then(Conn::client) else { return Ok(()) };
+        let own = client.pass().and_then(|pass| pass.grants.allowance.rate);
+        match own.or(all.map(|rate| (rate.per_second, rate.burst))) {
+            Some((per_second, burst)) => client.bucket.take(now, per_second, burst),
             None => Ok(()),
         }
     }
@@ -211,6 +220,7 @@ impl Shard {
                 self.acknowledge(key, tag, seq);
                 Ok(())
             }
+            Command::Authenticate { token } => self.renew(key, tag, &token),
             Command::Stats => self.gather(key, tag, Question::Stats, None),
             Command::Ping { ts } => {
                 let wall = self.now.wall;

@@ -15,10 +15,12 @@ use crate::shard::arrival::Introduction;
 use crate::shard::conn::request::Terms;
 use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Phase};
+use crate::shard::edge::access::{self, Credential};
 use crate::shard::state::Shard;
 use crate::wire::http::answer::{self, After, Answer, NOSNIFF, Problem, Status};
 use crate::wire::http::head::{Body, Head, HeadReader, Slots};
 use crate::wire::http::target::Target;
+use crate::wire::ws::close::CloseCode;
 use crate::wire::ws::handshake;
 
 impl Shard {
@@ -70,9 +72,9 @@ impl Shard {
                 let close = body || head.first("upgrade").is_some();
                 self.answer_problem(key, miss.into(), head_only, if close { After::Close } else { after });
             }
-            Ok(Endpoint::Echo) => self.on_upgrade(key, head, None),
+            Ok(Endpoint::Echo) => self.on_upgrade(key, head, target, None),
             Ok(Endpoint::Socket { room }) => match introduction(target, room.as_deref()) {
-                Ok(introduction) => self.on_upgrade(key, head, Some(introduction)),
+                Ok(introduction) => self.on_upgrade(key, head, target, Some(introduction)),
                 Err(problem) => self.answer_problem(key, problem, head_only, After::Close),
             },
             Ok(Endpoint::Health | Endpoint::Ready | Endpoint::Page(_)) if body => {
@@ -88,7 +90,13 @@ impl Shard {
     }
 
     /// Turns the connection into a WebSocket: of a native client if it introduces itself, else of an echo.
-    fn on_upgrade(&mut self, key: Key, head: &Head<'_>, introduction: Option<Introduction>) {
+    fn on_upgrade(
+        &mut self,
+        key: Key,
+        head: &Head<'_>,
+        target: &Target<'_>,
+        introduction: Option<Introduction>,
+    ) {
         let accept = match handshake::judge(head) {
             Ok(good) => good.accept(),
             // Whoever sees the upgrade refused may take what follows for frames: no second request.
@@ -96,11 +104,20 @@ impl Shard {
                 return self.answer_problem(key, refusal.into(), head.method() == "HEAD", After::Close);
             }
         };
+        let admitted = access::judge_origin(&self.limits.access, head)
+            .and_then(|()| self.credential_for(head, target, introduction.is_none()));
+        let credential = match admitted {
+            Ok(credential) => credential,
+            Err(problem) => return self.answer_problem(key, problem, false, After::Close),
+        };
         let known: &[&'static str] = if introduction.is_some() { &native::SUBPROTOCOLS } else { &[] };
-        let subprotocol = handshake::choose(head.tokens("sec-websocket-protocol"), known);
+        let subprotocol = access::subprotocol(&self.limits.access, head, known);
         let now = self.now.mono;
         let Some(conn) = self.conns.get_mut(key) else { return };
-        conn.outbox.push_own(&mut self.spares, |out| answer::switch_protocols(out, &accept, subprotocol));
+        let headers = &self.limits.headers;
+        conn.outbox.push_own(&mut self.spares, |out| {
+            with_headers(out, headers, |out| answer::switch_protocols(out, &accept, subprotocol));
+        });
         self.touch(key);
         match introduction {
             None => {
@@ -108,9 +125,43 @@ impl Shard {
                     conn.phase = Phase::Socket(Socket::new(Role::Echo, now));
                 }
             }
-            Some(introduction) => self.come(key, introduction),
+            Some(introduction) => self.receive(key, introduction, credential),
         }
         self.rearm(key);
+    }
+
+    /// What a request for an upgrade shows of who it is. An echo has no message for a token, so there it has to come
+    /// with the request.
+    fn credential_for(
+        &self,
+        head: &Head<'_>,
+        target: &Target<'_>,
+        echo: bool,
+    ) -> Result<Credential, Problem> {
+        if !self.asks_for_tokens() {
+            return Ok(Credential::None);
+        }
+        match self.credential(head, target) {
+            Credential::Bad(refused) if echo => Err(access::unauthorized(refused.sentence())),
+            Credential::None if echo => Err(access::unauthorized("A token is needed here.")),
+            credential => Ok(credential),
+        }
+    }
+
+    /// A native client was upgraded. One with a bad token, too: browsers show no other answer than a close frame.
+    fn receive(&mut self, key: Key, mut introduction: Introduction, credential: Credential) {
+        match credential {
+            Credential::None if self.asks_for_tokens() => self.open_guest(key, introduction),
+            Credential::None => self.come(key, introduction),
+            Credential::Good(identity) => {
+                self.identify(&mut introduction, *identity, None);
+                self.come(key, introduction);
+            }
+            Credential::Bad(refused) => {
+                self.open_guest(key, introduction);
+                self.close(key, CloseCode::UNAUTHORIZED, refused.reason());
+            }
+        }
     }
 
     fn answer_health(&mut self, key: Key, terms: Terms) {
@@ -155,14 +206,18 @@ impl Shard {
 
     fn answer(&mut self, key: Key, answer: &Answer<'_>) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        conn.outbox.push_own(&mut self.spares, |out| answer.write(out));
+        let headers = &self.limits.headers;
+        conn.outbox.push_own(&mut self.spares, |out| with_headers(out, headers, |out| answer.write(out)));
         conn.brake(&self.limits);
         self.after_answer(key, answer.after);
     }
 
     pub(crate) fn answer_problem(&mut self, key: Key, problem: Problem, head_only: bool, after: After) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        conn.outbox.push_own(&mut self.spares, |out| problem.write(out, head_only, after));
+        let headers = &self.limits.headers;
+        conn.outbox.push_own(&mut self.spares, |out| {
+            with_headers(out, headers, |out| problem.write(out, head_only, after));
+        });
         conn.brake(&self.limits);
         self.after_answer(key, after);
     }
@@ -178,6 +233,19 @@ impl Shard {
             *deadline = until;
         }
         self.rearm(key);
+    }
+}
+
+/// Writes an answer, and the operator's header lines behind its first line.
+fn with_headers(out: &mut Vec<u8>, headers: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    write(out);
+    if headers.is_empty() {
+        return;
+    }
+    if let Some(end) = out[start..].iter().position(|byte| *byte == b'\n') {
+        let at = start + end + 1;
+        out.splice(at..at, headers.iter().copied());
     }
 }
 

@@ -6,6 +6,7 @@
 mod pattern;
 mod membership;
 pub(crate) mod session;
+mod access;
 mod inbox;
 mod moderation;
 mod binary;
@@ -17,7 +18,7 @@ mod http;
 mod timers;
 
 use crate::base::id::Key;
-use crate::shard::conn::Phase;
+use crate::shard::conn::{Conn, Phase};
 use crate::shard::state::Shard;
 
 impl Shard {
@@ -37,7 +38,14 @@ impl Shard {
                     used
                 }
                 Phase::Body { .. } => self.consume_body(key, input),
-                Phase::Socket(_) => self.consume_frames(key, input),
+                Phase::Socket(_) => {
+                    let used = self.consume_frames(key, input);
+                    // Who shows its token in a message may go on as another connection, too.
+                    if matches!(self.conns.get(key), Some(Conn { phase: Phase::Over, .. })) {
+                        key = self.follow(key, &input[used..]).unwrap_or(key);
+                    }
+                    used
+                }
                 // Whoever waits for an answer is held, see above.
                 Phase::Asking(_) | Phase::Away { .. } | Phase::Closing { .. } | Phase::Over => return,
             };

@@ -13,6 +13,8 @@ impl Shard {
             name::check(user_id, USER_ID_BYTES_MAX)
                 .map_err(|error| Refusal::BadName { field: "user_id", error })?;
         }
-        self.ask_member(key, tag, (TopicKind::Room, room), Ask::Moderate(act))
+        let by_right = self.asks_for_tokens() && self.moderates(key, room);
+        let ask = if by_right { Ask::ModerateByRight(act) } else { Ask::Moderate(act) };
+        self.ask_member(key, tag, (TopicKind::Room, room), ask)
     }
 }

@@ -147,7 +147,7 @@ impl Shard {
             (Some(id), Some(user)) => user.id == *id,
             (Some(id), None) => self.client_id(key) == **id,
         };
-        same.then_some(key)
+        (same && self.may_take_over(key, introduction.pass.as_deref())).then_some(key)
     }
 
     /// The socket of `key` becomes that of the session at `home`. One that it still has is closed: clients notice a
@@ -173,10 +173,18 @@ impl Shard {
         };
         self.sessions.away.remove(&(until, home.slot));
         client.heartbeat_due = heartbeat_due;
+        if let (Some(mut pass), Some(more)) = (introduction.pass, &mut client.more) {
+            // The key of the session is the same, and so are the signatures that were taken.
+            if let Some(before) = more.pass.take() {
+                pass.seen = before.seen;
+            }
+            more.pass = Some(pass);
+        }
         conn.phase = Phase::Socket(Socket::new(Role::Client(client), now));
         (conn.outbox, conn.peer) = (outbox, peer);
         self.clients_open += 1;
         self.greet(home, Some(true));
+        self.tell_success(home);
         self.replay(home, serials);
         self.touch(home);
         self.rearm(home);

@@ -19,7 +19,7 @@ impl Shard {
         let Some((mut assembler, is_echo)) = self.take_assembler(key) else { return input.len() };
         let (mut used, all) = (0, input.len());
         loop {
-            let most = self.limits.message_bytes_max;
+            let most = self.message_bytes_max(key);
             match assembler.step(&mut input[used..], most, &mut self.spares.buffers) {
                 Err(violation) => {
                     self.fail(key, violation.close_code(), violation.reason());

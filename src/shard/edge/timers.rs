@@ -2,7 +2,8 @@
 
 use crate::base::id::Key;
 use crate::dialect::native::encode;
-use crate::shard::conn::socket::{Deadline, Life};
+use crate::shard::conn::deadline::Deadline;
+use crate::shard::conn::socket::Life;
 use crate::shard::conn::{Conn, Phase};
 use crate::shard::state::{Shard, Timer, tick_at};
 use crate::wire::http::answer::{After, Problem, Status};
@@ -29,6 +30,8 @@ impl Shard {
             Deadline::Answer => self.on_answer_deadline(key),
             Deadline::CloseHandshake | Deadline::Linger => self.doom(key),
             Deadline::Idle => self.on_idle(key),
+            Deadline::Auth => self.close(key, CloseCode::AUTH_TIMEOUT, "no token came in time"),
+            Deadline::Token => self.on_token_due(key),
             Deadline::Ping => self.on_ping_due(key, 0),
             Deadline::Pong => {
                 let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return };

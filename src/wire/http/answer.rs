@@ -153,6 +153,8 @@ pub enum Hint {
     Allow(&'static str),
     /// 429 and 503: when to come back, in seconds.
     RetryAfter(u32),
+    /// 401: what to show, a key or a token (RFC 6750 §3).
+    Bearer,
     /// 426: a WebSocket of version 13 (RFC 6455 §4.2.2, RFC 9110 §15.5.22).
     WebSocket,
 }
@@ -201,6 +203,7 @@ impl Problem {
         match self.hint {
             Hint::None => {}
             Hint::Allow(methods) => header(out, "Allow", methods),
+            Hint::Bearer => header(out, "WWW-Authenticate", "Bearer"),
             Hint::RetryAfter(seconds) => drop(write!(out, "Retry-After: {seconds}\r\n")),
             Hint::WebSocket => {
                 header(out, "Sec-WebSocket-Version", "13");
