@@ -144,9 +144,7 @@ impl Policy {
                 ..remembered(Publishers::Members)
             },
             TopicKind::Channel => remembered(Publishers::Anyone),
-            TopicKind::Feed => {
-                Policy { durable: false, ..Policy::lasting(Publishers::Server, 1, FOR_EVER) }
-            }
+            TopicKind::Feed => Policy { durable: false, ..Policy::lasting(Publishers::Server, 1, FOR_EVER) },
             TopicKind::Document => Policy {
                 history_age: options.documents.age,
                 presence: true,

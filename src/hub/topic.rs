@@ -248,8 +248,7 @@ impl Record {
         debug_assert!(publications.last().is_none_or(|newest| newest.offset == head));
         (self.head, self.stored) = (head, true);
         if policy.history_messages_max > 0 {
-            let kept =
-                self.kept.get_or_insert_with(|| Box::new(Kept::History(History::after(acknowledged))));
+            let kept = self.kept.get_or_insert_with(|| Box::new(Kept::History(History::after(acknowledged))));
             if let Kept::History(history) = &mut **kept {
                 publications.into_iter().for_each(|publication| history.push(publication, now, policy));
             }

@@ -31,8 +31,8 @@ use crate::base::hash::Keys;
 use crate::base::id::ShardId;
 use crate::config::plan::Plan;
 use crate::hub::journal::Durability;
-use crate::hub::stored::{Image, Restored};
 use crate::hub::owner;
+use crate::hub::stored::{Image, Restored};
 use crate::mailbox::{Mailbox, Wake, mesh};
 use crate::metrics::shard::Gauges;
 use crate::pages;
@@ -262,7 +262,8 @@ fn open_store(
         owner::epoch(keys, ShardId(u16::MAX), named)
     };
     let holds = plan.limits.durability == Durability::Sync;
-    let (disk, Image { topics, inbox_floor }) = Disk::open(folder, holds, keys, fresh_epoch).map_err(StartError::Store)?;
+    let (disk, Image { topics, inbox_floor }) =
+        Disk::open(folder, holds, keys, fresh_epoch).map_err(StartError::Store)?;
     tracing::info!(folder = %folder.display(), topics = topics.len(), "read what was kept");
     let mut restored: Vec<Vec<Restored>> = wakes.iter().map(|_| Vec::new()).collect();
     for topic in topics {

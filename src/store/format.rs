@@ -198,7 +198,9 @@ mod tests {
         assert_eq!(read_standing(&standing(&kept)), Ok(kept));
         assert_eq!(read_text(&text(7, "日")), Ok((7, "日")));
         let insert = |text: &str| Operation::Insert { position: 5, text: text.into() };
-        for operation in [insert("x"), insert("123456789"), insert(""), Operation::Delete { start: 2, end: 9 }] {
+        for operation in
+            [insert("x"), insert("123456789"), insert(""), Operation::Delete { start: 2, end: 9 }]
+        {
             assert_eq!(read_edit(&edit(&operation)), Ok(operation));
         }
         let room = Topic::new(TopicKind::Room, "日", Keys::new([1; 16]));
@@ -218,7 +220,8 @@ mod tests {
             assert_eq!(read_standing(&standing(&kept)), Err(Damaged), "{kept:?}");
         }
         let row = edit(&Operation::Delete { start: 2, end: 9 });
-        for bad in [&row[..7], &row[8..], &[&row[..8], &row[9..]].concat(), &[&[1; 8][..], &[0xfe]].concat()] {
+        for bad in [&row[..7], &row[8..], &[&row[..8], &row[9..]].concat(), &[&[1; 8][..], &[0xfe]].concat()]
+        {
             assert_eq!(read_edit(bad), Err(Damaged), "{bad:?}");
         }
         assert!(read_text(&[0; 7]).is_err() && read_text(&[0xff; 9]).is_err());

@@ -38,6 +38,7 @@ mod model;
 mod app;
 mod net;
 mod papers;
+mod store;
 mod workload;
 mod world;
 

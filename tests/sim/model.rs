@@ -4,6 +4,8 @@
 //! only by what it hears, and judged at once where that is possible, at the end where it takes the others' word.
 //! Knows nothing of shards.
 
+mod direct;
+mod kept;
 mod rooms;
 mod verdict;
 
@@ -11,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::Value;
 
+use crate::model::direct::Directs;
+use crate::model::kept::Kept;
 use crate::papers::{Papers, Paperwork};
 
 /// A room and the name of its numbering.
@@ -36,16 +40,15 @@ pub(crate) struct Truth {
     /// Who sent each plain binary message.
     pub(crate) relayed: Vec<usize>,
     log: BTreeMap<Numbering, BTreeMap<u64, usize>>,
-    places: BTreeMap<usize, (Numbering, u64)>,
+    places: BTreeMap<usize, BTreeMap<Numbering, u64>>,
     /// The user of each client that was welcomed.
     pub(crate) users: BTreeMap<usize, String>,
     /// Broadcasts that somebody heard right after another.
     after: BTreeMap<usize, BTreeSet<usize>>,
     pub(crate) broadcasts_heard: BTreeSet<usize>,
-    /// Direct messages that anybody heard, by receiver and number.
-    directs: BTreeMap<(String, u64), usize>,
-    /// The greatest number that a connection of the user has acknowledged, or tried to.
-    pub(crate) acknowledged: BTreeMap<String, u64>,
+    pub(crate) directs: Directs,
+    /// What must still be there although the process was killed.
+    pub(crate) kept: Kept,
     /// The drain began.
     pub(crate) drained: bool,
     /// Users stay for a while without a connection.
@@ -68,8 +71,11 @@ impl Truth {
         );
         let here = *self.log.entry(numbering.clone()).or_default().entry(offset).or_insert(n);
         assert_eq!(here, n, "two publications at {offset} of {numbering:?}");
-        let place = self.places.entry(n).or_insert_with(|| (numbering.clone(), offset));
-        assert_eq!(*place, (numbering.clone(), offset), "publication {n} has two places");
+        // What is remembered of another life has the same place under another name.
+        let places = self.places.entry(n).or_default();
+        let place = *places.entry(numbering.clone()).or_insert(offset);
+        let one = places.len() == 1 || !self.kept.goes_on();
+        assert!(place == offset && one, "publication {n} has two places: {places:?}");
     }
 
     /// The largest offset that anybody has seen.
@@ -115,7 +121,7 @@ impl Truth {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Asked {
     Join {
-        since: Option<(u64, String)>,
+        since: Option<Since>,
     },
     Leave,
     Publish {
@@ -132,7 +138,9 @@ pub(crate) enum Asked {
     Direct {
         to: &'static str,
     },
-    Acknowledge,
+    Acknowledge {
+        seq: u64,
+    },
     Stats,
     Ping,
     /// Whether it may.
@@ -140,6 +148,15 @@ pub(crate) enum Asked {
         may: bool,
     },
     Paper(String, Paperwork),
+}
+
+/// From where on a client asks for what it has missed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Since {
+    pub(crate) offset: u64,
+    pub(crate) epoch: String,
+    /// It is beyond all that the client was told.
+    pub(crate) ahead: bool,
 }
 
 /// Who moderates all rooms.
@@ -169,6 +186,9 @@ pub(crate) struct Membership {
 #[derive(Default)]
 pub(crate) struct Viewer {
     client: usize,
+    /// Which process it is connected to, and the step in which it asked to be.
+    pub(crate) process: u64,
+    opened: usize,
     pub(crate) user: Option<String>,
     pub(crate) welcomed: Option<usize>,
     /// The step of its first welcome.
@@ -230,8 +250,13 @@ fn index(value: &Value) -> usize {
 
 impl Viewer {
     /// The view of one who has heard nothing yet, with a session or without.
-    pub(crate) fn new(client: usize, session: bool) -> Viewer {
-        Viewer { client, last_seq: session.then_some(0), ..Viewer::default() }
+    pub(crate) fn new(client: usize, session: bool, process: u64, opened: usize) -> Viewer {
+        Viewer { client, process, opened, last_seq: session.then_some(0), ..Viewer::default() }
+    }
+
+    /// The view of one whose session is gone, on the connection where it is told so.
+    pub(crate) fn anew(&self) -> Viewer {
+        Viewer::new(self.client, true, self.process, self.opened)
     }
 
     /// Notes a question before it is sent.
@@ -256,7 +281,8 @@ impl Viewer {
     }
 
     /// The client comes back on another connection; its questions may have been lost.
-    pub(crate) fn returns(&mut self, must_resume: bool) {
+    pub(crate) fn returns(&mut self, must_resume: bool, process: u64, opened: usize) {
+        (self.process, self.opened) = (process, opened);
         self.stale.append(&mut self.pending);
         self.shutdown = false;
         self.directs_here.clear();
@@ -340,9 +366,9 @@ impl Viewer {
                 assert!(known, "{said}: who is that?");
             }
             "broadcast" => self.hear_broadcast(said, truth),
-            "direct_message" => self.hear_direct(said, truth),
+            "direct_message" => self.hear_direct(said, truth, step),
             "dropped" => self.hear_dropped(said),
-            "ack" => self.hear_ack(said, pending.expect("acks have ids"), truth),
+            "ack" => self.hear_ack(said, pending.expect("acks have ids"), truth, step),
             "message_history" => self.hear_history(said, pending.expect("asked with id"), truth),
             "room_info" => self.hear_info(said, pending.expect("asked with id")),
             "server_stats" => {
@@ -408,18 +434,6 @@ impl Viewer {
         self.broadcasts.push(n);
     }
 
-    fn hear_direct(&mut self, said: &Value, truth: &mut Truth) {
-        let (seq, n) = (number(said, "seq"), index(said));
-        let user = self.user.clone().expect("welcomed");
-        self.directs.insert(seq);
-        assert!(self.directs_here.insert(seq), "{said} comes twice");
-        let here = *truth.directs.entry((user, seq)).or_insert(n);
-        assert_eq!(here, n, "two messages at {seq}");
-        if let Some(sender) = truth.users.get(&truth.published[n].client) {
-            assert_eq!(text(said, "user_id"), sender);
-        }
-    }
-
     fn hear_dropped(&mut self, said: &Value) {
         let events = said.get("events").map_or(0, |_| number(said, "events"));
         if text(said, "topic").starts_with("user:") {
@@ -447,7 +461,7 @@ impl Viewer {
         self.announced.push((numbering, from, to));
     }
 
-    fn hear_ack(&mut self, said: &Value, pending: Pending, truth: &mut Truth) {
+    fn hear_ack(&mut self, said: &Value, pending: Pending, truth: &mut Truth, step: usize) {
         match pending.asked {
             Asked::Publish { .. } if self.loose => {}
             Asked::Publish { n, echo: false } => {
@@ -456,7 +470,12 @@ impl Viewer {
                 truth.observe(&(pending.room.clone(), member.epoch.clone()), offset, n);
                 self.sync(&pending.room, offset);
             }
-            Asked::Typing | Asked::Broadcast | Asked::Acknowledge | Asked::Moderate { may: true } => {}
+            Asked::Typing | Asked::Broadcast | Asked::Moderate { may: true } => {}
+            Asked::Acknowledge { seq } => {
+                let life = truth.kept.life(self.process);
+                let user = self.user.as_deref().expect("welcomed");
+                truth.directs.acknowledged(life, user, seq, step);
+            }
             Asked::Direct { to } => self.reached.push((to, number(said, "delivered"))),
             other => panic!("{said} answers {other:?}"),
         }

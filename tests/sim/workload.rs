@@ -4,6 +4,7 @@
 //! is judged by `model`.
 
 mod ending;
+mod killing;
 mod listening;
 mod talking;
 mod writing;
@@ -11,6 +12,7 @@ mod writing;
 use std::time::Duration;
 
 use roomcast::hub::document;
+use roomcast::hub::journal::Durability;
 use roomcast::hub::moderation::Appointment;
 use roomcast::hub::pattern::NamePattern;
 use roomcast::hub::policy::Documents;
@@ -25,6 +27,8 @@ use crate::world::World;
 const ROOMS: [&str; 5] = ["a", "b", "c", "tea room", "\u{1f389}"];
 const USERS: [&str; 3] = ["ann", "bob", "cy"];
 const CLIENTS_MAX: usize = 24;
+/// Steps after which the process is killed, on average, where there is a store.
+const KILLED_ONCE_IN: usize = 800;
 /// Who was held up until so lately may have missed the server's last words, in microseconds.
 const GRACE_US: u64 = 300_000;
 /// No run is longer: rooms and channels remember for an hour.
@@ -75,6 +79,8 @@ struct Client {
     id: Option<String>,
     /// The application was told to have it closed.
     kicked: bool,
+    /// The process that welcomed it.
+    process: u64,
     /// It broke a rule, and will be closed for it.
     outlaw: bool,
     /// It did not read, or not send, until then.
@@ -157,6 +163,7 @@ fn limits(dice: &mut Dice) -> Limits {
         missed_pongs_max: *dice.pick(&[1, 3]),
         idle_timeout: *dice.pick(&[None, None, Some(secs(40))]),
         close_timeout: *dice.pick(&[secs(1), secs(5)]),
+        durability: *dice.pick(&[Durability::Off, Durability::Off, Durability::Sync, Durability::Async]),
         resume_window: *dice.pick(&[None, Some(secs(1)), Some(secs(120)), Some(secs(120))]),
         away_max: *dice.pick(&[2, 10_000, 10_000]),
         heartbeat_json: dice.once_in(4),
@@ -190,6 +197,7 @@ impl Sim {
         let world = World::new(shards, &limits, &mut dice);
         let mut truth = Truth::default();
         truth.grace = !limits.presence_grace.is_zero();
+        truth.kept.durability = Some(limits.durability);
         Sim {
             step: 0,
             digest: 0,
@@ -214,6 +222,9 @@ impl Sim {
         } else if self.dice.once_in(2) {
             let i = self.dice.below(self.clients.len());
             self.act(i);
+        }
+        if self.limits.durability != Durability::Off && self.dice.once_in(KILLED_ONCE_IN) {
+            self.kill();
         }
         if self.dice.once_in(20) {
             let (feed, value) = self.channels.value(&mut self.dice);
@@ -269,13 +280,14 @@ impl Sim {
         let named =
             (kind == Kind::Native && self.dice.once_in(2)).then(|| USERS[self.dice.below(USERS.len())]);
         let session = named.is_some() && self.limits.resume_window.is_some() && self.dice.once_in(2);
-        let viewer = Viewer::new(number, session);
+        let process = self.world.process;
+        let viewer = Viewer::new(number, session, process, self.step);
         let mut client = Client {
             kind,
             link,
             reader: Reader::default(),
             viewer,
-            subscriber: Subscriber::new(number),
+            subscriber: Subscriber::new(number, self.truth.kept.life(process)),
             next_id: 0,
             named,
             seen_us: 0,
@@ -287,6 +299,7 @@ impl Sim {
             app: App::default(),
             id: None,
             kicked: false,
+            process,
             outlaw: false,
             held_until_us: None,
             gave_up: false,
@@ -375,8 +388,9 @@ impl Sim {
             self.world.now_us + GRACE_US < client.seen_us + window_us && client.held_until_us.is_none();
         // Nobody knows whether its own close frame has arrived.
         let closes = client.close_sent && client.close_heard.is_none();
-        let must = in_time && !closes && self.limits.away_max > 1000;
-        client.viewer.returns(must);
+        let there = client.process == self.world.process;
+        let must = in_time && !closes && there && self.limits.away_max > 1000;
+        client.viewer.returns(must, self.world.process, self.step);
         client.reader = Reader::default();
         (client.upgraded, client.close_sent, client.close_heard) = (false, false, None);
         (client.outlaw, client.gave_up, client.over, client.held_until_us) = (false, false, false, None);

@@ -47,7 +47,8 @@ impl Owner {
             Content::History { epoch, head, acknowledged, mut publications } => {
                 let age = u64::try_from(policy.history_age.as_millis()).unwrap_or(u64::MAX);
                 // From the front only: should the clock have been set back, there must be no hole.
-                let old = |publication: &&Arc<Publication>| publication.time.0.saturating_add(age) <= now.wall.0;
+                let old =
+                    |publication: &&Arc<Publication>| publication.time.0.saturating_add(age) <= now.wall.0;
                 let aged = publications.iter().take_while(old).count();
                 let kept = Reach { first: head + 1 - publications.len() as u64, acknowledged };
                 publications.drain(..aged);

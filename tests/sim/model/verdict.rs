@@ -40,25 +40,6 @@ impl Viewer {
         }
     }
 
-    /// The newest message that this view has heard, for acknowledging it.
-    pub(crate) fn newest_direct(&self) -> Option<u64> {
-        self.directs.last().copied()
-    }
-
-    /// What nobody has acknowledged has come, or was announced to be lost.
-    pub(super) fn judge_directs(&self, truth: &Truth) {
-        let Some(user) = &self.user else { return };
-        let acknowledged = truth.acknowledged.get(user).copied().unwrap_or(0);
-        for (_, seq) in truth.directs.keys().filter(|(to, seq)| to == user && *seq > acknowledged) {
-            let announced = self.directs_lost.iter().any(|(from, to)| (*from..=*to).contains(seq));
-            assert!(
-                announced || self.directs.contains(seq),
-                "client {}: message {seq} to {user} never came",
-                self.client
-            );
-        }
-    }
-
     pub(super) fn judge_tail(&self, truth: &Truth) {
         for (room, member) in &self.rooms {
             let numbering = (room.clone(), member.epoch.clone());

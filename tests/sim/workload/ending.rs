@@ -151,8 +151,11 @@ impl Sim {
             assert!(count <= max, "{count} connections of {user}");
         }
         // A session whose client never heard its name is nobody's, and yet in its rooms until its time is over.
-        let nameless =
-            |client: &Client| client.over && client.viewer.last_seq.is_some() && client.viewer.user.is_none();
+        let nameless = |client: &Client| {
+            let viewer = &client.viewer;
+            let here = viewer.process == self.world.process;
+            client.over && here && viewer.last_seq.is_some() && viewer.user.is_none()
+        };
         let ghosts = self.clients.iter().any(nameless);
         for client in members.iter().filter(|_| !ghosts) {
             let viewer = &client.viewer;

@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use super::{GRACE_US, Kind, Sim};
-use crate::model::Viewer;
 use crate::net::{self, BINARY, CLOSE, End, PING, PONG, TEXT};
 
 impl Sim {
@@ -74,13 +73,18 @@ impl Sim {
                     // Its session is gone: it begins anew, and what it saw before is judged as far as that went.
                     let ended = client.kicked || !client.viewer.must_resume;
                     assert!(ended, "client {i}: its session is gone");
-                    let past = std::mem::replace(&mut client.viewer, Viewer::new(i, true));
+                    let anew = client.viewer.anew();
+                    let past = std::mem::replace(&mut client.viewer, anew);
                     self.past.push(past);
                 }
                 if !client.subscriber.hear(&said, &mut self.channels, step) {
                     client.viewer.hear(&said, &mut self.truth, step);
                 }
+                if said["type"] == "document_state" {
+                    self.truth.kept.compare(&said, client.viewer.process, self.world.now_us);
+                }
                 if said["type"] == "welcome" {
+                    client.process = client.viewer.process;
                     client.id = said["client_id"].as_str().map(str::to_owned);
                 }
                 if said["type"] == "heartbeat" && self.dice.once_in(2) && !self.clients[i].close_sent {

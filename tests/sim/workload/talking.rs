@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Kind, ROOMS, Sim, USERS};
-use crate::model::{Asked, MODERATOR, Published};
+use crate::model::{Asked, MODERATOR, Published, Since};
 use crate::net::{self, CLOSE, Dice, PING};
 
 impl Sim {
@@ -138,9 +138,9 @@ impl Sim {
         if let (Some(seq), Some(user)) =
             (viewer.newest_direct().filter(|_| self.dice.once_in(3)), &viewer.user)
         {
-            let acknowledged = self.truth.acknowledged.entry(user.clone()).or_default();
-            *acknowledged = seq.max(*acknowledged);
-            return self.ask(i, "", Asked::Acknowledge, json!({"type": "ack", "seq": seq}));
+            let tried = self.truth.directs.tried.entry(user.clone()).or_default();
+            *tried = seq.max(*tried);
+            return self.ask(i, "", Asked::Acknowledge { seq }, json!({"type": "ack", "seq": seq}));
         }
         let to = USERS[self.dice.below(USERS.len())];
         self.tell_user(i, to);
@@ -155,7 +155,7 @@ impl Sim {
     }
 
     pub(super) fn join(&mut self, i: usize) {
-        let room = ROOMS[self.dice.below(ROOMS.len())];
+        let mut room = ROOMS[self.dice.below(ROOMS.len())];
         let viewer = &self.clients[i].viewer;
         let mut message = json!({"type": "join_room", "room": room});
         let mut since = None;
@@ -163,8 +163,20 @@ impl Sim {
             // From where it stands, or stood in another room: the epoch tells.
             if let Some(member) = viewer.rooms.values().next() {
                 let offset = self.dice.bits() % (member.next + 1);
-                message["since"] = json!({"offset": offset, "epoch": member.epoch});
-                since = Some((offset, member.epoch.clone()));
+                let (epoch, ahead) = (member.epoch.clone(), offset == member.next);
+                since = Some(Since { offset, epoch, ahead });
+            }
+            // Or where somebody stood when the process was killed, mostly at the very end.
+            let places = &self.truth.kept.positions;
+            if !places.is_empty() && (since.is_none() || self.dice.once_in(2)) {
+                let (of, place) = &places[self.dice.below(places.len())];
+                room = ROOMS.into_iter().find(|room| room == of).expect("a room of ours");
+                let back = if self.dice.once_in(2) { self.dice.bits() % (place.offset + 1) } else { 0 };
+                since = Some(Since { offset: place.offset - back, ..place.clone() });
+            }
+            if let Some(Since { offset, epoch, .. }) = &since {
+                message["since"] = json!({"offset": offset, "epoch": epoch});
+                message["room"] = json!(room);
             }
         } else if self.dice.once_in(2) {
             message["history"] = json!(10);

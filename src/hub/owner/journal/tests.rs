@@ -180,7 +180,11 @@ fn an_inbox_goes_on_where_it_was() {
     owner.restore(history(inbox, "".into(), (9, 4), vec![published(8, 5), published(9, 5)]), at_ms(5));
     owner.check();
     assert!(owner.cut_journal().is_none(), "nothing has changed");
-    assert_eq!(kept(post(&mut owner, "ann", Ask::Inbox)), (Some((5, 7)), vec![8, 9]), "what was lost is known");
+    assert_eq!(
+        kept(post(&mut owner, "ann", Ask::Inbox)),
+        (Some((5, 7)), vec![8, 9]),
+        "what was lost is known"
+    );
     post(&mut owner, "ann", direct());
     post(&mut owner, "new", direct());
     let offsets: Vec<u64> = owner
