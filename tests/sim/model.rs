@@ -367,7 +367,7 @@ impl Viewer {
             }
             "broadcast" => self.hear_broadcast(said, truth),
             "direct_message" => self.hear_direct(said, truth, step),
-            "dropped" => self.hear_dropped(said),
+            "dropped" => self.hear_dropped(said, truth),
             "ack" => self.hear_ack(said, pending.expect("acks have ids"), truth, step),
             "message_history" => self.hear_history(said, pending.expect("asked with id"), truth),
             "room_info" => self.hear_info(said, pending.expect("asked with id")),
@@ -434,10 +434,10 @@ impl Viewer {
         self.broadcasts.push(n);
     }
 
-    fn hear_dropped(&mut self, said: &Value) {
+    fn hear_dropped(&mut self, said: &Value, truth: &Truth) {
         let events = said.get("events").map_or(0, |_| number(said, "events"));
         if text(said, "topic").starts_with("user:") {
-            return self.directs_lost.push((number(said, "from"), number(said, "to")));
+            return self.hear_directs_lost(said, truth);
         }
         let Some(room) = said.get("room") else {
             assert_eq!(text(said, "topic"), "everyone:");

@@ -106,6 +106,8 @@ pub(crate) struct Sim {
     /// Of everything that anybody heard, in order.
     pub(crate) digest: u64,
     trace: bool,
+    /// The process is killed in the next step.
+    doomed: bool,
     dice: Dice,
     limits: Limits,
     /// Links that clients with sessions have left behind.
@@ -202,6 +204,7 @@ impl Sim {
             step: 0,
             digest: 0,
             trace,
+            doomed: false,
             dice,
             limits,
             abandoned: Vec::new(),
@@ -223,7 +226,7 @@ impl Sim {
             let i = self.dice.below(self.clients.len());
             self.act(i);
         }
-        if self.limits.durability != Durability::Off && self.dice.once_in(KILLED_ONCE_IN) {
+        if self.limits.durability != Durability::Off && (self.dice.once_in(KILLED_ONCE_IN) || self.doomed) {
             self.kill();
         }
         if self.dice.once_in(20) {

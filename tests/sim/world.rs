@@ -168,7 +168,7 @@ impl World {
         let mut world = World {
             limits: limits.clone(),
             store: Store::default(),
-            store_delay_us: *dice.pick(&[1, 200, 20_000]),
+            store_delay_us: *dice.pick(&[1, 200, 20_000, 20_000]),
             process: 0,
             began_us: 0,
             keys: Keys::new([0; 16]),
@@ -231,7 +231,8 @@ impl World {
     /// The process is killed, and another begins at once. Of what was on its way to the store, some has arrived.
     pub(crate) fn kill(&mut self, dice: &mut Dice) {
         for node in &mut self.nodes {
-            let until = self.now_us + dice.below(2 * self.store_delay_us) as u64;
+            let more = if dice.once_in(2) { dice.below(2 * self.store_delay_us) } else { 0 };
+            let until = self.now_us + more as u64;
             node.outlet.commit(&mut self.store, until, 1, dice);
         }
         self.links.iter_mut().for_each(Link::kill);

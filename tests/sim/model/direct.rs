@@ -68,6 +68,14 @@ impl Viewer {
         }
     }
 
+    pub(super) fn hear_directs_lost(&mut self, said: &Value, truth: &Truth) {
+        let (from, to) = (number(said, "from"), number(said, "to"));
+        let whose = (truth.kept.life(self.process), self.user.clone().expect("welcomed"));
+        let done = before(truth.directs.done.get(&whose), self.opened);
+        assert!(done < from && from <= to, "{said}: all up to {done} was acknowledged");
+        self.directs_lost.push((from, to));
+    }
+
     /// The newest message that this view has heard, for acknowledging it.
     pub(crate) fn newest_direct(&self) -> Option<u64> {
         self.directs.last().copied()

@@ -1,9 +1,28 @@
 //! The process is killed at any moment, and clients find another one in its place.
 
+use roomcast::hub::journal::Durability;
+use serde_json::Value;
+
 use super::Sim;
 use crate::app::App;
 
 impl Sim {
+    /// Somebody was told that something is done: the best moment to lose it.
+    pub(super) fn tempt(&mut self, said: &Value) {
+        let once_in = match said["type"].as_str() {
+            Some("history_cleared") => 8,
+            // Mostly that messages to a user need not come again.
+            Some("ack")
+                if ["offset", "version", "delivered"].iter().all(|field| said.get(field).is_none()) =>
+            {
+                8
+            }
+            Some("ack") => 100,
+            _ => return,
+        };
+        self.doomed |= self.limits.durability != Durability::Off && self.dice.once_in(once_in);
+    }
+
     /// What was told must be there after it, as far as the level promises that.
     pub(super) fn kill(&mut self) {
         if self.trace {
@@ -13,6 +32,7 @@ impl Sim {
         let age_us = u64::try_from(documents.age.as_micros()).expect("a short age");
         // Where room for documents is scarce, those that nobody has open make it.
         let until_us = (documents.bytes_total_max > 1 << 20).then(|| self.world.now_us + age_us);
+        self.doomed = false;
         self.truth.kept.begin_anew();
         for client in self.clients.iter_mut().filter(|client| !client.over) {
             let here = client.viewer.process == self.world.process;

@@ -87,6 +87,7 @@ impl Sim {
                     client.process = client.viewer.process;
                     client.id = said["client_id"].as_str().map(str::to_owned);
                 }
+                self.tempt(&said);
                 if said["type"] == "heartbeat" && self.dice.once_in(2) && !self.clients[i].close_sent {
                     let pong = net::message(b"{\"type\":\"pong\"}", &mut self.dice);
                     self.send(i, &pong);

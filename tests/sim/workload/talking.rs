@@ -71,9 +71,9 @@ impl Sim {
                 let history = json!({"type": "get_history", "room": room, "limit": limit, "before": before});
                 self.ask(i, room, Asked::History { limit, before }, history);
             }
-            75..=77 => self.tell(i),
+            75..=77 | 88..=90 => self.tell(i),
             80..=83 => self.ask(i, "", Asked::Stats, json!({"type": "get_stats"})),
-            84..=90 => self.ask(i, "", Asked::Ping, json!({"type": "ping", "ts": 5})),
+            84..=87 => self.ask(i, "", Asked::Ping, json!({"type": "ping", "ts": 5})),
             91..=94 => self.send(i, &net::frame(PING, true, b"are you there", &mut Dice::new(1))),
             95..=96 => self.moderate(i, room),
             78..=79 => self.ask(i, room, Asked::Users, json!({"type": "get_users", "room": room})),
