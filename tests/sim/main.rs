@@ -39,6 +39,7 @@ mod app;
 mod net;
 mod papers;
 mod store;
+mod disk;
 mod workload;
 mod world;
 

@@ -88,6 +88,11 @@ impl Store {
         }
     }
 
+    /// The process has ended in order: all that clients were told is here.
+    pub(crate) fn close(&mut self) {
+        self.doubtful = false;
+    }
+
     /// A process begins with what is here, and tells clients nothing before it is stored (`holds`), or does.
     pub(crate) fn begin(&mut self, holds: bool, keys: Keys, fresh_epoch: impl FnMut() -> Arc<str>) -> Image {
         let mut image = Image { topics: Vec::new(), inbox_floor: self.inbox_floor };
