@@ -23,3 +23,5 @@ mod sessions;
 mod direct;
 mod api;
 mod durable;
+mod complaints;
+mod storm;

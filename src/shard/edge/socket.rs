@@ -27,7 +27,8 @@ impl Shard {
         let is_echo = matches!(socket.role, Role::Echo);
         let mut used = 0;
         loop {
-            match assembler.step(&mut input[used..], self.limits.message_bytes_max) {
+            match assembler.step(&mut input[used..], self.limits.message_bytes_max, &mut self.spares.buffers)
+            {
                 Err(violation) => {
                     self.fail(key, violation.close_code(), violation.reason());
                     return input.len();

@@ -11,6 +11,7 @@
 //!    └─┘ frame whole in the input      └─┘ fragments; control frames
 //! ```
 
+use crate::base::buffers::Buffers;
 use crate::wire::ws::close::{self, Close, CloseCode};
 use crate::wire::ws::frame::{
     self, CLIENT_HEADER_BYTES_MAX, CONTROL_BYTES_MAX, Header, Opcode, SERVER_HEADER_BYTES_MAX,
@@ -21,8 +22,12 @@ use crate::wire::ws::utf8::{self, Utf8};
 /// Smallest buffer of a message that comes in pieces: what a first read usually brings, so that short
 /// messages are allocated once.
 const BUFFER_BYTES_MIN: usize = 256;
-/// How much larger a buffer becomes that is full: a message of 1 MiB that comes in four reads is moved once.
+/// How much room there is for each byte that has come: a message of 1 MiB that comes in four reads is never moved.
 const GROWTH: usize = 4;
+/// The same for a buffer that is there anyway: who sends little holds little, whatever was sent by others.
+const SPARE_GROWTH: usize = 16;
+/// A piece that is unmasked, validated and copied before the next is touched: it stays in the processor's first cache.
+const PIECE_BYTES: usize = 16 << 10;
 /// Room before a message that comes in pieces, for the header of the frame that it may become.
 pub const FRONT: usize = SERVER_HEADER_BYTES_MAX;
 
@@ -217,6 +222,7 @@ impl Assembler {
         &'a mut self,
         input: &'a mut [u8],
         message_bytes_max: usize,
+        spares: &mut Buffers,
     ) -> Result<(usize, Step<'a>), Violation> {
         // The end of most reads: everything was used up, and nothing is kept.
         if input.is_empty() && self.is_idle() {
@@ -236,7 +242,7 @@ impl Assembler {
             unmask(payload, header.key, 0);
             return Ok((used, whole(header.opcode, payload)?));
         }
-        self.step_in_pieces(input, message_bytes_max)
+        self.step_in_pieces(input, message_bytes_max, spares)
     }
 
     /// [`Assembler::step`] for whatever the ends of input cut, for fragments, and for violations.
@@ -245,9 +251,10 @@ impl Assembler {
         &'a mut self,
         input: &'a mut [u8],
         message_bytes_max: usize,
+        spares: &mut Buffers,
     ) -> Result<(usize, Step<'a>), Violation> {
-        self.release();
-        let (used, found) = self.advance(input, message_bytes_max)?;
+        self.release(spares);
+        let (used, found) = self.advance(input, message_bytes_max, spares)?;
         let step = match found {
             Found::Nothing => Step::More,
             Found::InPlace(opcode, from) => whole(opcode, &mut input[from..used])?,
@@ -260,9 +267,9 @@ impl Assembler {
     }
 
     /// Frees what the step before delivered.
-    fn release(&mut self) {
+    fn release(&mut self, spares: &mut Buffers) {
         if let Some(partial) = self.partial.as_deref_mut() {
-            partial.release();
+            partial.release(spares);
         }
         self.drop_unneeded();
     }
@@ -273,7 +280,12 @@ impl Assembler {
         }
     }
 
-    fn advance(&mut self, input: &mut [u8], message_bytes_max: usize) -> Result<(usize, Found), Violation> {
+    fn advance(
+        &mut self,
+        input: &mut [u8],
+        message_bytes_max: usize,
+        spares: &mut Buffers,
+    ) -> Result<(usize, Found), Violation> {
         let mut at = 0;
         loop {
             if !self.is_in_payload() {
@@ -292,7 +304,7 @@ impl Assembler {
                 self.begin(&header, payload_len, message_bytes_max);
             }
             let partial = self.partial.get_or_insert_default();
-            let (used, is_complete) = partial.take(&mut input[at..])?;
+            let (used, is_complete) = partial.take(&mut input[at..], message_bytes_max, spares)?;
             at += used;
             if is_complete {
                 return Ok((at, Found::Buffered));
@@ -443,18 +455,31 @@ impl Partial {
     }
 
     /// Takes payload from the front of `input`: how many bytes, and whether that completed something.
-    fn take(&mut self, input: &mut [u8]) -> Result<(usize, bool), Violation> {
+    fn take(
+        &mut self,
+        input: &mut [u8],
+        message_bytes_max: usize,
+        spares: &mut Buffers,
+    ) -> Result<(usize, bool), Violation> {
         let Some(mut frame) = self.frame.take() else { return Ok((0, false)) };
         let used = frame.remaining.min(input.len());
-        let piece = &mut input[..used];
-        unmask(piece, frame.key, frame.taken);
-        if frame.opcode.is_control() {
-            self.keep_control(piece);
-        } else {
-            self.keep(piece, frame.message_len_max)?;
+        if !frame.opcode.is_control() {
+            let needed = FRONT + self.len() + used;
+            let spare_max = needed.saturating_mul(SPARE_GROWTH).min(FRONT + message_bytes_max);
+            self.make_room(needed, FRONT + frame.message_len_max, |least| {
+                spares.take_long(least..=spare_max)
+            });
+        }
+        for piece in input[..used].chunks_mut(PIECE_BYTES) {
+            unmask(piece, frame.key, frame.taken);
+            frame.taken += piece.len();
+            if frame.opcode.is_control() {
+                self.keep_control(piece);
+            } else {
+                self.keep(piece)?;
+            }
         }
         frame.remaining -= used;
-        frame.taken += used;
 
         if frame.remaining > 0 {
             self.frame = Some(frame);
@@ -480,23 +505,31 @@ impl Partial {
         }
     }
 
-    /// Appends to the message. `len_max` is the longest that it can become.
-    fn keep(&mut self, piece: &[u8], len_max: usize) -> Result<(), Violation> {
+    /// Makes room for a message and its front of `needed` bytes, which can become `bytes_max` long.
+    fn make_room(&mut self, needed: usize, bytes_max: usize, spare: impl FnOnce(usize) -> Option<Vec<u8>>) {
+        if needed > self.buffer.capacity() {
+            // Growing by a factor keeps the copies below a part of one more per byte, however small the pieces; the
+            // ceiling keeps the last step from asking for more than can come.
+            let grown = needed.saturating_mul(GROWTH).max(BUFFER_BYTES_MIN);
+            let capacity = grown.min(bytes_max).max(needed);
+            if let Some(mut larger) = spare(capacity) {
+                larger.extend_from_slice(&self.buffer);
+                self.buffer = larger;
+            } else {
+                self.buffer.reserve_exact(capacity - self.buffer.len());
+            }
+        }
+        if self.buffer.is_empty() {
+            self.buffer.resize(FRONT, 0);
+        }
+    }
+
+    /// Appends to the message, for which there is room.
+    fn keep(&mut self, piece: &[u8]) -> Result<(), Violation> {
         // §8.1 "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is
         // not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
         if let Some(Kind::Text(utf8)) = &mut self.message {
             utf8.push(piece).map_err(|_| Violation::Text)?;
-        }
-        let needed = FRONT + self.len() + piece.len();
-        if needed > self.buffer.capacity() {
-            // Growing by a factor keeps the copies below a part of one more per byte, however small the pieces; the
-            // ceiling keeps the last step from asking for more than can come.
-            let grown = self.buffer.capacity().saturating_mul(GROWTH).max(BUFFER_BYTES_MIN);
-            let capacity = grown.min(FRONT + len_max).max(needed);
-            self.buffer.reserve_exact(capacity - self.buffer.len());
-        }
-        if self.buffer.is_empty() {
-            self.buffer.resize(FRONT, 0);
         }
         self.buffer.extend_from_slice(piece);
         Ok(())
@@ -513,13 +546,13 @@ impl Partial {
         }
     }
 
-    fn release(&mut self) {
+    fn release(&mut self, spares: &mut Buffers) {
         match self.delivered {
             Delivered::Nothing => {}
             Delivered::Control(_) => self.control_len = 0,
             Delivered::Message => {
                 self.message = None;
-                self.buffer = Vec::new();
+                spares.give(std::mem::take(&mut self.buffer));
             }
         }
         self.delivered = Delivered::Nothing;
