@@ -105,10 +105,13 @@ pub static SETTINGS: &[Setting] = &[
         words: &[("off", |t| t.data_dir = None)],
         default: "off",
         example: "/var/lib/roomcast",
-        help: "Folder to keep histories in, so that clients recover across a restart; off keeps them in memory only.",
+        help: "Folder to keep histories, inboxes and documents in, over a restart; off keeps them in memory only.",
         details: "It is made if it is not there, holds one file, and belongs to one process. What rooms and channels \
-            remember is written to it and read again at the next start, with their epochs. A history that outlives \
-            a restart may be kept for its whole `ttl` once more.",
+            remember is written to it and read again at the next start, with their epochs, so that clients recover; \
+            and so are messages to users, with what was acknowledged, and the texts of documents. All of it has the \
+            same limits as without, but what outlives a restart may be kept for its whole time once more. Nothing \
+            else is kept: not the values of feeds, which their sources set anew, nor who is where, sessions, bans or \
+            idempotency keys.",
     },
     Setting {
         name: "durability",
@@ -120,12 +123,13 @@ pub static SETTINGS: &[Setting] = &[
         words: &[],
         default: "sync",
         example: "async",
-        help: "With --data-dir: whether anybody hears of a message before it is on disk.",
+        help: "With --data-dir: whether anybody hears of a message, an edit or an ack before it is on disk.",
         details: "`sync`: nobody does. Whatever was acknowledged or delivered survives the end of the process and of \
-            the machine, at any moment; each message waits for the disk, together with all others of that moment. \
+            the machine, at any moment, and what a user has acknowledged does not come again; each message waits for \
+            the disk, together with all others of that moment. \
             `async`: nothing waits, and the disk follows within 50 ms and the time of a write. After a crash what it \
             had not reached is lost; then all epochs are new, so that clients that come back are told so \
-            (`recovered` is false).",
+            (`recovered` is false), and what inboxes hold comes again under new, higher numbers.",
     },
     Setting {
         name: "no-echo",
@@ -339,7 +343,8 @@ pub static SETTINGS: &[Setting] = &[
         default: "1h",
         example: "24h",
         help: "Time that a document keeps its text when nobody has it open any more.",
-        details: "Documents are in memory only: what has to last must be saved by one of its clients.",
+        details: "The text is in memory, and on disk with `--data-dir`; after that time it is gone from \
+            both. What has to last longer must be saved by one of its clients.",
     },
     Setting {
         name: "max-name",

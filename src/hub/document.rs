@@ -169,6 +169,14 @@ impl Document {
         }
     }
 
+    /// A text that was kept, and its version; nobody has to fit in older operations. One that is longer than the
+    /// limits allow stays as it is and does not grow.
+    #[must_use]
+    pub fn resume(limits: Limits, text: &str, version: u64) -> Document {
+        let limits = Limits { bytes_max: limits.bytes_max.max(text.len()), ..limits };
+        Document { text: Rope::from_str(text), version, rested: version, ..Document::new(limits) }
+    }
+
     /// Lets `author` edit, beginning at the text and version as they are now. Who is in already begins anew:
     /// that is how a client comes back into step. Its cursor stays.
     pub fn join(&mut self, author: Origin) {
@@ -254,6 +262,12 @@ impl Document {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Length of the text in bytes.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        self.text.len_bytes()
     }
 
     /// Length of the text in code points.
@@ -420,6 +434,19 @@ impl Document {
                 && cursor.selection.is_none_or(|(anchor, head)| within(anchor) && within(head))));
         }
     }
+}
+
+/// A text after operations that were applied to it, in their order; none if one of them does not fit.
+#[must_use]
+pub fn replay<'a>(text: &str, operations: impl Iterator<Item = &'a Operation>) -> Option<String> {
+    let mut text = Rope::from_str(text);
+    for operation in operations {
+        match operation {
+            Operation::Insert { position, text: new } => text.try_insert(index(*position), new).ok()?,
+            Operation::Delete { start, end } => text.try_remove(index(*start)..index(*end)).ok()?,
+        }
+    }
+    Some(text.to_string())
 }
 
 /// Moves `late` and all of the `bridge`, which is earlier, over each other: what is left of both. None if that

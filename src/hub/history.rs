@@ -71,6 +71,12 @@ impl History {
         }
     }
 
+    /// Nobody misses what was published up to here.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
     /// First and last offset of what was not acknowledged and is forgotten, while anything is remembered.
     #[must_use]
     pub fn unacknowledged_lost(&self) -> Option<(u64, u64)> {

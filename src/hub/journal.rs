@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::hub::event::Publication;
 use crate::hub::name::Topic;
+use crate::hub::operation::Operation;
 
 /// Entries that may be unsafe at a time: beyond that the owner takes no more requests until the store has caught up.
 pub const ENTRIES_MAX: usize = 16 << 10;
@@ -21,15 +22,24 @@ pub const ENTRIES_MAX: usize = 16 << 10;
 /// Bytes of payload in them, likewise.
 pub const BYTES_MAX: usize = 16 << 20;
 
-/// What becomes of histories when the process ends.
+/// What becomes of what topics remember when the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// They are gone.
+    /// It is gone.
     Off,
-    /// They are on disk soon after clients heard of them.
+    /// It is on disk soon after clients heard of it.
     Async,
-    /// They are on disk before anybody hears of them.
+    /// It is on disk before anybody hears of it.
     Sync,
+}
+
+/// How far a history reaches back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Offset of the oldest publication that is still remembered; one more than the newest if none is.
+    pub first: u64,
+    /// Nobody misses what was published up to here; what lies between is lost, and known to be. Less than `first`.
+    pub acknowledged: u64,
 }
 
 /// Something that happened to a topic.
@@ -43,17 +53,35 @@ pub enum Entry {
         epoch: Arc<str>,
         /// Its newest publication.
         publication: Arc<Publication>,
-        /// Offset of the oldest publication that is still remembered; one more than the newest if none is.
-        first: u64,
+        /// What is remembered now.
+        reach: Reach,
     },
     /// Its older publications are forgotten.
     Trimmed {
         /// Which topic.
         topic: Topic,
-        /// As in `Published`.
-        first: u64,
+        /// What is remembered now.
+        reach: Reach,
     },
-    /// All of it is forgotten: its numbering is over.
+    /// Its text was edited.
+    Edited {
+        /// Which topic.
+        topic: Topic,
+        /// The version that this makes: one more than the last.
+        version: u64,
+        /// As it was applied.
+        operation: Operation,
+    },
+    /// Its text as a whole, after so many edits that keeping them would cost more.
+    Written {
+        /// Which topic.
+        topic: Topic,
+        /// The version that this is.
+        version: u64,
+        /// The text.
+        text: Arc<String>,
+    },
+    /// All of it is forgotten: its numbering is over. Of an inbox, a store remembers how far that went.
     Forgotten {
         /// Which topic.
         topic: Topic,
@@ -64,22 +92,11 @@ impl Entry {
     fn bytes(&self) -> usize {
         match self {
             Entry::Published { publication, .. } => publication.payload.len(),
-            Entry::Trimmed { .. } | Entry::Forgotten { .. } => 0,
+            Entry::Edited { operation: Operation::Insert { text, .. }, .. } => text.len(),
+            Entry::Written { text, .. } => text.len(),
+            Entry::Trimmed { .. } | Entry::Edited { .. } | Entry::Forgotten { .. } => 0,
         }
     }
-}
-
-/// A topic as a store has kept it.
-#[derive(Clone, Debug)]
-pub struct Restored {
-    /// Which topic.
-    pub topic: Topic,
-    /// Its numbering.
-    pub epoch: Arc<str>,
-    /// Offset of its newest publication.
-    pub head: u64,
-    /// What is remembered: oldest first, without a hole, up to `head`.
-    pub publications: Vec<Arc<Publication>>,
 }
 
 /// Entries on their way to a store.

@@ -17,6 +17,7 @@ mod agenda;
 pub mod presence;
 pub mod pad;
 pub mod journal;
+pub mod stored;
 pub mod topic;
 pub mod stamps;
 pub mod owner;

@@ -11,6 +11,12 @@ use crate::hub::document::{AUTHOR_BYTES, DOCUMENT_BYTES, Document, Limits};
 /// Most that one user may say about itself, in bytes: a colour, a picture's address; not the picture.
 pub const INFO_BYTES_MAX: usize = 1024;
 
+/// What an edit costs in a store beside what it inserts: key, position, and their place in a page.
+const EDIT_BYTES: usize = 64;
+
+/// The whole text is not written before edits come to so many bytes: four hundred keystrokes on a small text.
+const WRITTEN_MIN: usize = 32 << 10;
+
 /// What an entry of the tree of infos costs beside its bytes.
 const INFO_ENTRY_BYTES: usize = 128;
 
@@ -24,13 +30,36 @@ pub struct Pad {
     info_bytes: usize,
     /// The text in one piece, while somebody holds it, and its version.
     copy: (u64, Weak<String>),
+    /// What a store keeps of edits since it was given the whole text.
+    edited_bytes: usize,
 }
 
 impl Pad {
     /// An empty text that nobody edits.
     #[must_use]
     pub fn new(limits: Limits) -> Pad {
-        Pad { document: Document::new(limits), infos: BTreeMap::new(), info_bytes: 0, copy: (0, Weak::new()) }
+        Pad::of(Document::new(limits))
+    }
+
+    /// A text as a store has kept it.
+    #[must_use]
+    pub fn resume(limits: Limits, text: &str, version: u64) -> Pad {
+        Pad::of(Document::resume(limits, text, version))
+    }
+
+    fn of(document: Document) -> Pad {
+        Pad { document, infos: BTreeMap::new(), info_bytes: 0, copy: (0, Weak::new()), edited_bytes: 0 }
+    }
+
+    /// A store is told of one more edit, which inserts so many bytes. The whole text, once the edits since the last
+    /// time would cost as much: then they can go, and what is written comes to twice what was typed at most.
+    pub fn store_edit(&mut self, inserted: usize) -> Option<Arc<String>> {
+        self.edited_bytes += inserted + EDIT_BYTES;
+        if self.edited_bytes < WRITTEN_MIN.max(self.document.text_bytes()) {
+            return None;
+        }
+        self.edited_bytes = 0;
+        Some(self.content())
     }
 
     /// What [`Pad::bytes`] may grow by when somebody joins.

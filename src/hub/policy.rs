@@ -91,6 +91,8 @@ pub struct Policy {
     /// Whether it may be crowded, so that users are counted instead, and whether they have time to come back. Not
     /// where more hangs on a user than being there.
     pub crowds: bool,
+    /// Whether a store keeps what it remembers, where there is one. Not where a newer value comes by itself.
+    pub durable: bool,
     /// Who may publish.
     pub publish: Publishers,
     /// Where events go.
@@ -111,6 +113,7 @@ impl Policy {
             history_bytes_max: 0,
             presence: false,
             crowds: false,
+            durable: false,
             publish,
             reach,
             members_max,
@@ -126,6 +129,7 @@ impl Policy {
             history_age: age,
             history_bytes_max: ROOM_HISTORY_BYTES,
             crowds: true,
+            durable: true,
             ..Policy::fleeting(publish, Reach::Members, None)
         }
     }
@@ -140,10 +144,11 @@ impl Policy {
                 ..remembered(Publishers::Members)
             },
             TopicKind::Channel => remembered(Publishers::Anyone),
-            TopicKind::Feed => Policy::lasting(Publishers::Server, 1, FOR_EVER),
+            TopicKind::Feed => Policy { durable: false, ..Policy::lasting(Publishers::Server, 1, FOR_EVER) },
             TopicKind::Document => Policy {
                 history_age: options.documents.age,
                 presence: true,
+                durable: true,
                 document: options.documents.limits,
                 ..Policy::fleeting(Publishers::Server, Reach::Members, None)
             },

@@ -13,6 +13,7 @@ use crate::base::id::{Origin, ShardId};
 use crate::base::shared::Shared;
 use crate::hub::event::{Body, LISTED_USERS_MAX, Publication, Redelivery, Roll, Snapshot};
 use crate::hub::history::{Gap, History};
+use crate::hub::journal::Reach;
 use crate::hub::name::{Topic, User};
 use crate::hub::pad::Pad;
 use crate::hub::policy::{Policy, RowId};
@@ -31,6 +32,8 @@ pub struct Record {
     pub(super) matched: Option<Box<Matched>>,
     /// The users are too many to be told of one by one.
     crowded: bool,
+    /// A store knows of it.
+    stored: bool,
     /// Users who have no connection left and time to come back. Presence knows each by one connection more.
     lingering: u32,
     /// Offset of the newest publication; 0 before the first.
@@ -123,6 +126,7 @@ impl Record {
             row,
             matched: None,
             crowded: false,
+            stored: false,
             lingering: 0,
             head: 0,
             members: Table::default(),
@@ -232,12 +236,19 @@ impl Record {
         publication
     }
 
-    /// Takes over what a store has kept: `publications` end with offset `head`, if there are any.
-    pub fn restore(&mut self, head: u64, publications: Vec<Arc<Publication>>, now: Mono, policy: &Policy) {
+    /// Takes over what a store has kept: `publications` end with offset `head`, if there are any, and nobody has missed
+    /// what was published up to `acknowledged`.
+    pub fn restore(
+        &mut self,
+        (head, acknowledged): (u64, u64),
+        publications: Vec<Arc<Publication>>,
+        now: Mono,
+        policy: &Policy,
+    ) {
         debug_assert!(publications.last().is_none_or(|newest| newest.offset == head));
-        self.head = head;
+        (self.head, self.stored) = (head, true);
         if policy.history_messages_max > 0 {
-            let kept = self.kept.get_or_insert_with(|| Box::new(Kept::History(History::default())));
+            let kept = self.kept.get_or_insert_with(|| Box::new(Kept::History(History::after(acknowledged))));
             if let Kept::History(history) = &mut **kept {
                 publications.into_iter().for_each(|publication| history.push(publication, now, policy));
             }
@@ -245,10 +256,25 @@ impl Record {
         self.drop_empty_history();
     }
 
-    /// Offset of the oldest publication that is remembered; one more than the newest if none is.
+    /// How far the history reaches back.
     #[must_use]
-    pub fn first(&self) -> u64 {
-        self.head + 1 - self.history().map_or(0, |history| history.len() as u64)
+    pub fn reach(&self) -> Reach {
+        let Some(history) = self.history() else {
+            return Reach { first: self.head + 1, acknowledged: self.head };
+        };
+        let first = self.head + 1 - history.len() as u64;
+        Reach { first, acknowledged: history.acknowledged().min(first - 1) }
+    }
+
+    /// Whether a store knows of the topic, and so has to be told of its end.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.stored
+    }
+
+    /// A store is told of the topic.
+    pub(super) fn mark_stored(&mut self) {
+        self.stored = true;
     }
 
     /// How the topic stands, with the part of its history that is `wanted`. A position that cannot be

@@ -33,8 +33,9 @@ use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, unbound
 use crate::base::hash::Keys;
 use crate::base::id::ShardId;
 use crate::config::plan::Plan;
-use crate::hub::journal::{Durability, Restored};
+use crate::hub::journal::Durability;
 use crate::hub::owner;
+use crate::hub::stored::{Image, Restored};
 use crate::mailbox::{Mailbox, Wake, mesh};
 use crate::metrics::shard::Gauges;
 use crate::pages;
@@ -219,12 +220,13 @@ fn start_shards(
     let mail = requests.into_iter().zip(edges);
     let homes = handed.iter().zip(wakes);
     let homes = homes.map(|((lane, _), wake)| Home { lane: lane.clone(), wake: Arc::clone(wake) });
-    let Store { mut restored, outlets } = store;
+    let Store { mut restored, inbox_floor, outlets } = store;
     let mut outlets = outlets.into_iter();
     for ((id, Ends { intake, control, outside }), (requests, edges)) in (0..).map(ShardId).zip(ends).zip(mail)
     {
         let mut shard = Shard::new(id, &setting, keys.hash(&("jitter", id)), clock.now());
         shard.handle_papers(Arc::clone(papers));
+        shard.restore_inbox_floor(inbox_floor);
         for topic in restored.get_mut(id.index()).map(std::mem::take).into_iter().flatten() {
             shard.restore(topic);
         }
@@ -255,6 +257,8 @@ fn start_shards(
 struct Store {
     /// By shard: the topics that it owns.
     restored: Vec<Vec<Restored>>,
+    /// As in [`Image`].
+    inbox_floor: u64,
     /// By shard.
     outlets: Vec<Outlet>,
 }
@@ -273,8 +277,9 @@ fn open_store(
         owner::epoch(keys, ShardId(u16::MAX), named)
     };
     let holds = plan.limits.durability == Durability::Sync;
-    let (disk, topics) = Disk::open(folder, holds, keys, fresh_epoch).map_err(StartError::Store)?;
-    tracing::info!(folder = %folder.display(), topics = topics.len(), "histories read");
+    let (disk, Image { topics, inbox_floor }) =
+        Disk::open(folder, holds, keys, fresh_epoch).map_err(StartError::Store)?;
+    tracing::info!(folder = %folder.display(), topics = topics.len(), "read what was kept");
     let mut restored: Vec<Vec<Restored>> = wakes.iter().map(|_| Vec::new()).collect();
     for topic in topics {
         restored[placement::owner(topic.topic.hash(), plan.shards).index()].push(topic);
@@ -282,7 +287,7 @@ fn open_store(
     let gather = if holds { Duration::ZERO } else { ASYNC_GATHER };
     let (writer, outlets) = writer::new(disk, wakes, gather);
     spawn(STORE_THREAD.to_owned(), exits.clone(), move || writer.run().map_err(io::Error::other))?;
-    Ok(Store { restored, outlets })
+    Ok(Store { restored, inbox_floor, outlets })
 }
 
 fn acceptor(

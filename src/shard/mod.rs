@@ -58,7 +58,8 @@ use crate::base::id::{Key, ShardId};
 use crate::base::peer::Peer;
 use crate::dialect::native::encode;
 use crate::hub::command::Request;
-use crate::hub::journal::{Entry, Restored};
+use crate::hub::journal::Entry;
+use crate::hub::stored::Restored;
 use crate::metrics::shard::Reading;
 use crate::shard::conn::{Conn, Phase};
 use crate::shard::limits::Pace;
@@ -230,6 +231,11 @@ impl Shard {
     /// Takes over a topic that a store has kept: before the first turn.
     pub fn restore(&mut self, restored: Restored) {
         self.owner.restore(restored, self.now);
+    }
+
+    /// Takes over where the numbers of new inboxes begin: before the first topic.
+    pub fn restore_inbox_floor(&mut self, floor: u64) {
+        self.owner.restore_inbox_floor(floor);
     }
 
     /// What this turn has brought for the store, if there is one. Each batch is answered by

@@ -1,10 +1,15 @@
 //! Rows of the store as bytes. Numbers are big endian, so that keys sort as their numbers do.
 //!
 //! ```text
-//! topic          kind u8, name                            ─► head u64, first u64, epoch
+//! topic          kind u8, name                            ─► head u64, first u64, acknowledged u64, epoch
 //! publication    length of topic u16, topic, offset u64   ─► time u64, type u32, lengths u16 u16, user id, user name,
 //!                                                            payload
+//! text           kind u8, name                            ─► version u64, text
+//! edit           length of topic u16, topic, version u64  ─► position u64, what is inserted
+//!                                                         or start u64, end u64, 0xff
 //! ```
+//!
+//! 0xff is in no text, so an edit's last byte tells which it is.
 //!
 //! The type is that of bytes; 0 is no type of theirs, and stands for a value.
 
@@ -14,9 +19,13 @@ use crate::base::clock::Wall;
 use crate::base::shared::Shared;
 use crate::hub::event::{Body, Publication};
 use crate::hub::name::{Topic, TopicKind, User};
+use crate::hub::operation::Operation;
 
 /// Stands for the length of a user's name where there is none.
 const NO_NAME: u16 = u16::MAX;
+
+/// Ends the row of a deletion.
+const DELETES: u8 = 0xff;
 
 /// A row that is none of ours: the file is damaged, or of another version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +38,8 @@ pub(super) struct Standing {
     pub(super) head: u64,
     /// Offset of the oldest that is kept; `head + 1` if none is.
     pub(super) first: u64,
+    /// Nobody misses what was published up to here.
+    pub(super) acknowledged: u64,
     /// The numbering.
     pub(super) epoch: Box<str>,
 }
@@ -45,23 +56,26 @@ pub(super) fn named(key: &[u8]) -> Result<(TopicKind, &str), Damaged> {
     Ok((kind, std::str::from_utf8(name).map_err(|_| Damaged)?))
 }
 
-/// The key of the publication with this offset.
-pub(super) fn publication_key(topic: &[u8], offset: u64) -> Vec<u8> {
+/// The key of the publication with this offset, or of the edit that makes this version.
+pub(super) fn numbered_key(topic: &[u8], offset: u64) -> Vec<u8> {
     let length = u16::try_from(topic.len()).unwrap_or(u16::MAX);
     [&length.to_be_bytes(), topic, &offset.to_be_bytes()].concat()
 }
 
 /// The row of a topic.
 pub(super) fn standing(standing: &Standing) -> Vec<u8> {
-    [&standing.head.to_be_bytes(), &standing.first.to_be_bytes(), standing.epoch.as_bytes()].concat()
+    let Standing { head, first, acknowledged, epoch } = standing;
+    let numbers = [*head, *first, *acknowledged].map(u64::to_be_bytes).concat();
+    [&*numbers, epoch.as_bytes()].concat()
 }
 
 /// Reads the row of a topic.
 pub(super) fn read_standing(row: &[u8]) -> Result<Standing, Damaged> {
     let mut row = Row(row);
-    let (head, first) = (row.u64()?, row.u64()?);
+    let (head, first, acknowledged) = (row.u64()?, row.u64()?, row.u64()?);
     let epoch = std::str::from_utf8(row.0).map_err(|_| Damaged)?;
-    Ok(Standing { head, first, epoch: epoch.into() })
+    let ordered = acknowledged < first && head < u64::MAX && first <= head + 1;
+    if ordered { Ok(Standing { head, first, acknowledged, epoch: epoch.into() }) } else { Err(Damaged) }
 }
 
 /// The row of a publication.
@@ -93,6 +107,40 @@ pub(super) fn read_publication(offset: u64, row: &[u8]) -> Result<Arc<Publicatio
     };
     let (user, payload) = (Arc::new(User { id, name }), Shared::copy_of(row.0));
     Ok(Arc::new(Publication { offset, time, user, payload, body, frame: OnceLock::new() }))
+}
+
+/// The row of a text.
+pub(super) fn text(version: u64, text: &str) -> Vec<u8> {
+    [&version.to_be_bytes(), text.as_bytes()].concat()
+}
+
+/// Reads the row of a text: its version, and the text.
+pub(super) fn read_text(row: &[u8]) -> Result<(u64, &str), Damaged> {
+    let mut row = Row(row);
+    Ok((row.u64()?, std::str::from_utf8(row.0).map_err(|_| Damaged)?))
+}
+
+/// The row of an edit.
+pub(super) fn edit(operation: &Operation) -> Vec<u8> {
+    match operation {
+        Operation::Insert { position, text } => [&position.to_be_bytes(), text.as_bytes()].concat(),
+        Operation::Delete { start, end } => {
+            [&start.to_be_bytes()[..], &end.to_be_bytes(), &[DELETES]].concat()
+        }
+    }
+}
+
+/// Reads the row of an edit.
+pub(super) fn read_edit(row: &[u8]) -> Result<Operation, Damaged> {
+    let mut row = Row(row);
+    let position = row.u64()?;
+    if row.0.last() == Some(&DELETES) {
+        let end = row.u64()?;
+        let ends = row.0.len() == 1 && position <= end;
+        return if ends { Ok(Operation::Delete { start: position, end }) } else { Err(Damaged) };
+    }
+    let text = std::str::from_utf8(row.0).map_err(|_| Damaged)?;
+    Ok(Operation::Insert { position, text: text.into() })
 }
 
 /// What is not read yet of a row.
@@ -146,8 +194,15 @@ mod tests {
             assert_eq!((read.offset, read.time, &read.user), (7, kept.time, &kept.user));
             assert_eq!((&*read.payload, read.body), (payload, kept.body));
         }
-        let kept = Standing { head: 9, first: 3, epoch: "k3v9".into() };
+        let kept = Standing { head: 9, first: 3, acknowledged: 1, epoch: "k3v9".into() };
         assert_eq!(read_standing(&standing(&kept)), Ok(kept));
+        assert_eq!(read_text(&text(7, "日")), Ok((7, "日")));
+        let insert = |text: &str| Operation::Insert { position: 5, text: text.into() };
+        for operation in
+            [insert("x"), insert("123456789"), insert(""), Operation::Delete { start: 2, end: 9 }]
+        {
+            assert_eq!(read_edit(&edit(&operation)), Ok(operation));
+        }
         let room = Topic::new(TopicKind::Room, "日", Keys::new([1; 16]));
         assert_eq!(named(&topic(&room)), Ok((TopicKind::Room, "日")));
     }
@@ -158,14 +213,25 @@ mod tests {
         for end in 0..row.len() {
             assert_eq!(read_publication(1, &row[..end]).err(), Some(Damaged), "{end}");
         }
-        assert_eq!(read_standing(&[0; 15]), Err(Damaged));
+        assert_eq!(read_standing(&[0; 23]), Err(Damaged));
+        let impossible = [(9, 11, 3), (9, 3, 3), (u64::MAX, 3, 1)];
+        for (head, first, acknowledged) in impossible {
+            let kept = Standing { head, first, acknowledged, epoch: "".into() };
+            assert_eq!(read_standing(&standing(&kept)), Err(Damaged), "{kept:?}");
+        }
+        let row = edit(&Operation::Delete { start: 2, end: 9 });
+        for bad in [&row[..7], &row[8..], &[&row[..8], &row[9..]].concat(), &[&[1; 8][..], &[0xfe]].concat()]
+        {
+            assert_eq!(read_edit(bad), Err(Damaged), "{bad:?}");
+        }
+        assert!(read_text(&[0; 7]).is_err() && read_text(&[0xff; 9]).is_err());
         assert!(named(&[]).is_err() && named(&[255, b'a']).is_err() && named(&[0, 0xff]).is_err());
     }
 
     #[test]
     fn keys_sort_as_their_offsets_do() {
-        let keys: Vec<_> = [0, 1, 255, 256, u64::MAX].map(|offset| publication_key(b"\0r", offset)).into();
+        let keys: Vec<_> = [0, 1, 255, 256, u64::MAX].map(|offset| numbered_key(b"\0r", offset)).into();
         assert!(keys.is_sorted());
-        assert_ne!(publication_key(b"\0a", 1)[..4], publication_key(b"\0ab", 1)[..4]);
+        assert_ne!(numbered_key(b"\0a", 1)[..4], numbered_key(b"\0ab", 1)[..4]);
     }
 }

@@ -1,4 +1,5 @@
-//! What `--data-dir` promises: what was told before the power went is there after it comes back.
+//! What `--data-dir` promises: what was told before the power went is there after it comes back. Histories, inboxes,
+//! documents.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -142,6 +143,164 @@ fn after_a_crash_at_level_async_numberings_are_new() {
     let joined = rejoin(&mut server.user("ann"), "r", 1, &epoch);
     assert_eq!(joined["recovered"], false);
     assert_ne!(joined["epoch"], epoch);
+}
+
+/// Sends a message to ann, and waits until that is acknowledged.
+fn tell_ann(client: &mut Client, message: u64) {
+    let ack = client.ask(json!({"type": "direct_message", "user_id": "ann", "message": message}));
+    assert_eq!(ack["type"], "ack", "{ack}");
+}
+
+/// Connects as ann; number and content of all that is sent again, in order.
+fn ann(server: &Server) -> (Client, Vec<(u64, u64)>) {
+    let mut ann = server.user("ann");
+    // Goes the way of the question for what is kept, and so comes after its answer.
+    assert_eq!(ann.ask(json!({"type": "ack", "seq": 0}))["type"], "ack");
+    let kept = ann.settle();
+    let number = |one: &Value, field: &str| one[field].as_u64().unwrap_or_else(|| panic!("{one}"));
+    let kept = kept.iter().map(|one| (number(one, "seq"), number(one, "message"))).collect();
+    (ann, kept)
+}
+
+/// Messages to users: what was acknowledged to the sender comes, what the receiver has acknowledged does not.
+#[test]
+fn no_inbox_is_lost_by_kill_9() {
+    let folder = Folder::new();
+    let (mut sent, mut told, mut done, mut last_seq) = (0, 0, 0, 0);
+    for round in 0..4 {
+        let server = folder.server("sync");
+        let mut bob = server.user("bob");
+        let (mut ann, kept) = ann(&server);
+        let messages: Vec<u64> = kept.iter().map(|(_, message)| *message).collect();
+        let expected: Vec<u64> = (done + 1..=done + messages.len() as u64).collect();
+        assert_eq!(messages, expected, "round {round}: all that was not acknowledged, in order");
+        assert!(done + messages.len() as u64 >= told, "round {round}: {told} were acknowledged to bob");
+        assert!(kept.iter().is_sorted_by(|one, next| one.0 < next.0), "{kept:?}");
+        sent = done + messages.len() as u64;
+        for _ in 0..10 {
+            sent += 1;
+            tell_ann(&mut bob, sent);
+            let seq = ann.expect("direct_message")["seq"].as_u64().expect("a number");
+            assert!(seq > last_seq, "{seq} after {last_seq}");
+            last_seq = seq;
+        }
+        // In the last round but one, all.
+        let left = if round == 2 { 0 } else { 3 };
+        assert_eq!(ann.ask(json!({"type": "ack", "seq": last_seq - left}))["type"], "ack");
+        (done, told) = (sent - left, sent);
+        if left > 0 {
+            // Under way when the process dies.
+            for _ in 0..5 {
+                sent += 1;
+                bob.send(&json!({"type": "direct_message", "user_id": "ann", "message": sent}));
+            }
+        }
+        kill(server);
+    }
+    assert!(sent > 40);
+}
+
+/// Clients pass over a number that they have seen: after a crash that lost some, it must not stand for something else.
+#[test]
+fn after_a_crash_at_level_async_no_number_of_an_inbox_comes_again() {
+    let folder = Folder::new();
+    let mut last = 0;
+    for round in 0..3 {
+        let server = folder.server("async");
+        let mut bob = server.user("bob");
+        let (mut ann, kept) = ann(&server);
+        assert!(kept.iter().all(|(seq, _)| *seq > last), "round {round}: {kept:?} after {last}");
+        for message in 0..3 {
+            tell_ann(&mut bob, message);
+            let seq = ann.find("direct_message")["seq"].as_u64().expect("a number");
+            assert!(seq > last, "round {round}: {seq} after {last}");
+            last = seq;
+        }
+        kill(server);
+    }
+}
+
+/// Whatever the level, what ends in order loses nothing and goes on with the next number.
+#[test]
+fn an_orderly_stop_keeps_inboxes_and_documents() {
+    for durability in ["sync", "async"] {
+        let folder = Folder::new();
+        let mut server = folder.server(durability);
+        let mut bob = server.user("bob");
+        (1..=3).for_each(|message| tell_ann(&mut bob, message));
+        let state = bob.ask(json!({"type": "join_document", "doc_id": "d"}));
+        assert_eq!((&state["version"], &state["content"]), (&json!(0), &json!("")));
+        let operation = json!({"type": "insert", "position": 0, "text": "kept"});
+        let edit = json!({"type": "text_operation", "doc_id": "d", "version": 0, "operation": operation});
+        assert_eq!(bob.ask(edit)["version"], 1);
+        server.signal(Signal::TERM);
+        assert_eq!(bob.closed(), 1001);
+        assert_eq!(server.exit_status().code(), Some(0));
+
+        let server = folder.server(durability);
+        let (mut ann, kept) = ann(&server);
+        assert_eq!(kept, [(1, 1), (2, 2), (3, 3)], "{durability}");
+        tell_ann(&mut server.user("bob"), 4);
+        assert_eq!(ann.expect("direct_message")["seq"], 4);
+        let state = ann.ask(json!({"type": "join_document", "doc_id": "d"}));
+        assert_eq!((&state["version"], &state["content"]), (&json!(1), &json!("kept")), "{durability}");
+    }
+}
+
+/// An edit that was acknowledged is in the text, whenever the process is killed; so is each before it, and none twice.
+#[test]
+fn no_edit_that_was_acknowledged_is_lost_by_kill_9() {
+    const EDITS: u64 = 120;
+    // So much that the text is written as a whole in between.
+    let piece = |version: u64| format!("{version:05}{}", "x".repeat(400));
+    let folder = Folder::new();
+    let (mut acknowledged, mut text, mut version) = (0, String::new(), 0);
+    for _ in 0..3 {
+        let server = folder.server("sync");
+        let mut ann = server.user("ann");
+        let state = ann.ask(json!({"type": "join_document", "doc_id": "d"}));
+        let now = state["version"].as_u64().expect("a version");
+        assert!(now >= acknowledged, "at {now}, {acknowledged} was acknowledged");
+        for edit in version..now {
+            text.push_str(&piece(edit));
+        }
+        assert!(state["content"] == text, "version {now} of the text");
+        (version, acknowledged) = (now, now);
+        let mut position = text.chars().count();
+        for edit in now..now + EDITS {
+            let piece = piece(edit);
+            let operation = json!({"type": "insert", "position": position, "text": piece});
+            position += piece.len();
+            ann.send(
+                &json!({"type": "text_operation", "doc_id": "d", "version": now, "operation": operation}),
+            );
+        }
+        while acknowledged < now + EDITS * 2 / 3 {
+            acknowledged = ann.expect("ack")["version"].as_u64().expect("a version");
+        }
+        kill(server);
+    }
+    assert!(version > EDITS);
+}
+
+/// A file that an earlier layout was written in is named, with what can be done.
+#[test]
+fn a_file_of_another_layout_ends_the_start() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(&folder.0).expect("a folder");
+    let database = redb::Database::create(folder.0.join("roomcast.redb")).expect("a file");
+    let transaction = database.begin_write().expect("a transaction");
+    let marks = redb::TableDefinition::<&str, u64>::new("marks");
+    transaction.open_table(marks).expect("a table").insert("layout", 1).expect("a row");
+    transaction.commit().expect("written");
+    drop(database);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    command.env_clear().args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(&folder.0);
+    let output = command.stdin(Stdio::null()).output().expect("the program starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("has layout 1 and this release knows 2"), "{said}");
+    assert_eq!(said.trim_end().lines().count(), 1, "{said}");
 }
 
 #[test]

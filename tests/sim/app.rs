@@ -133,6 +133,11 @@ impl App {
         Some(bytes)
     }
 
+    /// The server that knew of its keys is gone: a second try would be a second publication.
+    pub(crate) fn forget_tries(&mut self) {
+        self.again = None;
+    }
+
     /// What another connection sends again, to be sent on this one.
     pub(crate) fn again_for(&mut self, other: &mut App) -> Option<Vec<u8>> {
         let bytes = self.again()?;

@@ -34,8 +34,8 @@ struct Published {
 #[derive(Default)]
 pub(crate) struct Truth {
     published: Vec<Published>,
-    /// By channel and offset; a channel is remembered for longer than a run.
-    log: BTreeMap<(&'static str, u64), usize>,
+    /// By life, channel and offset; a channel is remembered for longer than a run.
+    log: BTreeMap<(u64, &'static str, u64), usize>,
     places: BTreeMap<usize, u64>,
     /// The last value of each feed.
     values: BTreeMap<&'static str, u64>,
@@ -50,10 +50,15 @@ impl Truth {
         (feed, *value)
     }
 
-    fn observe(&mut self, n: usize, offset: u64) {
+    /// The values that sources set anew after a restart.
+    pub(crate) fn values(&self) -> Vec<(&'static str, u64)> {
+        self.values.iter().map(|(feed, value)| (*feed, *value)).collect()
+    }
+
+    fn observe(&mut self, life: u64, n: usize, offset: u64) {
         assert_eq!(*self.places.entry(n).or_insert(offset), offset, "publication {n} has two places");
         let channel = self.published[n].channel;
-        let here = *self.log.entry((channel, offset)).or_insert(n);
+        let here = *self.log.entry((life, channel, offset)).or_insert(n);
         assert!(here == n, "{n} and {here} are both at {offset} of {channel}");
     }
 }
@@ -70,6 +75,8 @@ enum Asked {
 #[derive(Default)]
 pub(crate) struct Subscriber {
     client: usize,
+    /// Numberings of another life have other epochs.
+    life: u64,
     asked: BTreeMap<String, Asked>,
     count: usize,
     /// When each subscription was confirmed.
@@ -102,8 +109,8 @@ fn number(value: &Value) -> u64 {
 
 impl Subscriber {
     /// The view of one who has heard nothing yet.
-    pub(crate) fn new(client: usize) -> Subscriber {
-        Subscriber { client, ..Subscriber::default() }
+    pub(crate) fn new(client: usize, life: u64) -> Subscriber {
+        Subscriber { client, life, ..Subscriber::default() }
     }
 
     /// Something that it asks.
@@ -166,7 +173,7 @@ impl Subscriber {
             (Asked::Unsubscribe(name), "error") if said["code"] == "not_subscribed" => {
                 assert!(!self.active.contains_key(name), "{said}: {name} is subscribed to");
             }
-            (Asked::Publish(n), "ack") => truth.observe(n, number(&said["offset"])),
+            (Asked::Publish(n), "ack") => truth.observe(self.life, n, number(&said["offset"])),
             (Asked::Feed(name), "subscription_confirmed") => {
                 assert_ne!(name, FEEDS[2], "{said}");
                 self.feeds.entry(name).or_default().1 = true;
@@ -192,7 +199,7 @@ impl Subscriber {
         let Published { client, channel: of, echo, .. } = truth.published[n];
         assert_eq!(channel, of, "{said} is in another channel");
         assert!(client != self.client || echo, "{said} is its own, without echo");
-        truth.observe(n, offset);
+        truth.observe(self.life, n, offset);
         assert!(self.active.keys().any(|name| matches(name, channel)), "{said} without being subscribed");
         let most = self.ever.iter().filter(|name| matches(name, channel)).count();
         let copies = self.copies.entry(n).or_default();

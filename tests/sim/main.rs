@@ -38,6 +38,8 @@ mod model;
 mod app;
 mod net;
 mod papers;
+mod store;
+mod disk;
 mod workload;
 mod world;
 

@@ -4,11 +4,17 @@
 //! only by what it hears, and judged at once where that is possible, at the end where it takes the others' word.
 //! Knows nothing of shards.
 
+mod direct;
+mod kept;
+mod rooms;
+mod verdict;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use roomcast::wire::typed::Delivered;
 use serde_json::Value;
 
+use crate::model::direct::Directs;
+use crate::model::kept::Kept;
 use crate::papers::{Papers, Paperwork};
 
 /// A room and the name of its numbering.
@@ -34,16 +40,15 @@ pub(crate) struct Truth {
     /// Who sent each plain binary message.
     pub(crate) relayed: Vec<usize>,
     log: BTreeMap<Numbering, BTreeMap<u64, usize>>,
-    places: BTreeMap<usize, (Numbering, u64)>,
+    places: BTreeMap<usize, BTreeMap<Numbering, u64>>,
     /// The user of each client that was welcomed.
     pub(crate) users: BTreeMap<usize, String>,
     /// Broadcasts that somebody heard right after another.
     after: BTreeMap<usize, BTreeSet<usize>>,
     pub(crate) broadcasts_heard: BTreeSet<usize>,
-    /// Direct messages that anybody heard, by receiver and number.
-    directs: BTreeMap<(String, u64), usize>,
-    /// The greatest number that a connection of the user has acknowledged, or tried to.
-    pub(crate) acknowledged: BTreeMap<String, u64>,
+    pub(crate) directs: Directs,
+    /// What must still be there although the process was killed.
+    pub(crate) kept: Kept,
     /// The drain began.
     pub(crate) drained: bool,
     /// Users stay for a while without a connection.
@@ -66,8 +71,11 @@ impl Truth {
         );
         let here = *self.log.entry(numbering.clone()).or_default().entry(offset).or_insert(n);
         assert_eq!(here, n, "two publications at {offset} of {numbering:?}");
-        let place = self.places.entry(n).or_insert_with(|| (numbering.clone(), offset));
-        assert_eq!(*place, (numbering.clone(), offset), "publication {n} has two places");
+        // What is remembered of another life has the same place under another name.
+        let places = self.places.entry(n).or_default();
+        let place = *places.entry(numbering.clone()).or_insert(offset);
+        let one = places.len() == 1 || !self.kept.goes_on();
+        assert!(place == offset && one, "publication {n} has two places: {places:?}");
     }
 
     /// The largest offset that anybody has seen.
@@ -113,7 +121,7 @@ impl Truth {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Asked {
     Join {
-        since: Option<(u64, String)>,
+        since: Option<Since>,
     },
     Leave,
     Publish {
@@ -130,7 +138,9 @@ pub(crate) enum Asked {
     Direct {
         to: &'static str,
     },
-    Acknowledge,
+    Acknowledge {
+        seq: u64,
+    },
     Stats,
     Ping,
     /// Whether it may.
@@ -138,6 +148,15 @@ pub(crate) enum Asked {
         may: bool,
     },
     Paper(String, Paperwork),
+}
+
+/// From where on a client asks for what it has missed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Since {
+    pub(crate) offset: u64,
+    pub(crate) epoch: String,
+    /// It is beyond all that the client was told.
+    pub(crate) ahead: bool,
 }
 
 /// Who moderates all rooms.
@@ -167,6 +186,9 @@ pub(crate) struct Membership {
 #[derive(Default)]
 pub(crate) struct Viewer {
     client: usize,
+    /// Which process it is connected to, and the step in which it asked to be.
+    pub(crate) process: u64,
+    opened: usize,
     pub(crate) user: Option<String>,
     pub(crate) welcomed: Option<usize>,
     /// The step of its first welcome.
@@ -228,8 +250,13 @@ fn index(value: &Value) -> usize {
 
 impl Viewer {
     /// The view of one who has heard nothing yet, with a session or without.
-    pub(crate) fn new(client: usize, session: bool) -> Viewer {
-        Viewer { client, last_seq: session.then_some(0), ..Viewer::default() }
+    pub(crate) fn new(client: usize, session: bool, process: u64, opened: usize) -> Viewer {
+        Viewer { client, process, opened, last_seq: session.then_some(0), ..Viewer::default() }
+    }
+
+    /// The view of one whose session is gone, on the connection where it is told so.
+    pub(crate) fn anew(&self) -> Viewer {
+        Viewer::new(self.client, true, self.process, self.opened)
     }
 
     /// Notes a question before it is sent.
@@ -254,7 +281,8 @@ impl Viewer {
     }
 
     /// The client comes back on another connection; its questions may have been lost.
-    pub(crate) fn returns(&mut self, must_resume: bool) {
+    pub(crate) fn returns(&mut self, must_resume: bool, process: u64, opened: usize) {
+        (self.process, self.opened) = (process, opened);
         self.stale.append(&mut self.pending);
         self.shutdown = false;
         self.directs_here.clear();
@@ -338,9 +366,9 @@ impl Viewer {
                 assert!(known, "{said}: who is that?");
             }
             "broadcast" => self.hear_broadcast(said, truth),
-            "direct_message" => self.hear_direct(said, truth),
-            "dropped" => self.hear_dropped(said),
-            "ack" => self.hear_ack(said, pending.expect("acks have ids"), truth),
+            "direct_message" => self.hear_direct(said, truth, step),
+            "dropped" => self.hear_dropped(said, truth),
+            "ack" => self.hear_ack(said, pending.expect("acks have ids"), truth, step),
             "message_history" => self.hear_history(said, pending.expect("asked with id"), truth),
             "room_info" => self.hear_info(said, pending.expect("asked with id")),
             "server_stats" => {
@@ -385,153 +413,6 @@ impl Viewer {
         truth.users.insert(self.client, text(said, "user_id").into());
     }
 
-    /// Everything up to `offset` has been told; what was passed over must be explained.
-    fn sync(&mut self, room: &str, offset: u64) {
-        let member = self.rooms.get_mut(room).expect("the caller looked");
-        assert!(offset + 1 >= member.next, "{room}: {offset} comes after {} was next", member.next);
-        let numbering = (room.to_owned(), member.epoch.clone());
-        self.skipped.extend((member.next..=offset).map(|skipped| (numbering.clone(), skipped)));
-        member.next = offset + 1;
-    }
-
-    fn hear_joined(&mut self, said: &Value, pending: Option<Pending>, truth: &mut Truth) {
-        let (room, epoch, offset) = (text(said, "room"), text(said, "epoch"), number(said, "offset"));
-        assert!(self.joins.contains_key(room), "nobody asked to join {room}");
-        let users = self.listed(said);
-        assert!(truth.grace || number(said, "user_count") <= number(said, "members_count"));
-        if let Some(member) = self.rooms.get(room) {
-            assert_eq!(member.epoch, epoch, "a numbering lives while it has members");
-            assert!(member.users.is_none() || member.users == users, "presence in {said}");
-            self.sync(room, offset);
-        }
-        self.rooms.insert(room.into(), Membership { epoch: epoch.into(), next: offset + 1, users });
-        let messages = said.get("messages").map(|list| self.observe_list(room, epoch, list, truth));
-        if let Some(last) = messages.as_ref().and_then(|offsets| offsets.last()) {
-            assert_eq!(*last, offset, "history reaches up to the snapshot");
-        }
-        let Some(Pending { asked: Asked::Join { since: Some((from, of)) }, .. }) = pending else { return };
-        let recovered = said["recovered"].as_bool().expect("asked since");
-        let whole: Vec<u64> = (from + 1..=offset).collect();
-        if recovered {
-            assert_eq!(messages, Some(whole), "recovered since {from}: {said}");
-        } else {
-            // A hundred messages are kept, for an hour: in a shorter run, nothing else excuses but a moderator.
-            let excused = of != epoch || from > offset || whole.len() > 100 || truth.clears.contains(room);
-            assert!(excused, "not recovered since {from}: {said}");
-        }
-    }
-
-    /// The users that are told of, if they are not too many: then all.
-    fn listed(&self, said: &Value) -> Option<BTreeSet<String>> {
-        let users = said.get("users")?.as_array().expect("a list of users");
-        if users.is_empty() {
-            assert!(number(said, "user_count") > 0, "{said}: who asks is there");
-            return None;
-        }
-        assert_eq!(users.len() as u64, number(said, "user_count"), "all are listed, or none");
-        let users: BTreeSet<String> = users.iter().map(|user| text(user, "user_id").to_owned()).collect();
-        assert!(users.contains(self.user.as_ref().expect("welcomed")), "{said}: a member is listed");
-        Some(users)
-    }
-
-    fn hear_kicked(&mut self, said: &Value, truth: &Truth) {
-        let (room, me) = (text(said, "room"), self.user.clone().expect("welcomed"));
-        assert!(self.rooms.remove(room).is_some(), "{said}: it is not there");
-        assert!(text(said, "by") == MODERATOR && me != MODERATOR, "{said}: of {me}");
-        let known = number(said, "seconds") == 0 || truth.banned.contains(&(room.to_owned(), me));
-        assert!(known, "nobody asked for {said}");
-        // What it asked meanwhile found it gone.
-        let asked = self.pending.values_mut().chain(self.stale.values_mut());
-        asked.filter(|pending| pending.room == room).for_each(|pending| pending.sure = false);
-    }
-
-    fn hear_cleared(&mut self, said: &Value, truth: &Truth) {
-        let (room, offset) = (text(said, "room"), number(said, "offset"));
-        assert!(truth.clears.contains(room), "nobody asked for {said}");
-        self.sync(room, offset);
-        let numbering = (room.to_owned(), self.rooms[room].epoch.clone());
-        self.cleared.insert(numbering, offset);
-    }
-
-    /// A list of publications, told again. Their offsets, which have no hole.
-    fn observe_list(&mut self, room: &str, epoch: &str, list: &Value, truth: &mut Truth) -> Vec<u64> {
-        let list = list.as_array().expect("a list of messages");
-        let mut offsets = Vec::new();
-        let cleared = self.cleared.get(&(room.to_owned(), epoch.to_owned())).copied().unwrap_or(0);
-        for one in list {
-            let offset = number(one, "offset");
-            assert!(offset > cleared, "{one} was to be forgotten");
-            assert!(offsets.last().is_none_or(|last| last + 1 == offset), "a hole before {one}");
-            assert_eq!(text(one, "room"), room);
-            let numbering = (room.into(), epoch.into());
-            if text(one, "type") == "binary" {
-                self.owed.push_back((numbering, offset));
-            } else {
-                truth.observe(&numbering, offset, index(one));
-            }
-            offsets.push(offset);
-        }
-        offsets
-    }
-
-    fn hear_publication(&mut self, said: &Value, pending: Option<Pending>, truth: &mut Truth) {
-        let (room, n) = (text(said, "room"), index(said));
-        if let Some(pending) = &pending {
-            assert_eq!(pending.asked, Asked::Publish { n, echo: true });
-        }
-        let own = pending.is_some();
-        self.observe_publication(room, number(said, "offset"), n, text(said, "user_id"), own, truth);
-    }
-
-    /// A binary message: a publication, now or as part of the last list; or one without a place.
-    pub(crate) fn hear_binary(&mut self, message: &[u8], truth: &mut Truth) {
-        self.count_binary();
-        if self.loose {
-            return;
-        }
-        let index = |bytes: &[u8]| {
-            let n = *bytes.first_chunk().expect("our payloads begin with a number");
-            usize::try_from(u64::from_be_bytes(n)).expect("indices are small")
-        };
-        let Some(Delivered { room, user, offset, payload, .. }) = Delivered::parse(message) else {
-            // What outlaws send may come to be a message of some type.
-            let Some(marked) = message[4..].strip_prefix(RELAYED) else { return };
-            let n = index(marked);
-            assert!(truth.relayed[n] != self.client && self.relays.insert(n), "{n} comes twice, or back");
-            assert!(!self.rooms.is_empty(), "{n} comes to one who is nowhere");
-            return;
-        };
-        let n = index(payload);
-        if let Some((numbering, owed)) = self.owed.pop_front() {
-            assert_eq!((numbering.0.as_str(), owed), (room, offset), "another was to come");
-            return truth.observe(&numbering, offset, n);
-        }
-        self.observe_publication(room, offset, n, user, false, truth);
-    }
-
-    /// The next publication of a room; `answer`: it has an `id`.
-    fn observe_publication(
-        &mut self,
-        room: &str,
-        offset: u64,
-        n: usize,
-        user: &str,
-        answer: bool,
-        truth: &mut Truth,
-    ) {
-        let member = self.rooms.get(room).unwrap_or_else(|| panic!("{n} is said in {room}, where it is not"));
-        assert!(offset >= member.next, "{offset} of {room} comes when {} is next", member.next);
-        let numbering = (room.to_owned(), member.epoch.clone());
-        truth.observe(&numbering, offset, n);
-        let Published { client, echo, tagged, .. } = truth.published[n];
-        assert!(answer || client != self.client || (echo && !tagged), "{n}: own, and not like that");
-        if let Some(known) = truth.users.get(&client) {
-            assert_eq!(user, known);
-        }
-        self.sync(room, offset - 1);
-        self.rooms.get_mut(room).expect("a member").next = offset + 1;
-    }
-
     fn hear_presence(&mut self, said: &Value, came: bool, truth: &Truth) {
         let member = self.rooms.get_mut(text(said, "room")).expect("presence is told to members");
         let user = text(said, "user_id");
@@ -553,22 +434,10 @@ impl Viewer {
         self.broadcasts.push(n);
     }
 
-    fn hear_direct(&mut self, said: &Value, truth: &mut Truth) {
-        let (seq, n) = (number(said, "seq"), index(said));
-        let user = self.user.clone().expect("welcomed");
-        self.directs.insert(seq);
-        assert!(self.directs_here.insert(seq), "{said} comes twice");
-        let here = *truth.directs.entry((user, seq)).or_insert(n);
-        assert_eq!(here, n, "two messages at {seq}");
-        if let Some(sender) = truth.users.get(&truth.published[n].client) {
-            assert_eq!(text(said, "user_id"), sender);
-        }
-    }
-
-    fn hear_dropped(&mut self, said: &Value) {
+    fn hear_dropped(&mut self, said: &Value, truth: &Truth) {
         let events = said.get("events").map_or(0, |_| number(said, "events"));
         if text(said, "topic").starts_with("user:") {
-            return self.directs_lost.push((number(said, "from"), number(said, "to")));
+            return self.hear_directs_lost(said, truth);
         }
         let Some(room) = said.get("room") else {
             assert_eq!(text(said, "topic"), "everyone:");
@@ -592,7 +461,7 @@ impl Viewer {
         self.announced.push((numbering, from, to));
     }
 
-    fn hear_ack(&mut self, said: &Value, pending: Pending, truth: &mut Truth) {
+    fn hear_ack(&mut self, said: &Value, pending: Pending, truth: &mut Truth, step: usize) {
         match pending.asked {
             Asked::Publish { .. } if self.loose => {}
             Asked::Publish { n, echo: false } => {
@@ -601,7 +470,12 @@ impl Viewer {
                 truth.observe(&(pending.room.clone(), member.epoch.clone()), offset, n);
                 self.sync(&pending.room, offset);
             }
-            Asked::Typing | Asked::Broadcast | Asked::Acknowledge | Asked::Moderate { may: true } => {}
+            Asked::Typing | Asked::Broadcast | Asked::Moderate { may: true } => {}
+            Asked::Acknowledge { seq } => {
+                let life = truth.kept.life(self.process);
+                let user = self.user.as_deref().expect("welcomed");
+                truth.directs.acknowledged(life, user, seq, step);
+            }
             Asked::Direct { to } => self.reached.push((to, number(said, "delivered"))),
             other => panic!("{said} answers {other:?}"),
         }
@@ -667,85 +541,5 @@ impl Viewer {
         if asked == Asked::Leave {
             *self.left.entry(room).or_default() += 1;
         }
-    }
-
-    /// Judges the view when everything that was said has been heard. `open`: the connection stands still.
-    pub(crate) fn judge(&self, truth: &Truth, open: bool) {
-        if self.loose {
-            return;
-        }
-        let mine = |n: &usize| truth.published[*n].client == self.client;
-        for (numbering, offset) in &self.skipped {
-            match truth.log.get(numbering).and_then(|log| log.get(offset)) {
-                Some(n) => {
-                    assert!(
-                        mine(n) && !truth.published[*n].echo,
-                        "client {}: {offset} of {numbering:?} is missing ({n})",
-                        self.client
-                    );
-                }
-                None => {
-                    assert!(
-                        self.silent.contains_key(&numbering.0),
-                        "client {}: {offset} of {numbering:?} is missing",
-                        self.client
-                    )
-                }
-            }
-        }
-        for (numbering, from, to) in &self.announced {
-            let lost = truth.log.get(numbering).into_iter().flat_map(|log| log.range(from..=to));
-            for (offset, n) in lost {
-                let others = !mine(n) || (truth.published[*n].echo && !truth.published[*n].tagged);
-                assert!(others, "client {}: {offset} of {numbering:?} was never for it", self.client);
-            }
-        }
-        if open {
-            self.judge_tail(truth);
-            self.judge_directs(truth);
-        }
-    }
-
-    /// The newest message that this view has heard, for acknowledging it.
-    pub(crate) fn newest_direct(&self) -> Option<u64> {
-        self.directs.last().copied()
-    }
-
-    /// What nobody has acknowledged has come, or was announced to be lost.
-    fn judge_directs(&self, truth: &Truth) {
-        let Some(user) = &self.user else { return };
-        let acknowledged = truth.acknowledged.get(user).copied().unwrap_or(0);
-        for (_, seq) in truth.directs.keys().filter(|(to, seq)| to == user && *seq > acknowledged) {
-            let announced = self.directs_lost.iter().any(|(from, to)| (*from..=*to).contains(seq));
-            assert!(
-                announced || self.directs.contains(seq),
-                "client {}: message {seq} to {user} never came",
-                self.client
-            );
-        }
-    }
-
-    fn judge_tail(&self, truth: &Truth) {
-        for (room, member) in &self.rooms {
-            let numbering = (room.clone(), member.epoch.clone());
-            for offset in member.next..=truth.head(&numbering) {
-                let silent = match truth.log[&numbering].get(&offset) {
-                    Some(n) => truth.published[*n].client == self.client && !truth.published[*n].echo,
-                    None => self.silent.contains_key(room),
-                };
-                assert!(silent, "client {}: {offset} of {numbering:?} never came", self.client);
-            }
-        }
-        assert!(self.pending.is_empty(), "client {}: unanswered {:?}", self.client, self.pending);
-        let welcomed = self.welcomed.expect("judged when welcomed");
-        let missed = truth.broadcasts_heard.iter().filter(|n| {
-            let published = &truth.published[**n];
-            published.step > welcomed && published.client != self.client && !self.broadcasts.contains(n)
-        });
-        assert!(
-            missed.count() as u64 <= self.broadcasts_lost,
-            "client {}: broadcasts never came",
-            self.client
-        );
     }
 }

@@ -226,6 +226,24 @@ impl Link {
         self.writable = true;
     }
 
+    /// The server's process has died. What it has written may still be read; what it has not read destroys that.
+    pub(crate) fn kill(&mut self) {
+        if !std::mem::replace(&mut self.dropped, true) {
+            (self.readable, self.writable, self.starved) = (false, false, false);
+            if self.arrived.is_empty() {
+                self.falling_end.get_or_insert(End::Fin);
+            } else {
+                self.arrived.clear();
+                self.be_reset();
+            }
+        }
+    }
+
+    /// Whether the server has not ended its side.
+    pub(crate) fn is_served(&self) -> bool {
+        !self.dropped && self.falling_end.is_none()
+    }
+
     /// The server sends nothing more.
     pub(crate) fn shutdown(&mut self) {
         self.falling_end.get_or_insert(End::Fin);

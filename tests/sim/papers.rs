@@ -68,6 +68,14 @@ impl Paper {
         self.editor.version
     }
 
+    /// What the server must have, if it still counts this copy as open: at least the version, and of that the text
+    /// if nothing was under way.
+    pub(crate) fn known(&self) -> Option<(u64, Option<String>)> {
+        let known = self.in_step && self.member && self.joins == 0 && self.leaves == 0;
+        let text = || (self.editor.waiting() == 0).then(|| self.editor.content());
+        known.then(|| (self.editor.version, text()))
+    }
+
     /// Makes an edit; the version to send it with.
     pub(crate) fn edit(&mut self, change: &Change) -> u64 {
         assert!(self.in_step, "it does not know the text");

@@ -1,7 +1,8 @@
 //! Shards, lanes and links on one thread and one clock: the driver, as `reactor` is one.
 //!
 //! Follows the order of a turn as `shard/mod.rs` gives it. A shard turns only when something would have ended its
-//! sleep, so a wake that is lost stays lost. Decides nothing about what clients do.
+//! sleep, so a wake that is lost stays lost. The whole process can be killed, and begins again with what the store
+//! has, on as many shards as it likes. Decides nothing about what clients do.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -14,7 +15,10 @@ use roomcast::base::id::{Key, Origin, ShardId};
 use roomcast::base::peer::Peer;
 use roomcast::base::shared::Shared;
 use roomcast::hub::command::{Ask, By, Request};
+use roomcast::hub::journal::Durability;
 use roomcast::hub::name::{Topic, TopicKind, User};
+use roomcast::hub::owner;
+use roomcast::hub::stored::{Image, Restored};
 use roomcast::metrics::shard::Gauges;
 use roomcast::shard::arrival::Arrival;
 use roomcast::shard::flush::SLICES_MAX;
@@ -24,6 +28,7 @@ use roomcast::shard::port::{Close, Move, ToEdge, ToOwner};
 use roomcast::shard::state::{Setting, Shard};
 
 use crate::net::{Dice, Got, Link};
+use crate::store::{Outlet, Store};
 
 /// The wall clock when the simulation begins, in milliseconds.
 const WALL: u64 = 1_700_000_000_000;
@@ -96,6 +101,7 @@ struct Node {
     handed: Vec<(usize, Box<Arrival>)>,
     /// Requests of threads that are no shards.
     outside: VecDeque<ToOwner>,
+    outlet: Outlet,
     buffer: Vec<u8>,
     /// It is told to drain in its next turn.
     drains: bool,
@@ -129,6 +135,13 @@ impl Node {
 }
 
 pub(crate) struct World {
+    limits: Limits,
+    store: Store,
+    store_delay_us: usize,
+    /// How many processes were killed before this one.
+    pub(crate) process: u64,
+    /// When this one began.
+    began_us: u64,
     keys: Keys,
     nodes: Vec<Node>,
     pub(crate) links: Vec<Link>,
@@ -152,37 +165,92 @@ fn write(node: &mut Node, links: &mut [Link], key: Key, dice: &mut Dice) {
 
 impl World {
     pub(crate) fn new(shards: u16, limits: &Limits, dice: &mut Dice) -> World {
+        let mut world = World {
+            limits: limits.clone(),
+            store: Store::default(),
+            store_delay_us: *dice.pick(&[1, 200, 20_000, 20_000]),
+            process: 0,
+            began_us: 0,
+            keys: Keys::new([0; 16]),
+            nodes: Vec::new(),
+            links: Vec::new(),
+            requests: Vec::new(),
+            edges: Vec::new(),
+            lane_capacity: *dice.pick(&[1, 2, 8, 64]),
+            mail_delay_us: *dice.pick(&[1, 100, 5_000]),
+            now_us: 1_000_000,
+        };
+        world.begin(shards, dice);
+        world
+    }
+
+    /// A process begins, with what the store has.
+    fn begin(&mut self, shards: u16, dice: &mut Dice) {
+        self.keys = Keys::new((u128::from(dice.bits()) << 64 | u128::from(dice.bits())).to_le_bytes());
+        self.began_us = self.now_us;
         let setting = Setting {
             shards,
-            keys: Keys::new((u128::from(dice.bits()) << 64 | u128::from(dice.bits())).to_le_bytes()),
-            limits: limits.clone(),
+            keys: self.keys,
+            limits: self.limits.clone(),
             node: "sim".into(),
             gauges: (0..shards).map(|_| Gauges::default()).collect::<Arc<[_]>>(),
         };
-        let now_us = 1_000_000;
+        let (holds, keys) = (self.limits.durability == Durability::Sync, self.keys);
+        let mut named = 0;
+        let fresh_epoch = || {
+            named += 1;
+            owner::epoch(keys, ShardId(u16::MAX), named)
+        };
+        let Image { topics, inbox_floor } = self.store.begin(holds, keys, fresh_epoch);
+        let now = self.now();
         let node = |id| Node {
-            shard: Shard::new(ShardId(id), &setting, dice.bits(), at(now_us)),
+            shard: Shard::new(ShardId(id), &setting, dice.bits(), now),
             sockets: Vec::new(),
             ready: VecDeque::new(),
             intake: Vec::new(),
             handed: Vec::new(),
             outside: VecDeque::new(),
+            outlet: Outlet::default(),
             buffer: vec![0; *dice.pick(&[7, 100, 1000, 1 << 16])],
             drains: false,
-            until: u64::MAX,
+            // What it has found to be old is to be stored.
+            until: 0,
             quiet_turns: 0,
         };
-        let nodes = (0..shards).map(node).collect();
+        self.nodes = (0..shards).map(node).collect();
+        self.nodes.iter_mut().for_each(|node| node.shard.restore_inbox_floor(inbox_floor));
+        for Restored { topic, content } in topics {
+            let owner = placement::owner(topic.hash(), shards);
+            self.nodes[owner.index()].shard.restore(Restored { topic, content });
+        }
         let count = usize::from(shards);
-        World {
-            keys: setting.keys,
-            nodes,
-            links: Vec::new(),
-            requests: (0..count).map(|_| (0..count).map(|_| Lane::default()).collect()).collect(),
-            edges: (0..count).map(|_| (0..count).map(|_| Lane::default()).collect()).collect(),
-            lane_capacity: *dice.pick(&[1, 2, 8, 64]),
-            mail_delay_us: *dice.pick(&[1, 100, 5_000]),
-            now_us,
+        self.requests = (0..count).map(|_| (0..count).map(|_| Lane::default()).collect()).collect();
+        self.edges = (0..count).map(|_| (0..count).map(|_| Lane::default()).collect()).collect();
+    }
+
+    /// The process is killed, and another begins at once. Of what was on its way to the store, some has arrived.
+    pub(crate) fn kill(&mut self, dice: &mut Dice) {
+        for node in &mut self.nodes {
+            let more = if dice.once_in(2) { dice.below(2 * self.store_delay_us) } else { 0 };
+            let until = self.now_us + more as u64;
+            node.outlet.commit(&mut self.store, until, 1, dice);
+        }
+        self.links.iter_mut().for_each(Link::kill);
+        self.process += 1;
+        let shards = *dice.pick(&[1, 2, 2, 3, 4]);
+        self.begin(shards, dice);
+    }
+
+    fn now(&self) -> Now {
+        // Each process counts from its own beginning.
+        let mono = self.now_us - self.began_us + 1_000_000;
+        Now { mono: Mono(mono), wall: Wall(WALL + self.now_us / 1000) }
+    }
+
+    /// What is due at the store is stored.
+    fn commit(&mut self, dice: &mut Dice) {
+        for node in &mut self.nodes {
+            node.outlet.commit(&mut self.store, self.now_us, self.store_delay_us, dice);
         }
     }
 
@@ -227,6 +295,7 @@ impl World {
 
     /// Lets every shard turn, in some order, that has a reason to. True if one had.
     pub(crate) fn turn_all(&mut self, dice: &mut Dice) -> bool {
+        self.commit(dice);
         let first = dice.below(self.nodes.len());
         let count = self.nodes.len();
         let mut any = false;
@@ -238,6 +307,7 @@ impl World {
 
     /// Lets some shard turn, if it has a reason to. True if it had.
     pub(crate) fn turn_one(&mut self, dice: &mut Dice) -> bool {
+        self.commit(dice);
         let node = dice.below(self.nodes.len());
         self.turn(node, dice)
     }
@@ -249,12 +319,13 @@ impl World {
         let edge = self.edges.iter().flatten().filter_map(|lane| lane.mail.front().map(|(due, _)| *due));
         // Mail that has arrived waits for its receiver, not for time.
         let coming = mail.chain(edge).filter(|due| *due > 0);
-        sleeps.chain(coming).filter(|until| *until < u64::MAX).min()
+        let stored = self.nodes.iter().filter_map(|node| node.outlet.next_us());
+        sleeps.chain(coming).chain(stored).filter(|until| *until < u64::MAX).min()
     }
 
     /// Whether something is under way that only time brings: mail, or deliveries that wait for their window's end.
     pub(crate) fn is_under_way(&self) -> bool {
-        self.nodes.iter().any(|node| node.shard.poll_window().is_some())
+        self.nodes.iter().any(|node| node.shard.poll_window().is_some() || node.outlet.next_us().is_some())
             || self.requests.iter().flatten().any(|lane| !lane.mail.is_empty())
             || self.edges.iter().flatten().any(|lane| !lane.mail.is_empty())
     }
@@ -269,6 +340,7 @@ impl World {
         };
         node.until <= now
             || node.drains
+            || node.outlet.has_news(now)
             || !node.ready.is_empty()
             || !node.intake.is_empty()
             || !node.handed.is_empty()
@@ -283,7 +355,8 @@ impl World {
         if !self.has_reason(n) {
             return false;
         }
-        self.nodes[n].shard.begin_turn(at(self.now_us));
+        let now = self.now();
+        self.nodes[n].shard.begin_turn(now);
         if std::mem::take(&mut self.nodes[n].drains) {
             self.nodes[n].shard.handle_drain(RECONNECT_WINDOW);
         }
@@ -350,8 +423,12 @@ impl World {
 
     fn take_mail(&mut self, n: usize, dice: &mut Dice) -> usize {
         let World { nodes, requests, edges, lane_capacity, now_us, .. } = self;
-        let (Node { shard, outside, .. }, count) = (&mut nodes[n], requests.len());
+        let (Node { shard, outside, outlet, .. }, count) = (&mut nodes[n], requests.len());
         let mut taken = 0;
+        while outlet.take_news(*now_us) {
+            shard.handle_stored();
+            taken += 1;
+        }
         let first = dice.below(count);
         for peer in (0..count).map(|i| (first + i) % count) {
             edges[n][peer].room = false;
@@ -494,10 +571,14 @@ impl World {
     }
 
     fn send_mail(&mut self, n: usize, dice: &mut Dice) -> usize {
-        let World { nodes, requests, edges, lane_capacity, mail_delay_us, now_us, .. } = self;
-        let shard = &mut nodes[n].shard;
-        let mut due = || *now_us + dice.below(*mail_delay_us) as u64;
+        let World { nodes, requests, edges, lane_capacity, mail_delay_us, store_delay_us, now_us, .. } = self;
+        let Node { shard, outlet, .. } = &mut nodes[n];
         let mut sent = 0;
+        if let Some(batch) = shard.poll_journal() {
+            outlet.send(batch, *now_us + dice.below(*store_delay_us) as u64);
+            sent += 1;
+        }
+        let mut due = || *now_us + dice.below(*mail_delay_us) as u64;
         for peer in (0..requests.len()).filter(|peer| *peer != n) {
             let to = ShardId(u16::try_from(peer).expect("few shards"));
             sent += edges[n][peer].send(shard.edge_mail_for(to), *lane_capacity, &mut due);
@@ -516,8 +597,4 @@ impl World {
         node.quiet_turns = if spins { node.quiet_turns + 1 } else { 0 };
         assert!(node.quiet_turns < QUIET_TURNS_MAX, "shard {n} spins");
     }
-}
-
-fn at(now_us: u64) -> Now {
-    Now { mono: Mono(now_us), wall: Wall(WALL + now_us / 1000) }
 }

@@ -62,6 +62,7 @@ impl Owner {
             Ok(applied) => applied,
             Err(refusal) => return self.reply(asker, Reply::Refused(Refusal::Edit(refusal))),
         };
+        self.note_edited(slot, &applied);
         self.reply(asker, Reply::Edited { version: applied.version });
         let parts = u64::try_from(applied.operations.len()).unwrap_or(u64::MAX);
         for (version, operation) in (applied.version - parts + 1..).zip(applied.operations) {
@@ -117,7 +118,7 @@ impl Owner {
 
     /// Forgets documents that nobody is in, the soonest to expire first, until all together can grow by `more` bytes.
     /// The one at `kept` stays in any case. False if there are not enough.
-    fn make_room(&mut self, more: usize, kept: Option<u32>) -> bool {
+    pub(super) fn make_room(&mut self, more: usize, kept: Option<u32>) -> bool {
         let max = self.policies.document_bytes_total_max;
         while self.counts.document_bytes.saturating_add(more) > max {
             let victim = self.idle_documents.iter().find(|(_, slot)| Some(*slot) != kept);

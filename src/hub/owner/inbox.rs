@@ -71,9 +71,15 @@ impl Owner {
             return self.reply(asker, Reply::Refused(refusal));
         }
         if let Some(slot) = slot {
-            self.records[slot as usize].record.acknowledge(seq);
+            let record = &mut self.records[slot as usize].record;
+            let before = record.reach();
+            record.acknowledge(seq);
+            let news = record.reach() != before;
             self.weigh(slot);
-            self.note_trimmed(slot);
+            if news {
+                // Before the answer: what it says is done must not come again after a restart.
+                self.note_trimmed(slot);
+            }
             self.settle(slot, now);
         }
         if asker.tag.is_some() {

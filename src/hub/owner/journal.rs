@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use crate::base::clock::Now;
+use crate::hub::document::Applied;
 use crate::hub::event::Publication;
-use crate::hub::journal::{Durability, Entry, Journal, Restored};
-use crate::hub::name::TopicKind;
+use crate::hub::journal::{Durability, Entry, Journal, Reach};
+use crate::hub::name::Topic;
+use crate::hub::operation::Operation;
 use crate::hub::owner::Owner;
+use crate::hub::stored::{Content, Restored};
 use crate::hub::topic::Record;
 
 /// Outcomes that may wait for the store before the owner takes no more requests.
@@ -22,25 +25,55 @@ impl Owner {
         };
     }
 
+    /// Takes over where the numbers of new inboxes begin: before the first topic.
+    pub fn restore_inbox_floor(&mut self, floor: u64) {
+        self.inbox_floor = self.inbox_floor.max(floor);
+    }
+
     /// Takes over a topic that a store has kept; what has reached its age meanwhile is left out. What is left may
     /// stay for its whole age once more, as the clock that decides ages begins with the process.
     pub fn restore(&mut self, restored: Restored, now: Now) {
-        let Restored { topic, epoch, head, mut publications } = restored;
+        let Restored { topic, content } = restored;
         let row = self.policies.find(topic.kind(), topic.name());
-        let policy = self.policies.row(row);
-        let age = u64::try_from(policy.history_age.as_millis()).unwrap_or(u64::MAX);
-        let (numbered, known) = (policy.numbered, self.slots.contains_key(&topic));
+        let known = self.slots.contains_key(&topic);
         debug_assert!(!known, "topics are restored before anybody asks for them");
-        if known || !numbered {
+        let policy = self.policies.row(row);
+        if known || !policy.durable {
             return;
         }
-        publications.retain(|publication| publication.time.0.saturating_add(age) > now.wall.0);
-        let slot = self.hold(&topic, epoch, row);
-        self.records[slot as usize].record.restore(head, publications, now.mono, self.policies.row(row));
+        match content {
+            Content::Text { version, text } => self.restore_text(&topic, &text, version, now),
+            Content::History { .. } if !policy.numbered => {}
+            Content::History { epoch, head, acknowledged, mut publications } => {
+                let age = u64::try_from(policy.history_age.as_millis()).unwrap_or(u64::MAX);
+                // From the front only: should the clock have been set back, there must be no hole.
+                let old =
+                    |publication: &&Arc<Publication>| publication.time.0.saturating_add(age) <= now.wall.0;
+                let aged = publications.iter().take_while(old).count();
+                let kept = Reach { first: head + 1 - publications.len() as u64, acknowledged };
+                publications.drain(..aged);
+                let slot = self.hold(&topic, epoch, row);
+                let record = &mut self.records[slot as usize].record;
+                record.restore((head, acknowledged), publications, now.mono, self.policies.row(row));
+                let news = record.reach() != kept;
+                self.weigh(slot);
+                if news {
+                    self.note_trimmed(slot);
+                }
+                self.settle(slot, now);
+                self.fit_histories(slot);
+            }
+        }
+    }
+
+    fn restore_text(&mut self, topic: &Topic, text: &str, version: u64, now: Now) {
+        let row = self.policies.find(topic.kind(), topic.name());
+        let slot = self.hold(topic, Arc::clone(&self.no_epoch), row);
+        self.records[slot as usize].record.restore_text(text, version, self.policies.row(row));
         self.weigh(slot);
-        self.note_trimmed(slot);
         self.settle(slot, now);
-        self.fit_histories(slot);
+        // All are idle: there is always one that can go.
+        self.make_room(0, None);
     }
 
     /// What is to be stored since this was asked last, if anything is.
@@ -70,13 +103,15 @@ impl Owner {
 
     pub(super) fn note_published(&mut self, slot: u32, publication: &Arc<Publication>) {
         let Some(journal) = &mut self.journal else { return };
-        let record = &self.records[slot as usize].record;
-        if self.policies.row(record.row()).history_messages_max > 0 {
+        let record = &mut self.records[slot as usize].record;
+        let policy = self.policies.row(record.row());
+        if policy.durable && policy.history_messages_max > 0 {
+            record.mark_stored();
             let entry = Entry::Published {
                 topic: record.topic().clone(),
                 epoch: Arc::clone(record.epoch()),
                 publication: Arc::clone(publication),
-                first: record.first(),
+                reach: record.reach(),
             };
             journal.write(entry, self.polled + self.outcomes.len() as u64);
         }
@@ -85,17 +120,37 @@ impl Owner {
     pub(super) fn note_trimmed(&mut self, slot: u32) {
         let Some(journal) = &mut self.journal else { return };
         let record = &self.records[slot as usize].record;
-        if record.topic().kind() == TopicKind::Inbox {
-            return; // kept in memory only
+        if record.is_stored() {
+            let entry = Entry::Trimmed { topic: record.topic().clone(), reach: record.reach() };
+            journal.write(entry, self.polled + self.outcomes.len() as u64);
         }
-        let entry = Entry::Trimmed { topic: record.topic().clone(), first: record.first() };
-        journal.write(entry, self.polled + self.outcomes.len() as u64);
+    }
+
+    /// To be called before anybody is told.
+    pub(super) fn note_edited(&mut self, slot: u32, applied: &Applied) {
+        let Some(journal) = &mut self.journal else { return };
+        let record = &mut self.records[slot as usize].record;
+        let (topic, outcomes) = (record.topic().clone(), self.polled + self.outcomes.len() as u64);
+        let Some(pad) = record.pad_mut() else { return };
+        let parts = applied.operations.len() as u64;
+        let mut whole = None;
+        for (version, operation) in (applied.version + 1 - parts..).zip(&applied.operations) {
+            let inserted = if let Operation::Insert { text, .. } = operation { text.len() } else { 0 };
+            whole = pad.store_edit(inserted).or(whole);
+            let (topic, operation) = (topic.clone(), operation.clone());
+            journal.write(Entry::Edited { topic, version, operation }, outcomes);
+        }
+        if let Some(text) = whole {
+            journal.write(Entry::Written { topic, version: applied.version, text }, outcomes);
+        }
+        if parts > 0 {
+            record.mark_stored();
+        }
     }
 
     pub(super) fn note_forgotten(&mut self, record: &Record) {
         let Some(journal) = &mut self.journal else { return };
-        let inbox = record.topic().kind() == TopicKind::Inbox;
-        if self.policies.row(record.row()).history_messages_max > 0 && record.head() > 0 && !inbox {
+        if record.is_stored() {
             let entry = Entry::Forgotten { topic: record.topic().clone() };
             journal.write(entry, self.polled + self.outcomes.len() as u64);
         }
@@ -103,96 +158,4 @@ impl Owner {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::shared::Shared;
-    use crate::hub::command::{Ask, By, Request};
-    use crate::hub::event::{Outcome, Reply};
-    use crate::hub::owner::tests::{at_ms, keys, origin, policies, room, tag, user};
-    use crate::hub::policy::Options;
-
-    fn owner(durability: Durability) -> Owner {
-        let policies = policies(Options::default(), usize::MAX);
-        let mut owner = Owner::new(crate::base::id::ShardId(0), 3, keys(), policies);
-        owner.keep_journal(durability);
-        owner
-    }
-
-    fn ask(owner: &mut Owner, ask: Ask, ms: u64) {
-        owner.handle(Request { topic: room("r"), origin: origin(0, 1), tag: tag("1"), ask }, at_ms(ms));
-        owner.check();
-    }
-
-    fn join() -> Ask {
-        Ask::Join { user: user("ann"), since: None, history: 9 }
-    }
-
-    fn publish() -> Ask {
-        Ask::Publish { payload: Shared::copy_of(b"1"), by: By::Member, echo: true }
-    }
-
-    fn polled(owner: &mut Owner) -> usize {
-        std::iter::from_fn(|| owner.poll()).count()
-    }
-
-    #[test]
-    fn nobody_hears_of_what_is_not_stored() {
-        let mut owner = owner(Durability::Sync);
-        ask(&mut owner, join(), 0);
-        assert_eq!(polled(&mut owner), 1, "there is nothing to store yet");
-        ask(&mut owner, publish(), 0);
-        ask(&mut owner, join(), 0);
-        assert_eq!(polled(&mut owner), 0, "not even the answer that tells of it");
-        assert_eq!(owner.cut_journal().map(|batch| batch.len()), Some(1));
-        ask(&mut owner, publish(), 0);
-        assert!(!owner.is_stored());
-        owner.stored();
-        assert_eq!(polled(&mut owner), 2);
-        assert_eq!(owner.cut_journal().map(|batch| batch.len()), Some(1));
-        owner.stored();
-        assert_eq!(polled(&mut owner), 1);
-        assert!(owner.is_stored());
-    }
-
-    /// What the journal says is what a reader has kept who only follows it.
-    #[test]
-    fn who_follows_the_journal_can_begin_again_with_it() {
-        let mut first = owner(Durability::Async);
-        ask(&mut first, join(), 0);
-        for ms in 0..7 {
-            ask(&mut first, publish(), ms);
-        }
-        let (mut kept, mut head, mut named) = (Vec::new(), 0, None);
-        for entry in first.cut_journal().into_iter().flatten() {
-            let Entry::Published { epoch, publication, first, .. } = entry else { panic!("{entry:?}") };
-            (head, named) = (publication.offset, Some(epoch));
-            kept.push(publication);
-            kept.retain(|publication| publication.offset >= first);
-        }
-        let offsets: Vec<u64> = kept.iter().map(|publication| publication.offset).collect();
-        assert_eq!(offsets, [4, 5, 6, 7], "the policy keeps four");
-        let mut second = owner(Durability::Async);
-        let (topic, epoch) = (room("r"), named.expect("an epoch"));
-        second.restore(Restored { topic, epoch: Arc::clone(&epoch), head, publications: kept }, at_ms(6));
-        second.check();
-        let since = Some((5, Box::from(&*epoch)));
-        ask(&mut second, Ask::Join { user: user("ann"), since, history: 0 }, 6);
-        let Some((_, Outcome::Reply { reply: Reply::Joined(snapshot), .. })) = second.poll() else {
-            panic!("an answer")
-        };
-        assert_eq!((snapshot.offset, snapshot.recovered), (7, Some(true)));
-        assert_eq!(snapshot.messages.map(|messages| messages.len()), Some(2));
-    }
-
-    #[test]
-    fn what_is_forgotten_is_forgotten_by_the_store_too() {
-        let mut owner = owner(Durability::Async);
-        ask(&mut owner, join(), 0);
-        ask(&mut owner, publish(), 0);
-        ask(&mut owner, Ask::Leave, 0);
-        owner.cut_journal();
-        owner.expire(owner.next_expiry().expect("the history has an age"));
-        let last = owner.cut_journal().and_then(|mut batch| batch.pop());
-        assert!(matches!(last, Some(Entry::Forgotten { .. })), "{last:?}");
-    }
-}
+mod tests;

@@ -21,6 +21,13 @@ impl Record {
         }
     }
 
+    /// Takes over the text that a store has kept.
+    pub fn restore_text(&mut self, text: &str, version: u64, policy: &Policy) {
+        debug_assert!(self.kept.is_none());
+        self.kept = Some(Box::new(Kept::Pad(Box::new(Pad::resume(policy.document, text, version)))));
+        self.stored = true;
+    }
+
     /// The document, if the topic is one.
     #[must_use]
     pub fn pad(&self) -> Option<&Pad> {
