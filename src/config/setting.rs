@@ -2,18 +2,15 @@
 //!
 //! Names no setting (the table does) and checks each value by itself only; relations are the plan's.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::endpoint::{self, Endpoint};
 use crate::config::feed::Feed;
 use crate::config::value::{self, Wrong, show_bytes, show_duration};
 use crate::hub::journal::Durability;
 use crate::hub::name;
 use crate::shard::limits::{Limits, Rate};
-
-/// Most listeners: each costs a descriptor that no connection can have.
-pub const LISTENERS_MAX: usize = 32;
 
 /// Before the names of the environment variables. No setting may be called `port`, `host` or `service-…`:
 /// Kubernetes sets `ROOMCAST_PORT` and its like in containers next to a service called `roomcast`.
@@ -54,7 +51,13 @@ pub struct Log {
 #[derive(Clone, Debug)]
 pub struct Typed {
     /// Where to listen.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Endpoint>,
+    /// The server's certificate, and those of its issuers, in PEM.
+    pub tls_cert: Option<PathBuf>,
+    /// Its key, in PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Who issues certificates to clients, which then have to show one.
+    pub tls_client_ca: Option<PathBuf>,
     /// Threads with connections; none = one per core.
     pub shards: Option<u32>,
     /// Connections of the process; none = as many as there are descriptors for.
@@ -84,6 +87,9 @@ impl Typed {
     pub(super) fn blank() -> Typed {
         Typed {
             listen: Vec::new(),
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
             shards: None,
             max_connections: None,
             max_connections_per_address: None,
@@ -104,6 +110,8 @@ impl Typed {
 pub enum Category {
     /// Where to listen, with how many threads.
     Server,
+    /// Whom to believe that they speak for others, and how to speak in secret.
+    Tls,
     /// What one client, or all of them, may use.
     Limits,
     /// When silence ends a connection.
@@ -118,8 +126,9 @@ pub enum Category {
 
 impl Category {
     /// In the order of help and docs.
-    pub const ALL: [Category; 6] = [
+    pub const ALL: [Category; 7] = [
         Category::Server,
+        Category::Tls,
         Category::Limits,
         Category::Timeouts,
         Category::Queues,
@@ -132,6 +141,7 @@ impl Category {
     pub fn title(self) -> &'static str {
         match self {
             Category::Server => "Server",
+            Category::Tls => "TLS and proxies",
             Category::Limits => "Limits",
             Category::Timeouts => "Heartbeats and timeouts",
             Category::Queues => "Send queues",
@@ -150,7 +160,7 @@ pub enum Kind {
     /// Present or not.
     Switch(fn(&mut Typed, bool)),
     /// Addresses to listen on; replaces them all.
-    Addresses(fn(&mut Typed, Vec<SocketAddr>)),
+    Addresses(fn(&mut Typed, Vec<Endpoint>)),
     /// A whole number.
     Count(u32, u32, fn(&mut Typed, u32)),
     /// A size; bounds in bytes.
@@ -228,7 +238,7 @@ impl Setting {
     pub fn accepts(&self) -> String {
         let values = match &self.kind {
             Kind::Switch(_) => "true or false".to_owned(),
-            Kind::Addresses(_) => "HOST:PORT, or several with commas between".to_owned(),
+            Kind::Addresses(_) => endpoint::ACCEPTS.to_owned(),
             Kind::Count(min, max, _) => format!("a number from {min} to {max}"),
             Kind::Bytes(min, max, _) => {
                 format!("a size from {} to {}", show_bytes((*min).into()), show_bytes((*max).into()))
@@ -267,7 +277,7 @@ impl Setting {
         }
         match &self.kind {
             Kind::Switch(set) => set(typed, value::switch(text)?),
-            Kind::Addresses(set) => set(typed, addresses(text)?),
+            Kind::Addresses(set) => set(typed, endpoint::endpoints(text)?),
             Kind::Count(min, max, set) => {
                 set(typed, value::ranged(value::count(text)?, *min, *max, |n| n.to_string())?);
             }
@@ -299,20 +309,4 @@ impl Setting {
 
 fn names(words: &[Word]) -> Vec<&'static str> {
     words.iter().map(|(word, _)| *word).collect()
-}
-
-/// Addresses with commas between, each once.
-fn addresses(text: &str) -> Result<Vec<SocketAddr>, Wrong> {
-    let mut all = Vec::new();
-    for part in text.split(',') {
-        let address = value::address(part.trim())?;
-        // Port 0 asks for any free port, so two of them are not the same.
-        if address.port() == 0 || !all.contains(&address) {
-            all.push(address);
-        }
-        if all.len() > LISTENERS_MAX {
-            return Err(Wrong::TooMany(LISTENERS_MAX));
-        }
-    }
-    Ok(all)
 }

@@ -8,6 +8,7 @@
 mod alarm;
 pub mod lodger;
 mod socket;
+mod through;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -28,8 +29,10 @@ use crate::reactor::lodger::{Lodger, Next};
 use crate::reactor::socket::{Got, Socket, token};
 use crate::shard::arrival::Arrival;
 use crate::shard::flush::SLICES_MAX;
+use crate::shard::front::{Front, Terms};
 use crate::shard::port::{Close, Move, ToEdge, ToOwner, Written};
 use crate::shard::state::Shard;
+use crate::shard::tls::Room;
 use crate::store::writer::Outlet;
 
 /// The one read buffer of a shard, and so what one connection may bring in one turn.
@@ -64,8 +67,10 @@ pub enum Control {
 pub struct Accepted<T> {
     /// Nonblocking, not registered anywhere.
     pub stream: TcpStream,
-    /// Who connected.
-    pub peer: SocketAddr,
+    /// Who connected; none by a Unix socket, whose peers have no address.
+    pub peer: Option<SocketAddr>,
+    /// What its listener asks of it.
+    pub terms: Terms,
     /// Kept as long as the connection, and dropped with it.
     pub kept: T,
 }
@@ -75,6 +80,7 @@ pub struct Accepted<T> {
 pub struct Handed<T> {
     /// Not registered anywhere any more.
     stream: TcpStream,
+    front: Option<Box<Front>>,
     kept: T,
     arrival: Box<Arrival>,
 }
@@ -153,6 +159,10 @@ pub struct Reactor<T, L> {
     /// Sockets to be read, and those that a budget cut short.
     ready: VecDeque<Key>,
     buffer: Vec<u8>,
+    /// What came through TLS, before the shard is given it.
+    plain: Vec<u8>,
+    /// Where records are made; none before the first.
+    room: Option<Box<Room>>,
     draining: bool,
     lodger: Option<L>,
     /// When the lodger is to be asked, though it may not ring; none = only then.
@@ -175,7 +185,21 @@ impl<T, L: Lodger> Reactor<T, L> {
         let (turned, draining) = (Mono(0), false);
         // What happened before it moved in does not ring.
         let lodger_due = lodger.as_ref().map(|_| turned);
-        Ok(Reactor { parts, poll, alarm, turned, sockets, ready, buffer, draining, lodger, lodger_due })
+        let (plain, room) = (Vec::new(), None);
+        Ok(Reactor {
+            parts,
+            poll,
+            alarm,
+            turned,
+            sockets,
+            ready,
+            buffer,
+            plain,
+            room,
+            draining,
+            lodger,
+            lodger_due,
+        })
     }
 
     /// Runs until it was told to drain and all connections are gone.
@@ -258,18 +282,25 @@ impl<T, L: Lodger> Reactor<T, L> {
 
     fn take_sockets(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            let Ok(Accepted { mut stream, peer, kept }) = self.parts.intake.try_recv() else { return };
+            let Ok(Accepted { mut stream, peer, terms, kept }) = self.parts.intake.try_recv() else { return };
             if self.draining {
                 continue; // too late: dropping the socket is the answer
             }
-            let key = self.parts.shard.handle_open(Peer::of(peer.ip()));
+            let front = match Front::new(&terms) {
+                Ok(front) => front,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot begin TLS");
+                    continue;
+                }
+            };
+            let key = self.parts.shard.handle_open(peer.map_or(Peer::Loopback, |peer| Peer::of(peer.ip())));
             if let Err(error) = self.poll.registry().register(&mut stream, token(key), Interest::READABLE) {
                 tracing::warn!(%error, "cannot watch an accepted socket");
                 self.parts.shard.handle_reset(key);
                 continue;
             }
-            self.place(key, Socket::new(key.generation, stream, kept));
-            tracing::debug!(%peer, shard = %self.parts.id, slot = key.slot, "connection opened");
+            self.place(key, Socket::new(key.generation, stream, front, kept));
+            tracing::debug!(peer = ?peer, shard = %self.parts.id, slot = key.slot, "connection opened");
         }
         // Those that are left are looked at before the next sleep.
     }
@@ -287,7 +318,9 @@ impl<T, L: Lodger> Reactor<T, L> {
     /// Takes over sockets whose clients have their sessions here.
     fn take_handed(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            let Ok(Handed { mut stream, kept, arrival }) = self.parts.handed.try_recv() else { return };
+            let Ok(Handed { mut stream, front, kept, arrival }) = self.parts.handed.try_recv() else {
+                return;
+            };
             if self.draining {
                 continue;
             }
@@ -297,7 +330,8 @@ impl<T, L: Lodger> Reactor<T, L> {
                 self.parts.shard.handle_reset(key);
                 continue;
             }
-            self.place(key, Socket::new(key.generation, stream, kept));
+            self.place(key, Socket::new(key.generation, stream, front, kept));
+            self.watch_unsent(key);
             self.move_sockets();
         }
     }
@@ -329,14 +363,14 @@ impl<T, L: Lodger> Reactor<T, L> {
                 }
             }
             Move::Shard(shard, arrival) => {
-                let (mut stream, kept) = socket.into_parts();
+                let (mut stream, front, kept) = socket.into_parts();
                 if let Err(error) = self.poll.registry().deregister(&mut stream) {
                     tracing::warn!(%error, "cannot give a socket away");
                     return;
                 }
                 let home = &self.parts.homes[shard.index()];
                 // A shard that has ended takes nothing, and the process ends.
-                let _ = home.lane.send(Handed { stream, kept, arrival });
+                let _ = home.lane.send(Handed { stream, front, kept, arrival });
                 home.wake.notify();
             }
         }
@@ -402,7 +436,7 @@ impl<T, L: Lodger> Reactor<T, L> {
                 _ => {}
             }
             let key = Key::from_bits(event.token().0 as u64);
-            if event.is_writable() {
+            if event.is_writable() && self.flush_front(key) {
                 self.parts.shard.handle_writable(key);
             }
             let ended = event.is_read_closed() || event.is_error();
@@ -443,6 +477,13 @@ impl<T, L: Lodger> Reactor<T, L> {
             if !takes {
                 continue;
             }
+            if socket.front.as_ref().is_some_and(|front| front.is_handshaking())
+                && !self.parts.shard.takes_handshake()
+            {
+                socket.queued = true;
+                self.ready.push_back(key);
+                continue;
+            }
             match socket.read(&mut self.buffer) {
                 Got::Bytes { count, drained } => {
                     budget = budget.saturating_sub(count);
@@ -451,7 +492,11 @@ impl<T, L: Lodger> Reactor<T, L> {
                         socket.queued = true;
                         self.ready.push_back(key);
                     }
-                    self.parts.shard.handle_bytes(key, &mut self.buffer[..count]);
+                    if socket.front.is_some() {
+                        self.receive_through(key, count);
+                    } else {
+                        self.parts.shard.handle_bytes(key, &mut self.buffer[..count]);
+                    }
                     self.move_sockets();
                     if self.parts.shard.poll_reply(key) {
                         self.write(key);
@@ -481,7 +526,10 @@ impl<T, L: Lodger> Reactor<T, L> {
     /// One write of what waits for `key`.
     fn write(&mut self, key: Key) {
         let Some(socket) = find(&mut self.sockets, key) else { return };
-        let (written, offered) = write(&self.parts.shard, key, socket);
+        let (written, offered) = match &socket.front {
+            None => write(&self.parts.shard, key, socket),
+            Some(_) => through::write(&self.parts.shard, key, socket, self.room.get_or_insert_default()),
+        };
         let full = written == Written::Full || matches!(written, Written::Bytes(count) if count < offered);
         if full && let Err(error) = socket.watch_for_room(key, self.poll.registry()) {
             tracing::warn!(%error, "cannot watch a socket that is full");
@@ -493,12 +541,16 @@ impl<T, L: Lodger> Reactor<T, L> {
     fn reap(&mut self) {
         while let Some((key, close)) = self.parts.shard.poll_close() {
             match close {
-                // Closing the descriptor takes it out of the poll as well.
-                // One that could not be watched has no place here.
-                Close::Drop => drop(self.sockets.get_mut(key.slot as usize).map(Option::take)),
+                Close::Drop => {
+                    // Closing the descriptor takes it out of the poll as well.
+                    // One that could not be watched has no place here.
+                    if let Some(socket) = self.sockets.get_mut(key.slot as usize).and_then(Option::take) {
+                        socket.end(&mut self.room);
+                    }
+                }
                 Close::Shutdown => {
                     if let Some(socket) = find(&mut self.sockets, key) {
-                        socket.shutdown();
+                        socket.shutdown(&mut self.room);
                     }
                 }
             }

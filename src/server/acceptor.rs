@@ -28,6 +28,7 @@ use crate::reactor::lodger::{Lodger, Next};
 use crate::server::admission::{Admission, Ticket};
 use crate::server::linger::Lingering;
 use crate::server::listener::Listener;
+use crate::shard::front::Terms;
 
 /// Sockets accepted from one listener before the others, the refused and the shards get their turn.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -128,7 +129,7 @@ impl Acceptor {
         let first_token = listeners.len();
         let mut backlogs = Vec::with_capacity(first_token);
         for (index, mut listener) in listeners.into_iter().enumerate() {
-            poll.registry().register(&mut listener.socket, Token(index), Interest::READABLE)?;
+            poll.registry().register(listener.source(), Token(index), Interest::READABLE)?;
             backlogs.push(Backlog { listener, waiting: true });
         }
         Ok(Acceptor {
@@ -220,8 +221,8 @@ impl Acceptor {
         for _ in 0..ACCEPTS_PER_TURN {
             // Chosen first: a socket that nobody has room for stays in the kernel's backlog.
             let Some(door) = self.choose() else { return Halt::Pause(SHARDS_FULL_PAUSE) };
-            match self.listeners[index].listener.socket.accept() {
-                Ok((stream, peer)) => self.place(stream, peer, door, now),
+            match self.listeners[index].listener.accept() {
+                Ok((stream, peer)) => self.place(index, stream, peer, door, now),
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return Halt::Drained,
                     kind if is_about_one_connection(kind) => {}
@@ -241,13 +242,25 @@ impl Acceptor {
         with_room.map(|(shard, _)| shard).min_by_key(|&shard| self.admission.load(shard))
     }
 
-    fn place(&mut self, stream: TcpStream, peer: SocketAddr, shard: ShardId, now: Mono) {
-        match self.admission.admit(peer.ip()) {
+    fn place(
+        &mut self,
+        index: usize,
+        stream: TcpStream,
+        peer: Option<SocketAddr>,
+        shard: ShardId,
+        now: Mono,
+    ) {
+        let certs = self.listeners[index].listener.certs.as_ref();
+        match self.admission.admit(peer.map(|peer| peer.ip())) {
+            // An answer that is not TLS would be no answer: its socket is closed.
+            Err(_) if certs.is_some() => {}
             Err(why) => self.lingering.refuse(stream, why, now, self.poll.registry()),
             Ok(mut ticket) => {
                 ticket.assign(shard);
+                let terms = Terms { tls: certs.map(|certs| certs.current()), proxy: false };
+                let accepted = Accepted { stream, peer, terms, kept: ticket };
                 // There was room, and nobody else sends. If the shard has ended, dropping closes the socket.
-                let _ = self.doors[shard.index()].lane.try_send(Accepted { stream, peer, kept: ticket });
+                let _ = self.doors[shard.index()].lane.try_send(accepted);
                 self.touched[shard.index()] = true;
             }
         }

@@ -10,6 +10,9 @@
 pub mod descriptors;
 pub mod log;
 pub mod admission;
+mod validity;
+pub mod certs;
+pub mod reload;
 pub mod listener;
 pub mod linger;
 pub mod acceptor;
@@ -29,6 +32,7 @@ use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, unbound
 
 use crate::base::hash::Keys;
 use crate::base::id::ShardId;
+use crate::config::endpoint::Place;
 use crate::config::plan::Plan;
 use crate::hub::journal::{Durability, Restored};
 use crate::hub::owner;
@@ -38,9 +42,11 @@ use crate::pages;
 use crate::reactor::{Accepted, Clock, Control, Handed, Home, Parts, Reactor};
 use crate::server::acceptor::{Acceptor, Door, Stop};
 use crate::server::admission::{Admission, Caps, Ticket};
+use crate::server::certs::{CertError, Certs};
 use crate::server::feed::Feeds;
 use crate::server::listener::{BindError, Listener};
 use crate::server::outside::Outside;
+use crate::server::reload::{Reload, reload_all};
 use crate::server::signals::Wanted;
 use crate::shard::placement;
 use crate::shard::port::{ToEdge, ToOwner};
@@ -65,6 +71,8 @@ const EXIT_SOFTWARE: i32 = 70;
 /// Why the server could not start; shown as one line: what is wrong, then how to mend it.
 #[derive(Debug)]
 pub enum StartError {
+    /// The files for TLS cannot be used.
+    Certs(CertError),
     /// An address cannot be listened on.
     Listen(BindError),
     /// The folder of `--data-dir` cannot be used.
@@ -81,6 +89,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            StartError::Certs(error) => error.fmt(f),
             StartError::Listen(error) => error.fmt(f),
             StartError::Store(error) => error.fmt(f),
             StartError::System { what, cause } => {
@@ -108,8 +117,10 @@ pub enum Ended {
 pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     let system = |what| move |cause| StartError::System { what, cause };
     let signals = signals::listen().map_err(system("catch signals"))?;
-    let listeners = listener::bind(&plan.listen).map_err(StartError::Listen)?;
-    let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
+    let certs = plan.tls.clone().map(Certs::load).transpose().map_err(StartError::Certs)?;
+    let listeners = listener::bind(&plan.listen, certs.as_ref()).map_err(StartError::Listen)?;
+    let places: Vec<_> =
+        listeners.iter().map(|listener| (listener.place.clone(), listener.certs.is_some())).collect();
     let keys = Keys::new(seed().map_err(system("get random numbers"))?);
     let wakes: Vec<Arc<Wake>> = (0..plan.shards).map(|_| Arc::default()).collect();
     let (failed, failures) = unbounded();
@@ -127,16 +138,29 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
         None
     };
     start_shards(plan, keys, &wakes, (ends, &handed, store), lodger, &failed)?;
+    let reloads: Vec<Reload> = certs.into_iter().map(Reload::Certs).collect();
     let feeds = Feeds::start(&plan.feeds, outside.as_ref(), plan.limits.message_bytes_max, &failed)?;
-    for address in &addresses {
-        tracing::info!(%address, "listening");
-    }
-    if let Some(address) = addresses.first() {
-        // Whoever waits for this line on the pipe may have closed it.
-        let _ = writeln!(io::stdout(), "chat page: http://{address}{}", pages::CHAT_PATH);
-    }
+    announce(&places);
     tracing::info!(shards = plan.shards, connections_max = plan.max_connections, "started");
-    Ok(wait(plan, signals, &stop, &shards, &wakes, feeds, &failures))
+    Ok(wait(plan, signals, &reloads, &stop, &shards, &wakes, feeds, &failures))
+}
+
+/// Tells where we listen, each with whether by TLS.
+fn announce(places: &[(Place, bool)]) {
+    for (place, tls) in places {
+        tracing::info!(address = %place, tls, "listening");
+    }
+    let inet = places.iter().find_map(|(place, tls)| match place {
+        Place::Inet(address) => Some((if *tls { "https" } else { "http" }, address)),
+        Place::Unix(_) => None,
+    });
+    let path = pages::CHAT_PATH;
+    // Whoever waits for this line on the pipe may have closed it.
+    let _ = match (inet, places.first()) {
+        (Some((scheme, address)), _) => writeln!(io::stdout(), "chat page: {scheme}://{address}{path}"),
+        (None, Some((place, _))) => writeln!(io::stdout(), "chat page: {path} at {place}"),
+        (None, None) => Ok(()),
+    };
 }
 
 /// A running shard as the server sees it.
@@ -318,6 +342,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 fn wait(
     plan: &Plan,
     signals: signals::Signals,
+    reloads: &[Reload],
     stop: &Stop,
     shards: &[Running],
     wakes: &[Arc<Wake>],
@@ -339,6 +364,7 @@ fn wait(
     let ended = loop {
         select! {
             recv(wanted) -> signal => match signal {
+                Ok(Wanted::Reload) => reload_all(reloads),
                 Ok(Wanted::Drain) => {
                     tracing::info!(timeout = ?plan.drain_timeout, "draining");
                     begin_drain(plan, stop, shards, wakes);

@@ -1,7 +1,7 @@
-//! What the operating system's signals ask for: end in order, then end at once.
+//! What the operating system's signals ask for: read files again, end in order, then end at once.
 //!
-//! `SIGPIPE` is ignored by Rust's own start-up. `SIGHUP`, `SIGUSR1` and `SIGUSR2` would end a process
-//! that does not catch them; a closed terminal or a stray tool shall not end the service, so they do nothing.
+//! `SIGPIPE` is ignored by Rust's own start-up. `SIGUSR1` and `SIGUSR2` would end a process
+//! that does not catch them; a stray tool shall not end the service, so they do nothing.
 
 use std::io;
 
@@ -11,6 +11,8 @@ pub use signal_hook::iterator::Handle;
 /// How to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
+    /// Read again what is read from files: `SIGHUP`. A closed terminal sends it as well, which does no harm.
+    Reload,
     /// Begin to drain: the first `SIGTERM` or `SIGINT`.
     Drain,
     /// End at once: any further one.
@@ -33,7 +35,7 @@ pub fn listen() -> io::Result<Signals> {
     Ok(Signals { arriving, draining: false })
 }
 
-/// Each step waits for the next signal that asks for an end; none once the [`Handle`] was closed.
+/// Each step waits for the next signal that asks for something; none once the [`Handle`] was closed.
 impl Iterator for Signals {
     type Item = Wanted;
 
@@ -43,6 +45,9 @@ impl Iterator for Signals {
                 let wanted = if self.draining { Wanted::Now } else { Wanted::Drain };
                 self.draining = true;
                 return Some(wanted);
+            }
+            if signal == SIGHUP {
+                return Some(Wanted::Reload);
             }
             tracing::debug!(signal, "signal without effect");
         }
@@ -66,9 +71,11 @@ mod tests {
 
     /// The only test that may raise signals: they are the whole process's.
     #[test]
-    fn first_drains_second_ends_others_do_nothing() {
+    fn one_reloads_first_drains_second_ends_others_do_nothing() {
         let mut signals = listen().unwrap();
-        for harmless in [SIGHUP, SIGUSR1, SIGUSR2] {
+        raise(SIGHUP).unwrap();
+        assert_eq!(signals.next(), Some(Wanted::Reload));
+        for harmless in [SIGUSR1, SIGUSR2] {
             raise(harmless).unwrap();
         }
         raise(SIGTERM).unwrap();

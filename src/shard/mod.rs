@@ -15,7 +15,8 @@
 //! 2. mail: [`Shard::handle_stored`]; [`Shard::handle_edge_mail`] while [`Shard::takes_edge_mail`],
 //!    [`Shard::handle_request`] while [`Shard::takes_requests`]
 //! 3. sockets: [`Shard::handle_arrival`]; [`Shard::handle_writable`]; [`Shard::poll_resume`]; [`Shard::handle_bytes`]
-//!    (while [`Shard::takes_input`]) and then [`Shard::poll_reply`]; [`Shard::handle_eof`], [`Shard::handle_reset`]
+//!    (while [`Shard::takes_input`], and what comes through a [`front::Front`] as that says) and then
+//!    [`Shard::poll_reply`]; [`Shard::handle_eof`], [`Shard::handle_reset`]
 //! 4. [`Shard::handle_timers`]
 //! 5. [`Shard::work`]: owner work, then unfinished fan-outs
 //! 6. [`Shard::poll_flush`], [`Shard::outgoing`], [`Shard::is_last`] (after such bytes step 7 has to follow in the same
@@ -34,6 +35,8 @@
 pub mod limits;
 pub mod arrival;
 pub mod port;
+pub mod tls;
+pub mod front;
 pub mod placement;
 pub(crate) mod outbox;
 pub(crate) mod window;

@@ -35,6 +35,7 @@ pub(crate) struct Turn {
     pub(crate) pushes_left: u32,
     pub(crate) flushes_left: u32,
     pub(crate) bulk_left: u32,
+    pub(crate) handshakes_left: u32,
 }
 
 impl Turn {
@@ -48,6 +49,7 @@ impl Turn {
         self.pushes_left = pace.pushes_per_turn;
         self.flushes_left = pace.flushes_per_turn;
         self.bulk_left = pace.bulk_flushes_per_turn;
+        self.handshakes_left = pace.handshakes_per_turn;
     }
 
     /// Puts a connection on a flush list, unless it is on an earlier one.

@@ -123,7 +123,8 @@ fn values_go_where_they_belong() {
     assert!(!set("no-api", "true").unwrap().limits.api);
     assert_eq!(set("node-name", "edge-1").unwrap().node_name.as_deref(), Some("edge-1"));
     let two = set("listen", "127.0.0.1:1, [::1]:1,127.0.0.1:1").unwrap().listen;
-    assert_eq!(two, ["127.0.0.1:1".parse().unwrap(), "[::1]:1".parse().unwrap()]);
+    let address = |text: &str| text.parse::<std::net::SocketAddr>().unwrap();
+    assert_eq!(two, [address("127.0.0.1:1").into(), address("[::1]:1").into()]);
     assert_eq!(set("listen", "127.0.0.1:0,127.0.0.1:0").unwrap().listen.len(), 2);
     assert!(matches!(set("listen", &":0,".repeat(33)), Err(Wrong::TooMany(32))));
     assert_eq!(set("listen", ":1,").unwrap_err(), Wrong::Empty);

@@ -15,6 +15,7 @@ mod socket;
 mod api;
 mod http;
 mod timers;
+mod front;
 
 use crate::base::id::Key;
 use crate::shard::conn::Phase;
