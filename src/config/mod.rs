@@ -8,6 +8,7 @@ pub mod value;
 pub mod rule;
 pub mod feed;
 pub mod endpoint;
+pub mod proxy;
 pub mod setting;
 pub mod table;
 pub mod flags;

@@ -63,6 +63,8 @@ pub struct Plan {
     pub listen: Vec<Endpoint>,
     /// What TLS needs; there where somebody listens with it.
     pub tls: Option<TlsFiles>,
+    /// Whether trusted proxies say by the PROXY protocol for whom they speak; `limits` has which those are.
+    pub proxy_protocol: bool,
     /// Threads with connections; at least one.
     pub shards: u16,
     /// What the shards keep to.
@@ -97,14 +99,22 @@ impl Plan {
         let mut warnings = Vec::new();
         let shards = shards(&typed, machine);
         let max_connections = max_connections(&typed, machine, shards, &mut warnings)?;
+        if typed.proxy_protocol && typed.trusted.is_empty() {
+            return Err(Complaint::CommandLine {
+                problem: "--proxy-protocol trusts nobody, so nobody could connect".into(),
+                mend: "give the networks of your proxies, for example --trusted-proxy 10.0.0.0/8".into(),
+            });
+        }
         let tls = tls_files(&typed, &mut warnings)?;
         let mut limits = limits(typed.limits, shards, &mut warnings);
+        limits.trusted = typed.trusted;
         limits.feeds = typed.feeds.iter().map(|feed| feed.name.clone()).collect();
         limits.durability = if typed.data_dir.is_some() { typed.durability } else { Durability::Off };
         debug_assert!(!typed.listen.is_empty(), "the table's default names an address");
         Ok(Plan {
             listen: typed.listen,
             tls,
+            proxy_protocol: typed.proxy_protocol,
             shards,
             limits,
             feeds: typed.feeds,
@@ -245,6 +255,8 @@ mod tests {
         let files = plan("--listen tls::1 --tls-cert c --tls-key k", &MACHINE).unwrap().tls;
         assert_eq!(files, Some(TlsFiles { cert: "c".into(), key: "k".into(), client_ca: None }));
         assert_eq!(plan("--tls-cert c", &MACHINE).unwrap().warnings.len(), 1);
+        assert!(refused("--proxy-protocol").contains("--trusted-proxy"));
+        assert!(plan("--proxy-protocol --trusted-proxy ::1", &MACHINE).unwrap().proxy_protocol);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::base::network::Trusted;
 use crate::config::endpoint::{self, Endpoint};
 use crate::config::feed::Feed;
 use crate::config::value::{self, Wrong, show_bytes, show_duration};
@@ -62,6 +63,10 @@ pub struct Typed {
     pub shards: Option<u32>,
     /// Connections of the process; none = as many as there are descriptors for.
     pub max_connections: Option<u32>,
+    /// Who may speak for others.
+    pub trusted: Trusted,
+    /// Whether they say for whom by the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Connections of one peer address; none = unlimited.
     pub max_connections_per_address: Option<u32>,
     /// What the shards keep to.
@@ -92,6 +97,8 @@ impl Typed {
             tls_client_ca: None,
             shards: None,
             max_connections: None,
+            trusted: Trusted::default(),
+            proxy_protocol: false,
             max_connections_per_address: None,
             limits: Limits::default(),
             feeds: Vec::new(),

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use crate::base::network::Trusted;
 use crate::config::setting::{Category, Kind, LogFormat, LogLevel, Setting};
-use crate::config::{feed, rule};
+use crate::config::{feed, proxy, rule};
 use crate::hub::journal::Durability;
 use crate::shard::limits::{Coalesce, SlowConsumer};
 
@@ -183,6 +184,31 @@ pub static SETTINGS: &[Setting] = &[
         help: "Certificates, in PEM, of those who issue certificates to clients: clients then have to show one.",
         details: "On all listeners with TLS. Whoever shows none, or one that somebody else has issued, does not get \
             through the handshake.",
+    },
+    Setting {
+        name: "trusted-proxy",
+        category: Category::Tls,
+        kind: Kind::Several("NETWORK", proxy::ACCEPTS, |t, v| proxy::add(&mut t.trusted, v)),
+        words: &[("none", |t| t.trusted = Trusted::default())],
+        default: "none",
+        example: "10.0.0.0/8",
+        help: "Proxies that are believed to say for whom they speak; may be given several times.",
+        details: "Of connections from there, a WebSocket counts for `--max-connections-per-address` where its request \
+            says that its client is: the last address in `X-Forwarded-For` that is not in these networks. The proxy \
+            itself is not counted. From anywhere else the header means nothing. `unix` stands for whoever connects by \
+            a Unix socket.",
+    },
+    Setting {
+        name: "proxy-protocol",
+        category: Category::Tls,
+        kind: Kind::Switch(|t, v| t.proxy_protocol = v),
+        words: &[],
+        default: "false",
+        example: "true",
+        help: "Every connection begins with a header of the PROXY protocol, version 1 or 2.",
+        details: "On all listeners, before TLS. Who is not in `--trusted-proxy` cannot connect, and who is and sends \
+            no header is cut off; it counts against `--handshake-timeout`. A header without a client (`LOCAL`, \
+            `UNKNOWN`), as of a health check, leaves the address as it is.",
     },
     Setting {
         name: "max-connections",

@@ -77,6 +77,8 @@ pub enum Wrong {
     NoKey(String),
     /// Not a glob, an equals sign and another glob.
     NoUsers(String),
+    /// Neither a network nor an address.
+    NotNetwork,
     /// A part of the text, and what is wrong with it.
     Part(String, Box<Wrong>),
 }
@@ -106,6 +108,7 @@ impl fmt::Display for Wrong {
             Wrong::Twice(name) => write!(f, "{} is there twice", quoted(name)),
             Wrong::NoUsers(part) => write!(f, "{} does not say which users for which rooms", quoted(part)),
             Wrong::NoKey(part) => write!(f, "{} is nothing that can be set here", quoted(part)),
+            Wrong::NotNetwork => f.write_str("this is no network of addresses"),
             Wrong::Part(part, wrong) => write!(f, "{}: {wrong}", quoted(part)),
         }
     }

@@ -12,7 +12,7 @@ mod through;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -62,13 +62,22 @@ pub enum Control {
     },
 }
 
+/// What is kept with a socket as long as it is open.
+pub trait Kept {
+    /// The client is not where the socket comes from, but behind a proxy, at this address, and counts there. False if
+    /// it may not.
+    fn locate(&mut self, address: IpAddr) -> bool;
+}
+
 /// A socket on its way to a shard.
 #[derive(Debug)]
 pub struct Accepted<T> {
     /// Nonblocking, not registered anywhere.
     pub stream: TcpStream,
-    /// Who connected; none by a Unix socket, whose peers have no address.
-    pub peer: Option<SocketAddr>,
+    /// From where; none by a Unix socket, whose peers have no address.
+    pub address: Option<SocketAddr>,
+    /// What that means.
+    pub peer: Peer,
     /// What its listener asks of it.
     pub terms: Terms,
     /// Kept as long as the connection, and dropped with it.
@@ -169,7 +178,7 @@ pub struct Reactor<T, L> {
     lodger_due: Option<Mono>,
 }
 
-impl<T, L: Lodger> Reactor<T, L> {
+impl<T: Kept, L: Lodger> Reactor<T, L> {
     /// A reactor that has not begun.
     ///
     /// # Errors
@@ -221,6 +230,7 @@ impl<T, L: Lodger> Reactor<T, L> {
             self.take_handed();
             self.move_sockets();
             self.read_ready();
+            self.locate_clients();
             self.parts.shard.handle_timers();
             self.parts.shard.work();
             self.move_sockets();
@@ -282,7 +292,9 @@ impl<T, L: Lodger> Reactor<T, L> {
 
     fn take_sockets(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            let Ok(Accepted { mut stream, peer, terms, kept }) = self.parts.intake.try_recv() else { return };
+            let Ok(Accepted { mut stream, address, peer, terms, kept }) = self.parts.intake.try_recv() else {
+                return;
+            };
             if self.draining {
                 continue; // too late: dropping the socket is the answer
             }
@@ -293,14 +305,14 @@ impl<T, L: Lodger> Reactor<T, L> {
                     continue;
                 }
             };
-            let key = self.parts.shard.handle_open(peer.map_or(Peer::Loopback, |peer| Peer::of(peer.ip())));
+            let key = self.parts.shard.handle_open(peer);
             if let Err(error) = self.poll.registry().register(&mut stream, token(key), Interest::READABLE) {
                 tracing::warn!(%error, "cannot watch an accepted socket");
                 self.parts.shard.handle_reset(key);
                 continue;
             }
             self.place(key, Socket::new(key.generation, stream, front, kept));
-            tracing::debug!(peer = ?peer, shard = %self.parts.id, slot = key.slot, "connection opened");
+            tracing::debug!(peer = ?address, shard = %self.parts.id, slot = key.slot, "connection opened");
         }
         // Those that are left are looked at before the next sleep.
     }

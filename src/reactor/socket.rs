@@ -70,6 +70,11 @@ impl<T> Socket<T> {
         }
     }
 
+    /// What is dropped with it.
+    pub(super) fn kept(&mut self) -> &mut T {
+        &mut self.kept
+    }
+
     /// One `recv`, unless the peer has ended by other means than the socket's.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Got {
         if self.front.as_ref().is_some_and(|front| front.has_ended()) {

@@ -7,14 +7,14 @@ use std::io::IoSlice;
 use crate::base::id::Key;
 use crate::reactor::lodger::Lodger;
 use crate::reactor::socket::Socket;
-use crate::reactor::{Reactor, find};
+use crate::reactor::{Kept, Reactor, find};
 use crate::shard::flush::SLICES_MAX;
 use crate::shard::front::Fault;
 use crate::shard::port::Written;
 use crate::shard::state::Shard;
 use crate::shard::tls::{self, Room};
 
-impl<T, L: Lodger> Reactor<T, L> {
+impl<T: Kept, L: Lodger> Reactor<T, L> {
     /// The first `count` bytes of the buffer came on the socket of `key`.
     pub(super) fn receive_through(&mut self, key: Key, count: usize) {
         let Some(socket) = find(&mut self.sockets, key) else { return };
@@ -33,6 +33,9 @@ impl<T, L: Lodger> Reactor<T, L> {
         }
         match result {
             Ok(came) => {
+                if let Some(client) = came.client {
+                    self.parts.shard.handle_client(key, client);
+                }
                 if came.opened {
                     self.parts.shard.handle_writable(key);
                 }
@@ -47,6 +50,16 @@ impl<T, L: Lodger> Reactor<T, L> {
             Written::Bytes(_) => {}
             Written::Full => self.watch_unsent(key),
             Written::Broken => self.parts.shard.handle_reset(key),
+        }
+    }
+
+    /// Counts clients of proxies where they are.
+    pub(super) fn locate_clients(&mut self) {
+        while let Some((key, address)) = self.parts.shard.poll_located() {
+            let Some(socket) = find(&mut self.sockets, key) else { continue };
+            let admitted = socket.kept().locate(address);
+            tracing::debug!(%address, shard = %self.parts.id, slot = key.slot, admitted, "behind a proxy");
+            self.parts.shard.handle_located(key, admitted);
         }
     }
 

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::base::hash::{Keys, Map};
 use crate::base::id::ShardId;
+use crate::reactor::Kept;
 
 /// How many connections are let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +131,16 @@ impl Admission {
         true
     }
 
+    fn uncount_address(&self, block: Block) {
+        let mut by_address = self.by_address.lock();
+        match by_address.get_mut(&block) {
+            Some(open) if *open > 1 => *open -= 1,
+            _ => {
+                by_address.remove(&block);
+            }
+        }
+    }
+
     /// Open connections of this process.
     #[must_use]
     pub fn open(&self) -> u32 {
@@ -152,6 +163,24 @@ impl Admission {
     }
 }
 
+impl Kept for Ticket {
+    fn locate(&mut self, address: IpAddr) -> bool {
+        let Some(max) = self.admission.caps.per_address_max else { return true };
+        let block = Block::of(address);
+        if self.block == Some(block) {
+            return true;
+        }
+        if !self.admission.count_address(block, max) {
+            self.admission.refused_by_address.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        if let Some(before) = self.block.replace(block) {
+            self.admission.uncount_address(before);
+        }
+        true
+    }
+}
+
 impl Ticket {
     /// Counts the connection for `shard`, from now until the ticket is dropped.
     pub fn assign(&mut self, shard: ShardId) {
@@ -169,13 +198,7 @@ impl Drop for Ticket {
             debug_assert!(before > 0, "a shard gives back what was counted for it");
         }
         if let Some(block) = self.block {
-            let mut by_address = admission.by_address.lock();
-            match by_address.get_mut(&block) {
-                Some(open) if *open > 1 => *open -= 1,
-                _ => {
-                    by_address.remove(&block);
-                }
-            }
+            admission.uncount_address(block);
         }
         let before = admission.open.fetch_sub(1, Ordering::Relaxed);
         debug_assert!(before > 0, "every ticket was counted");
@@ -233,6 +256,19 @@ mod tests {
             assert_eq!(refused, same.then_some(Refused::TooManyFromAddress), "{first} and {second}");
             assert_eq!(admission.open(), 1, "a refusal and a dropped ticket leave no trace");
         }
+    }
+
+    #[test]
+    fn clients_of_a_proxy_count_where_they_are() {
+        let admission = admission(10, Some(2));
+        let mut tickets: Vec<_> = (0..3).map(|_| admission.admit(None).unwrap()).collect();
+        assert!(tickets[0].locate(ip("192.0.2.7")) && tickets[1].locate(ip("192.0.2.7")));
+        assert!(!tickets[2].locate(ip("192.0.2.7")), "a third is too many");
+        assert!(admission.admit(Some(ip("192.0.2.7"))).is_err(), "also without a proxy");
+        assert!(tickets[1].locate(ip("192.0.2.8")), "the same proxy asks for somebody else");
+        assert!(tickets[2].locate(ip("192.0.2.7")) && tickets[2].locate(ip("192.0.2.7")));
+        tickets.clear();
+        assert!(admission.by_address.lock().is_empty());
     }
 
     #[test]

@@ -180,7 +180,10 @@ impl std::error::Error for BindError {
 /// # Errors
 /// The first that failed, with what to do.
 pub fn bind(endpoints: &[Endpoint], certs: Option<&Arc<Certs>>) -> Result<Vec<Listener>, BindError> {
-    let is_v4_twin = |other: &Endpoint, port: u16| matches!(other.place, Place::Inet(other) if other.is_ipv4() && other.port() == port);
+    let is_v4_twin = |other: &Endpoint, port: u16| match other.place {
+        Place::Inet(other) => other.is_ipv4() && other.port() == port,
+        Place::Unix(_) => false,
+    };
     endpoints
         .iter()
         .map(|endpoint| {

@@ -40,7 +40,7 @@ use crate::mailbox::{Mailbox, Wake, mesh};
 use crate::metrics::shard::Gauges;
 use crate::pages;
 use crate::reactor::{Accepted, Clock, Control, Handed, Home, Parts, Reactor};
-use crate::server::acceptor::{Acceptor, Door, Stop};
+use crate::server::acceptor::{Acceptor, Door, Proxies, Stop};
 use crate::server::admission::{Admission, Caps, Ticket};
 use crate::server::certs::{CertError, Certs};
 use crate::server::feed::Feeds;
@@ -142,7 +142,7 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     let feeds = Feeds::start(&plan.feeds, outside.as_ref(), plan.limits.message_bytes_max, &failed)?;
     announce(&places);
     tracing::info!(shards = plan.shards, connections_max = plan.max_connections, "started");
-    Ok(wait(plan, signals, &reloads, &stop, &shards, &wakes, feeds, &failures))
+    Ok(wait(plan, (signals, &reloads), &stop, &shards, &wakes, feeds, &failures))
 }
 
 /// Tells where we listen, each with whether by TLS.
@@ -308,7 +308,8 @@ fn acceptor(
     let doors = shards.iter().zip(wakes);
     let doors =
         doors.map(|(shard, wake)| Door { lane: shard.intake.clone(), wake: Arc::clone(wake) }).collect();
-    Acceptor::new(listeners, doors, Admission::new(caps, plan.shards, keys))
+    let proxies = Proxies { trusted: plan.limits.trusted.clone(), header: plan.proxy_protocol };
+    Acceptor::new(listeners, doors, Admission::new(caps, plan.shards, keys), proxies)
 }
 
 /// Starts a thread that tells when and how it ended, also by a panic.
@@ -341,8 +342,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 /// Waits for the end: for the signal that begins it, then for the shards, at most as long as the drain may take.
 fn wait(
     plan: &Plan,
-    signals: signals::Signals,
-    reloads: &[Reload],
+    (signals, reloads): (signals::Signals, &[Reload]),
     stop: &Stop,
     shards: &[Running],
     wakes: &[Arc<Wake>],

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::base::network::Trusted;
 use crate::hub::journal::Durability;
 use crate::hub::moderation::Appointment;
 use crate::hub::policy::{Documents, HISTORY_MEMORY, PRESENCE_LIST_MAX, Rule};
@@ -94,6 +95,8 @@ pub struct Limits {
     pub coalesce: Coalesce,
     /// What becomes of histories when the process ends.
     pub durability: Durability,
+    /// Which proxies are believed to say for whom they speak.
+    pub trusted: Trusted,
     /// Whether `/echo` is served.
     pub echo: bool,
     /// Whether `/api/` is served.
@@ -205,6 +208,7 @@ impl Default for Limits {
             slow_consumer: SlowConsumer::Disconnect,
             coalesce: Coalesce::Auto,
             durability: Durability::Off,
+            trusted: Trusted::default(),
             echo: true,
             api: true,
             pace: Pace::default(),

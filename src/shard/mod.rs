@@ -27,6 +27,8 @@
 //! 9. [`Shard::end_turn`] publishes the gauges and lets stalled publishers go on
 //! 10. sleep until [`Shard::poll_timeout`], mail, or a socket
 //!
+//! Where proxies say for whom they speak: [`Shard::poll_located`], once a turn after the sockets.
+//!
 //! Where sessions are resumed and lost, sockets change hands: [`Shard::poll_move`] after each step.
 //!
 //! Handlers only queue; the end of the turn writes, closes and sends mail, but for echoes and long replies, which are

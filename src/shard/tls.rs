@@ -1,6 +1,6 @@
 //! TLS as a byte filter between a socket and its connection: records to plaintext, plaintext to records.
 //!
-//! Belongs to the socket, not to the connection, since a socket changes connections where sessions are resumed; whoever
+//! Belongs to the socket, not to the connection, as sockets change connections where sessions are resumed. Whoever
 //! drives a shard (the reactor, or a simulation) keeps it there, and phases see plaintext only. Touches no socket: bytes
 //! arrive as arguments, and a closure writes. What chance and time the protocol needs is the library's own affair, so
 //! two runs differ in bytes, but not in how many there are.

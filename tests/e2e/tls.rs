@@ -134,7 +134,7 @@ fn who_reads_late_gets_everything() {
         socket.get_mut().conn.set_buffer_limit(None);
         let count = 24_000_000 / size;
         let sent: Vec<Vec<u8>> =
-            (0..count).map(|n| (0..size).map(|at| ((at + n) % 251) as u8).collect()).collect();
+            (0..count).map(|n| (n..n + size).map(|at| at.to_le_bytes()[0]).collect()).collect();
         // Sends until nothing more is taken, reads a little, and so on.
         let stream = socket.get_mut().sock.try_clone().unwrap();
         stream.set_nonblocking(true).unwrap();

@@ -137,6 +137,8 @@ pub(crate) struct World {
     edges: Vec<Vec<Lane<ToEdge>>>,
     lane_capacity: usize,
     mail_delay_us: usize,
+    /// One link in so many carries TLS.
+    secure_once_in: usize,
     pub(crate) now_us: u64,
 }
 
@@ -146,8 +148,30 @@ fn write(node: &mut Node, links: &mut [Link], key: Key, dice: &mut Dice) {
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let (used, offered) = node.shard.outgoing(key, &mut slices);
     assert!(offered > 0, "asked to write nothing");
-    let written = links[link].write(&slices[..used], dice);
+    let written = links[link].write(&slices[..used], node.shard.is_last(key, offered), dice);
     node.shard.handle_written(key, written, offered);
+}
+
+/// As the reactor does it: bytes came on a link that carries TLS.
+fn receive_secure(node: &mut Node, links: &mut [Link], key: Key, count: usize, dice: &mut Dice) {
+    let Node { shard, sockets, ready, buffer, .. } = node;
+    let socket = sockets[key.slot as usize].as_mut().expect("it was read from");
+    let link = &mut links[socket.link];
+    let secure = link.secure.as_mut().expect("the caller looked");
+    let mut plain = Vec::new();
+    let came = secure.front.receive(&mut buffer[..count], &mut plain).expect("clients speak good TLS");
+    if secure.front.has_ended() && !socket.queued {
+        (socket.readable, socket.queued) = (true, true);
+        ready.push_back(key);
+    }
+    // What does not fit is written at the next edge.
+    link.flush(dice);
+    if came.opened {
+        shard.handle_writable(key);
+    }
+    if !plain.is_empty() {
+        shard.handle_bytes(key, &mut plain);
+    }
 }
 
 impl World {
@@ -182,6 +206,7 @@ impl World {
             edges: (0..count).map(|_| (0..count).map(|_| Lane::default()).collect()).collect(),
             lane_capacity: *dice.pick(&[1, 2, 8, 64]),
             mail_delay_us: *dice.pick(&[1, 100, 5_000]),
+            secure_once_in: *dice.pick(&[1, 5, 20]),
             now_us,
         }
     }
@@ -189,7 +214,8 @@ impl World {
     /// A client connects to some shard.
     pub(crate) fn connect(&mut self, dice: &mut Dice) -> usize {
         let falling_max = *dice.pick(&[64, 500, 4000, 40_000]);
-        self.links.push(Link::new(falling_max));
+        let secure = dice.once_in(self.secure_once_in);
+        self.links.push(if secure { Link::new_secure(falling_max) } else { Link::new(falling_max) });
         let node = dice.below(self.nodes.len());
         self.nodes[node].intake.push(self.links.len() - 1);
         self.links.len() - 1
@@ -289,7 +315,7 @@ impl World {
         }
         let mut seen = self.take_sockets(n);
         seen += self.take_mail(n, dice);
-        seen += self.take_edges(n);
+        seen += self.take_edges(n, dice);
         seen += self.take_handed(n);
         seen += self.move_sockets(n);
         seen += self.read_ready(n, dice);
@@ -298,7 +324,7 @@ impl World {
         seen += self.move_sockets(n);
         seen += self.flush(n, dice);
         seen += self.move_sockets(n);
-        seen += self.reap(n);
+        seen += self.reap(n, dice);
         seen += self.send_mail(n, dice);
         self.nodes[n].shard.end_turn();
         self.sleep(n, seen > 0);
@@ -380,7 +406,7 @@ impl World {
         taken
     }
 
-    fn take_edges(&mut self, n: usize) -> usize {
+    fn take_edges(&mut self, n: usize, dice: &mut Dice) -> usize {
         let World { nodes, links, .. } = self;
         let node = &mut nodes[n];
         let mut seen = 0;
@@ -393,7 +419,9 @@ impl World {
             socket.ended |= readable && link.has_peer_ended();
             socket.readable |= readable;
             if writable {
-                node.shard.handle_writable(key);
+                if link.flush(dice) {
+                    node.shard.handle_writable(key);
+                }
                 seen += 1;
             }
             if readable {
@@ -427,6 +455,12 @@ impl World {
                 continue;
             }
             seen += 1;
+            let secure = links[socket.link].secure.as_ref();
+            if secure.is_some_and(|secure| secure.front.is_handshaking()) && !node.shard.takes_handshake() {
+                socket.queued = true;
+                node.ready.push_back(key);
+                continue;
+            }
             match links[socket.link].read(&mut node.buffer) {
                 Got::Bytes(count) => {
                     let drained = count < node.buffer.len() && !socket.ended;
@@ -435,7 +469,11 @@ impl World {
                         socket.queued = true;
                         node.ready.push_back(key);
                     }
-                    node.shard.handle_bytes(key, &mut node.buffer[..count]);
+                    if links[socket.link].secure.is_some() {
+                        receive_secure(node, links, key, count, dice);
+                    } else {
+                        node.shard.handle_bytes(key, &mut node.buffer[..count]);
+                    }
                     // As after a move the key may be of no socket, nothing is owed to it then.
                     if node.shard.poll_reply(key) {
                         write(node, links, key, dice);
@@ -465,7 +503,7 @@ impl World {
         seen
     }
 
-    fn reap(&mut self, n: usize) -> usize {
+    fn reap(&mut self, n: usize, dice: &mut Dice) -> usize {
         let World { nodes, links, .. } = self;
         let Node { shard, sockets, .. } = &mut nodes[n];
         let mut seen = 0;
@@ -474,7 +512,7 @@ impl World {
             let socket = sockets[key.slot as usize].as_ref().filter(|socket| socket.key == key);
             let link = socket.expect("a shard closes sockets that it was given").link;
             match close {
-                Close::Shutdown => links[link].shutdown(),
+                Close::Shutdown => links[link].shutdown(dice),
                 Close::Drop => {
                     links[link].drop_server();
                     sockets[key.slot as usize] = None;

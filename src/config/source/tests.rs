@@ -106,7 +106,8 @@ fn complaints_about_values() {
     complains(
         &["--listen", "8080"],
         &[],
-        "--listen '8080': the port is missing; give HOST:PORT or unix:PATH, with tls: before it for TLS, or several with commas between, \
+        "--listen '8080': the port is missing; give HOST:PORT or unix:PATH, with tls: before it for TLS, or several \
+         with commas between, \
          for example --listen 0.0.0.0:8080",
     );
     complains(

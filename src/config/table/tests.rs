@@ -120,6 +120,9 @@ fn values_go_where_they_belong() {
     assert_eq!(set("ping-interval", "OFF").unwrap().limits.ping_interval, None);
     assert_eq!(set("ping-interval", "off").unwrap().limits.ping_interval, None);
     assert!(!set("no-echo", "true").unwrap().limits.echo);
+    assert!(set("trusted-proxy", "10.0.0.0/8; unix").unwrap().trusted.unix);
+    assert_eq!(set("trusted-proxy", "proxy.example").unwrap_err(), Wrong::NotNetwork);
+    assert!(set("proxy-protocol", "true").unwrap().proxy_protocol);
     assert!(!set("no-api", "true").unwrap().limits.api);
     assert_eq!(set("node-name", "edge-1").unwrap().node_name.as_deref(), Some("edge-1"));
     let two = set("listen", "127.0.0.1:1, [::1]:1,127.0.0.1:1").unwrap().listen;

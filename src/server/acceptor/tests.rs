@@ -38,7 +38,7 @@ fn prepare(caps: Caps, shards: u16, lane: usize, listeners: usize) -> (Acceptor,
             (Door { lane, wake: Arc::default() }, receiver)
         })
         .unzip();
-    let acceptor = Acceptor::new(listeners, doors, Arc::clone(&admission)).unwrap();
+    let acceptor = Acceptor::new(listeners, doors, Arc::clone(&admission), Proxies::default()).unwrap();
     let stop = acceptor.stopper();
     (acceptor, Running { addresses, shards, admission, stop, thread: thread::spawn(|| Ok(())) })
 }
@@ -75,7 +75,7 @@ fn sockets_arrive_ready_for_use_from_every_listener() {
     for &address in &running.addresses {
         let client = Client::connect(address).unwrap();
         let accepted = running.shards[0].recv_timeout(PATIENCE).unwrap();
-        assert_eq!(accepted.peer, client.local_addr().ok());
+        assert_eq!(accepted.address, client.local_addr().ok());
         assert!(accepted.stream.nodelay().unwrap());
         let error = (&accepted.stream).read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::WouldBlock, "nonblocking");
@@ -162,7 +162,7 @@ fn connections_wait_while_no_shard_has_room() {
     while peers.len() < clients.len() {
         for lane in &running.shards {
             if let Ok(accepted) = lane.recv_timeout(Duration::from_millis(1)) {
-                peers.push(accepted.peer);
+                peers.push(accepted.address);
             }
         }
     }
@@ -209,7 +209,7 @@ fn a_pause_remembers_who_waits_and_sleeps_until_its_end() {
         acceptor.turn(end);
         tries += 1;
     }
-    assert_eq!(running.shards[0].recv().unwrap().peer, clients[1].local_addr().ok());
+    assert_eq!(running.shards[0].recv().unwrap().address, clients[1].local_addr().ok());
 }
 
 /// The limit on descriptors is the whole process's, so this test runs itself again in one of its own.
