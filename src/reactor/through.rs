@@ -21,7 +21,7 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
         let Some(front) = &mut socket.front else { return };
         self.plain.clear();
         let result = front.receive(&mut self.buffer[..count], &mut self.plain);
-        let (ended, done) = (front.has_ended(), front.is_done());
+        let (ended, done, unsent) = (front.has_ended(), front.is_done(), front.has_unsent());
         if ended && !socket.queued {
             // What has come is handled first, and that may have to wait.
             (socket.readable, socket.queued) = (true, true);
@@ -36,7 +36,8 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
                 if let Some(client) = came.client {
                     self.parts.shard.handle_client(key, client);
                 }
-                if came.opened {
+                // What the shard has waited for may be gone by this very write, and then no edge tells of it.
+                if came.opened || unsent && flushed == Written::Bytes(0) {
                     self.parts.shard.handle_writable(key);
                 }
                 if !self.plain.is_empty() {

@@ -250,12 +250,12 @@ impl Link {
         written
     }
 
-    /// The server writes what TLS says by itself; false if some of it waits.
-    pub(crate) fn flush(&mut self, dice: &mut Dice) -> bool {
-        let Some(mut secure) = self.secure.take() else { return true };
+    /// The server writes what TLS says by itself; `Bytes(0)` if nothing is left.
+    pub(crate) fn flush(&mut self, dice: &mut Dice) -> Written {
+        let Some(mut secure) = self.secure.take() else { return Written::Bytes(0) };
         let written = secure.front.flush(|bytes| self.write_plain(&[IoSlice::new(bytes)], dice));
         self.secure = Some(secure);
-        written == Written::Bytes(0)
+        written
     }
 
     /// One `writev` of the server, as much as there is room for, sometimes less.

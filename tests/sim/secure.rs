@@ -77,9 +77,11 @@ impl Secure {
         records
     }
 
-    /// The client says that it says nothing more.
+    /// The client says that it says nothing more; in the middle of a handshake that would be a violation.
     pub(crate) fn say_goodbye(&mut self) -> Vec<u8> {
-        self.client.send_close_notify();
+        if !self.client.is_handshaking() {
+            self.client.send_close_notify();
+        }
         self.unsent()
     }
 

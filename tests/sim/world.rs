@@ -20,7 +20,7 @@ use roomcast::shard::arrival::Arrival;
 use roomcast::shard::flush::SLICES_MAX;
 use roomcast::shard::limits::Limits;
 use roomcast::shard::placement;
-use roomcast::shard::port::{Close, Move, ToEdge, ToOwner};
+use roomcast::shard::port::{Close, Move, ToEdge, ToOwner, Written};
 use roomcast::shard::state::{Setting, Shard};
 
 use crate::net::{Dice, Got, Link};
@@ -164,13 +164,16 @@ fn receive_secure(node: &mut Node, links: &mut [Link], key: Key, count: usize, d
         (socket.readable, socket.queued) = (true, true);
         ready.push_back(key);
     }
-    // What does not fit is written at the next edge.
-    link.flush(dice);
-    if came.opened {
+    let unsent = secure.front.has_unsent();
+    let flushed = link.flush(dice);
+    if flushed == Written::Bytes(0) && unsent || came.opened {
         shard.handle_writable(key);
     }
     if !plain.is_empty() {
         shard.handle_bytes(key, &mut plain);
+    }
+    if flushed == Written::Broken {
+        shard.handle_reset(key);
     }
 }
 
@@ -419,8 +422,10 @@ impl World {
             socket.ended |= readable && link.has_peer_ended();
             socket.readable |= readable;
             if writable {
-                if link.flush(dice) {
-                    node.shard.handle_writable(key);
+                match link.flush(dice) {
+                    Written::Bytes(_) => node.shard.handle_writable(key),
+                    Written::Full => {}
+                    Written::Broken => node.shard.handle_reset(key),
                 }
                 seen += 1;
             }
