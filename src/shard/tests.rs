@@ -1,6 +1,7 @@
 //! Stories of faults that a whole shard had, each as short as it can be told; and requests for the API.
 
 mod api;
+mod front;
 
 use std::io::IoSlice;
 use std::sync::{Arc, OnceLock};
