@@ -489,14 +489,18 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
             if !takes {
                 continue;
             }
-            if socket.front.as_ref().is_some_and(|front| front.is_handshaking())
-                && !self.parts.shard.takes_handshake()
-            {
-                socket.queued = true;
-                self.ready.push_back(key);
+            if socket.front.is_some() {
+                budget = budget.saturating_sub(self.read_through(key));
                 continue;
             }
-            match socket.read(&mut self.buffer) {
+            let room = self.parts.shard.message_room(key);
+            let placed = room.is_some();
+            let got = socket.read(room.unwrap_or(&mut self.buffer));
+            if placed {
+                let count = if let Got::Bytes { count, .. } = got { count } else { 0 };
+                self.parts.shard.handle_placed(key, count);
+            }
+            match got {
                 Got::Bytes { count, drained } => {
                     budget = budget.saturating_sub(count);
                     socket.readable = !drained;
@@ -504,9 +508,7 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
                         socket.queued = true;
                         self.ready.push_back(key);
                     }
-                    if socket.front.is_some() {
-                        self.receive_through(key, count);
-                    } else {
+                    if !placed {
                         self.parts.shard.handle_bytes(key, &mut self.buffer[..count]);
                     }
                     self.move_sockets();

@@ -75,11 +75,8 @@ impl<T> Socket<T> {
         &mut self.kept
     }
 
-    /// One `recv`, unless the peer has ended by other means than the socket's.
+    /// One `recv`.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Got {
-        if self.front.as_ref().is_some_and(|front| front.has_ended()) {
-            return Got::End;
-        }
         loop {
             return match recv(&self.stream, &mut *buffer, RecvFlags::empty()) {
                 Ok((0, _)) => Got::End,

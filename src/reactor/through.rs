@@ -6,7 +6,7 @@ use std::io::IoSlice;
 
 use crate::base::id::Key;
 use crate::reactor::lodger::Lodger;
-use crate::reactor::socket::Socket;
+use crate::reactor::socket::{Got, Socket};
 use crate::reactor::{Kept, Reactor, find};
 use crate::shard::flush::SLICES_MAX;
 use crate::shard::front::Fault;
@@ -15,8 +15,47 @@ use crate::shard::state::Shard;
 use crate::shard::tls::{self, Room};
 
 impl<T: Kept, L: Lodger> Reactor<T, L> {
+    /// One read of a ready socket; how many bytes came. While the turn's handshakes are used up, one that is not
+    /// through with its own stays on the ready list.
+    pub(super) fn read_through(&mut self, key: Key) -> usize {
+        let Some(socket) = find(&mut self.sockets, key) else { return 0 };
+        let handshaking = socket.front.as_ref().is_some_and(|front| front.is_handshaking());
+        if handshaking && !self.parts.shard.takes_handshake() {
+            socket.queued = true;
+            self.ready.push_back(key);
+            return 0;
+        }
+        // The peer may have ended by other means than the socket's.
+        let ended = socket.front.as_ref().is_some_and(|front| front.has_ended());
+        match if ended { Got::End } else { socket.read(&mut self.buffer) } {
+            Got::Bytes { count, drained } => {
+                socket.readable = !drained;
+                if !drained {
+                    socket.queued = true;
+                    self.ready.push_back(key);
+                }
+                self.receive_through(key, count);
+                if self.parts.shard.poll_reply(key) {
+                    self.write(key);
+                }
+                return count;
+            }
+            Got::Nothing => socket.readable = false,
+            Got::End => {
+                socket.readable = false;
+                self.parts.shard.handle_eof(key);
+            }
+            Got::Broken => {
+                socket.readable = false;
+                self.parts.shard.handle_reset(key);
+            }
+        }
+        self.move_sockets();
+        0
+    }
+
     /// The first `count` bytes of the buffer came on the socket of `key`.
-    pub(super) fn receive_through(&mut self, key: Key, count: usize) {
+    fn receive_through(&mut self, key: Key, count: usize) {
         let Some(socket) = find(&mut self.sockets, key) else { return };
         let Some(front) = &mut socket.front else { return };
         self.plain.clear();

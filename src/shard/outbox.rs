@@ -21,15 +21,16 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::base::buffers::Buffers;
 use crate::base::id::index32;
 use crate::base::shared::Shared;
 use crate::dialect::native::encode::Dropped;
 use crate::hub::name::Topic;
 use crate::shard::limits::{Limits, SlowConsumer};
 
-/// Bytes of buffers that a shard keeps for the next own frames instead of freeing them: enough for one turn's replies,
-/// and little enough that a burst's memory goes back.
-const SPARE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of buffers that a shard keeps for the next own frames and long messages instead of freeing them: eight
+/// messages of the usual longest, and little enough that a burst's memory goes back.
+const SPARE_BYTES_MAX: usize = 9 << 20;
 /// Emptied queues that a shard keeps: as many as a large room's fan-out has under way.
 const SPARE_QUEUES_MAX: usize = 4096;
 /// Items that those have room for: what a window gathers for as many members, in 4 MiB at most.
@@ -163,32 +164,28 @@ pub(crate) enum Pushed {
     Overrun,
 }
 
-/// Buffers for own frames and emptied queues, kept by the shard.
-#[derive(Debug, Default)]
+/// What is used again instead of being freed.
+#[derive(Debug)]
 pub(crate) struct Spares {
-    buffers: Vec<Vec<u8>>,
-    /// Invariant: the sum of their capacities.
-    bytes: usize,
+    /// For own frames, and for messages that come in pieces.
+    pub(crate) buffers: Buffers,
     #[expect(clippy::vec_box, reason = "they come from boxes and go into boxes")]
     queues: Vec<Box<Queue>>,
     /// Invariant: the sum of the items that they have room for.
     items: usize,
 }
 
-impl Spares {
-    fn take(&mut self) -> Vec<u8> {
-        let buffer = self.buffers.pop().unwrap_or_default();
-        self.bytes -= buffer.capacity();
-        buffer
+impl Default for Spares {
+    fn default() -> Spares {
+        Spares { buffers: Buffers::new(SPARE_BYTES_MAX), queues: Vec::new(), items: 0 }
     }
+}
 
+impl Spares {
     /// Takes back what an item held.
     fn give(&mut self, item: Item) {
-        let Item::Own { frames: mut buffer, .. } = item else { return };
-        if self.bytes + buffer.capacity() <= SPARE_BYTES_MAX {
-            self.bytes += buffer.capacity();
-            buffer.clear();
-            self.buffers.push(buffer);
+        if let Item::Own { frames, .. } = item {
+            self.buffers.give(frames);
         }
     }
 
@@ -337,7 +334,7 @@ impl Outbox {
             queue.own_bytes += added;
             return;
         }
-        let mut frame = spares.take();
+        let mut frame = spares.buffers.take();
         write(&mut frame);
         self.push_whole(spares, frame);
     }
@@ -444,7 +441,7 @@ impl Outbox {
         let Waiting::Queue(queue) = &mut self.waiting else { return };
         for item in std::iter::once(&mut queue.first).chain(&mut queue.rest).take(window) {
             if let Item::Gap(gap) = item {
-                let mut frames = spares.take();
+                let mut frames = spares.buffers.take();
                 write(gap, &mut frames);
                 queue.bytes += frames.len();
                 queue.own_bytes += frames.len();

@@ -25,3 +25,5 @@ mod api;
 mod durable;
 mod tls;
 mod proxies;
+mod complaints;
+mod storm;

@@ -133,6 +133,7 @@ fn limits(dice: &mut Dice) -> Limits {
             handshakes_per_turn: 2,
             busy_pushes_per_ms: *dice.pick(&[0, 1, 64]),
             window_bytes_max: *dice.pick(&[0, 300, 16 << 10]),
+            placed_bytes_min: *dice.pick(&[1, 20, 64 << 10]),
         }
     };
     Limits {

@@ -461,22 +461,30 @@ impl World {
             }
             seen += 1;
             let secure = links[socket.link].secure.as_ref();
+            let is_secure = secure.is_some();
             if secure.is_some_and(|secure| secure.front.is_handshaking()) && !node.shard.takes_handshake() {
                 socket.queued = true;
                 node.ready.push_back(key);
                 continue;
             }
-            match links[socket.link].read(&mut node.buffer) {
+            let room = if is_secure { None } else { node.shard.message_room(key) };
+            let placed = room.is_some();
+            let room = room.unwrap_or(&mut node.buffer);
+            let (got, offered) = (links[socket.link].read(room), room.len());
+            if placed {
+                node.shard.handle_placed(key, if let Got::Bytes(count) = got { count } else { 0 });
+            }
+            match got {
                 Got::Bytes(count) => {
-                    let drained = count < node.buffer.len() && !socket.ended;
+                    let drained = count < offered && !socket.ended;
                     socket.readable = !drained;
                     if !drained {
                         socket.queued = true;
                         node.ready.push_back(key);
                     }
-                    if links[socket.link].secure.is_some() {
+                    if is_secure {
                         receive_secure(node, links, key, count, dice);
-                    } else {
+                    } else if !placed {
                         node.shard.handle_bytes(key, &mut node.buffer[..count]);
                     }
                     // As after a move the key may be of no socket, nothing is owed to it then.
