@@ -7,6 +7,7 @@ pub mod clock;
 pub mod hash;
 pub mod veil;
 pub mod peer;
+pub mod network;
 pub mod id;
 pub mod prng;
 pub mod shared;

@@ -1,7 +1,8 @@
 //! Where a connection comes from, as far as rights depend on it.
 //!
 //! Knows addresses, opens no socket and asks no network. The address is that of the other end of the connection: a
-//! proxy on this machine hides who is behind it, and is told by other signs.
+//! proxy on this machine hides who is behind it, and unless it is a trusted one, which says so, it is told by other
+//! signs.
 
 use std::net::IpAddr;
 
@@ -12,6 +13,11 @@ pub enum Peer {
     Loopback,
     /// Anywhere else, as far as we know: also this machine, by an address that others can reach.
     Elsewhere,
+    /// Where trusted proxies are. Who is behind it is not known before it says so.
+    Proxy {
+        /// It is on this machine, as other processes are.
+        local: bool,
+    },
 }
 
 impl Peer {
@@ -20,6 +26,18 @@ impl Peer {
     #[must_use]
     pub fn of(address: IpAddr) -> Peer {
         if address.to_canonical().is_loopback() { Peer::Loopback } else { Peer::Elsewhere }
+    }
+
+    /// Whether it may be a process of this machine.
+    #[must_use]
+    pub fn is_local(self) -> bool {
+        matches!(self, Peer::Loopback | Peer::Proxy { local: true })
+    }
+
+    /// The same peer where it may be a trusted proxy.
+    #[must_use]
+    pub fn as_proxy(self) -> Peer {
+        Peer::Proxy { local: self.is_local() }
     }
 }
 

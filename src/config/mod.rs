@@ -7,6 +7,8 @@
 pub mod value;
 pub mod rule;
 pub mod feed;
+pub mod endpoint;
+pub mod proxy;
 pub mod setting;
 pub mod identity;
 pub mod mint;

@@ -2,10 +2,10 @@
 //!
 //! Reads no process state by itself: what depends on the machine arrives as a [`Machine`].
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::endpoint::Endpoint;
 use crate::config::feed::Feed;
 use crate::config::identity;
 use crate::config::setting::{Files, Log, Typed};
@@ -46,11 +46,26 @@ pub struct Machine {
     pub random: u32,
 }
 
+/// The files that TLS needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's certificate, and those of its issuers.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// Who issues certificates to clients; none = clients show none.
+    pub client_ca: Option<PathBuf>,
+}
+
 /// What the server is to do.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Where to listen; at least one.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Endpoint>,
+    /// What TLS needs; there where somebody listens with it.
+    pub tls: Option<TlsFiles>,
+    /// Whether trusted proxies say by the PROXY protocol for whom they speak; `limits` has which those are.
+    pub proxy_protocol: bool,
     /// Threads with connections; at least one.
     pub shards: u16,
     /// What the shards keep to.
@@ -81,8 +96,9 @@ impl Plan {
     /// Makes the choices that `typed` left open, and settings fit each other.
     ///
     /// # Errors
-    /// [`Complaint::Descriptors`] if the machine leaves no room for a single connection, [`Complaint::Together`] if
-    /// settings about who may come in would not do what they seem to.
+    /// [`Complaint::Descriptors`] if the machine leaves no room for a single connection, [`Complaint::CommandLine`]
+    /// where a setting lacks one that it cannot be without, [`Complaint::Together`] if settings about who may come in
+    /// would not do what they seem to.
     pub fn new(typed: Typed, machine: &Machine) -> Result<Plan, Complaint> {
         if let Some((problem, mend)) = identity::misfit(&typed.limits, &typed.files) {
             return Err(Complaint::Together { problem, mend });
@@ -90,12 +106,22 @@ impl Plan {
         let mut warnings = Vec::new();
         let shards = shards(&typed, machine);
         let max_connections = max_connections(&typed, machine, shards, &mut warnings)?;
+        if typed.proxy_protocol && typed.trusted.is_empty() {
+            return Err(Complaint::CommandLine {
+                problem: "--proxy-protocol trusts nobody, so nobody could connect".into(),
+                mend: "give the networks of your proxies, for example --trusted-proxy 10.0.0.0/8".into(),
+            });
+        }
+        let tls = tls_files(&typed, &mut warnings)?;
         let mut limits = limits(typed.limits, shards, &mut warnings);
+        limits.trusted = typed.trusted;
         limits.feeds = typed.feeds.iter().map(|feed| feed.name.clone()).collect();
         limits.durability = if typed.data_dir.is_some() { typed.durability } else { Durability::Off };
         debug_assert!(!typed.listen.is_empty(), "the table's default names an address");
         Ok(Plan {
             listen: typed.listen,
+            tls,
+            proxy_protocol: typed.proxy_protocol,
             shards,
             limits,
             feeds: typed.feeds,
@@ -115,6 +141,27 @@ impl Plan {
 fn shards(typed: &Typed, machine: &Machine) -> u16 {
     let chosen = typed.shards.unwrap_or(u32::try_from(machine.cores).unwrap_or(u32::MAX));
     u16::try_from(chosen).unwrap_or(SHARDS_MAX).clamp(1, SHARDS_MAX)
+}
+
+/// What TLS needs, if somebody listens with it.
+fn tls_files(typed: &Typed, warnings: &mut Vec<String>) -> Result<Option<TlsFiles>, Complaint> {
+    let Typed { listen, tls_cert, tls_key, tls_client_ca, .. } = typed;
+    if !listen.iter().any(|endpoint| endpoint.tls) {
+        if tls_cert.is_some() || tls_key.is_some() || tls_client_ca.is_some() {
+            let text =
+                "--tls-cert, --tls-key and --tls-client-ca are for --listen tls:..., and there is none";
+            warnings.push(text.to_owned());
+        }
+        return Ok(None);
+    }
+    let missing = |what: &str| Complaint::CommandLine {
+        problem: format!("--listen tls:... has no {what}"),
+        mend: "give --tls-cert FILE and --tls-key FILE, both in PEM; docs/tls.md shows how to make them"
+            .into(),
+    };
+    let cert = tls_cert.clone().ok_or_else(|| missing("certificate"))?;
+    let key = tls_key.clone().ok_or_else(|| missing("key"))?;
+    Ok(Some(TlsFiles { cert, key, client_ca: tls_client_ca.clone() }))
 }
 
 fn max_connections(
@@ -199,12 +246,25 @@ mod tests {
     #[test]
     fn defaults() {
         let plan = plan("", &MACHINE).unwrap();
-        assert_eq!(plan.listen, ["127.0.0.1:8080".parse().unwrap()]);
+        let address: std::net::SocketAddr = "127.0.0.1:8080".parse().unwrap();
+        assert_eq!(plan.listen, [address.into()]);
         assert_eq!((plan.shards, plan.max_connections, plan.max_connections_per_address), (4, 19_936, None));
         assert_eq!(plan.drain_timeout, Duration::from_secs(10));
         assert_eq!(plan.reconnect_window, Duration::from_secs(10));
         assert_eq!(plan.node_name, "node-0000beef");
         assert!(plan.warnings.is_empty());
+    }
+
+    #[test]
+    fn tls_needs_a_certificate_and_a_key() {
+        let refused = |args| plan(args, &MACHINE).unwrap_err().to_string();
+        assert!(refused("--listen tls::1").contains("no certificate; give --tls-cert FILE"));
+        assert!(refused("--listen tls::1 --tls-cert c").contains("no key; give --tls-cert FILE"));
+        let files = plan("--listen tls::1 --tls-cert c --tls-key k", &MACHINE).unwrap().tls;
+        assert_eq!(files, Some(TlsFiles { cert: "c".into(), key: "k".into(), client_ca: None }));
+        assert_eq!(plan("--tls-cert c", &MACHINE).unwrap().warnings.len(), 1);
+        assert!(refused("--proxy-protocol").contains("--trusted-proxy"));
+        assert!(plan("--proxy-protocol --trusted-proxy ::1", &MACHINE).unwrap().proxy_protocol);
     }
 
     #[test]

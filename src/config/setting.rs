@@ -2,18 +2,16 @@
 //!
 //! Names no setting (the table does) and checks each value by itself only; relations are the plan's.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::base::network::Trusted;
+use crate::config::endpoint::{self, Endpoint};
 use crate::config::feed::Feed;
 use crate::config::value::{self, Wrong, show_bytes, show_duration};
 use crate::hub::journal::Durability;
 use crate::hub::name;
 use crate::shard::limits::{Limits, Rate};
-
-/// Most listeners: each costs a descriptor that no connection can have.
-pub const LISTENERS_MAX: usize = 32;
 
 /// Before the names of the environment variables. No setting may be called `port`, `host` or `service-…`:
 /// Kubernetes sets `ROOMCAST_PORT` and its like in containers next to a service called `roomcast`.
@@ -69,11 +67,21 @@ pub struct Files {
 #[derive(Clone, Debug)]
 pub struct Typed {
     /// Where to listen.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Endpoint>,
+    /// The server's certificate, and those of its issuers, in PEM.
+    pub tls_cert: Option<PathBuf>,
+    /// Its key, in PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Who issues certificates to clients, which then have to show one.
+    pub tls_client_ca: Option<PathBuf>,
     /// Threads with connections; none = one per core.
     pub shards: Option<u32>,
     /// Connections of the process; none = as many as there are descriptors for.
     pub max_connections: Option<u32>,
+    /// Who may speak for others.
+    pub trusted: Trusted,
+    /// Whether they say for whom by the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Connections of one peer address; none = unlimited.
     pub max_connections_per_address: Option<u32>,
     /// What the shards keep to.
@@ -101,8 +109,13 @@ impl Typed {
     pub(super) fn blank() -> Typed {
         Typed {
             listen: Vec::new(),
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
             shards: None,
             max_connections: None,
+            trusted: Trusted::default(),
+            proxy_protocol: false,
             max_connections_per_address: None,
             limits: Limits::default(),
             feeds: Vec::new(),
@@ -124,6 +137,8 @@ pub enum Category {
     Server,
     /// Who may come in, and what they may do.
     Identity,
+    /// Whom to believe that they speak for others, and how to speak in secret.
+    Tls,
     /// What one client, or all of them, may use.
     Limits,
     /// When silence ends a connection.
@@ -138,9 +153,10 @@ pub enum Category {
 
 impl Category {
     /// In the order of help and docs.
-    pub const ALL: [Category; 7] = [
+    pub const ALL: [Category; 8] = [
         Category::Server,
         Category::Identity,
+        Category::Tls,
         Category::Limits,
         Category::Timeouts,
         Category::Queues,
@@ -154,6 +170,7 @@ impl Category {
         match self {
             Category::Server => "Server",
             Category::Identity => "Identity",
+            Category::Tls => "TLS and proxies",
             Category::Limits => "Limits",
             Category::Timeouts => "Heartbeats and timeouts",
             Category::Queues => "Send queues",
@@ -172,7 +189,7 @@ pub enum Kind {
     /// Present or not.
     Switch(fn(&mut Typed, bool)),
     /// Addresses to listen on; replaces them all.
-    Addresses(fn(&mut Typed, Vec<SocketAddr>)),
+    Addresses(fn(&mut Typed, Vec<Endpoint>)),
     /// A whole number.
     Count(u32, u32, fn(&mut Typed, u32)),
     /// A size; bounds in bytes.
@@ -250,7 +267,7 @@ impl Setting {
     pub fn accepts(&self) -> String {
         let values = match &self.kind {
             Kind::Switch(_) => "true or false".to_owned(),
-            Kind::Addresses(_) => "HOST:PORT, or several with commas between".to_owned(),
+            Kind::Addresses(_) => endpoint::ACCEPTS.to_owned(),
             Kind::Count(min, max, _) => format!("a number from {min} to {max}"),
             Kind::Bytes(min, max, _) => {
                 format!("a size from {} to {}", show_bytes((*min).into()), show_bytes((*max).into()))
@@ -289,7 +306,7 @@ impl Setting {
         }
         match &self.kind {
             Kind::Switch(set) => set(typed, value::switch(text)?),
-            Kind::Addresses(set) => set(typed, addresses(text)?),
+            Kind::Addresses(set) => set(typed, endpoint::endpoints(text)?),
             Kind::Count(min, max, set) => {
                 set(typed, value::ranged(value::count(text)?, *min, *max, |n| n.to_string())?);
             }
@@ -321,20 +338,4 @@ impl Setting {
 
 fn names(words: &[Word]) -> Vec<&'static str> {
     words.iter().map(|(word, _)| *word).collect()
-}
-
-/// Addresses with commas between, each once.
-fn addresses(text: &str) -> Result<Vec<SocketAddr>, Wrong> {
-    let mut all = Vec::new();
-    for part in text.split(',') {
-        let address = value::address(part.trim())?;
-        // Port 0 asks for any free port, so two of them are not the same.
-        if address.port() == 0 || !all.contains(&address) {
-            all.push(address);
-        }
-        if all.len() > LISTENERS_MAX {
-            return Err(Wrong::TooMany(LISTENERS_MAX));
-        }
-    }
-    Ok(all)
 }

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use crate::base::network::Trusted;
 use crate::config::setting::{Category, Kind, LogFormat, LogLevel, Setting};
-use crate::config::{feed, identity, rule};
+use crate::config::{feed, identity, proxy, rule};
 use crate::hub::journal::Durability;
 use crate::shard::limits::{Coalesce, SlowConsumer};
 
@@ -58,8 +59,10 @@ pub static SETTINGS: &[Setting] = &[
         details: "`HOST:PORT`, `[IPV6]:PORT`, or `:PORT` for every IPv4 address of this machine. A host name \
             stands for one address: its first IPv4 one, or else its first IPv6 one. Port 0 takes any \
             free port; the log says which. The default can only be reached from the same machine. \
-            HTTP and WebSocket are served on every address. The environment variable, and a \
-            flag too, may hold several addresses with commas between.",
+            HTTP and WebSocket are served on every address, and with `tls:` before it, such as `tls::8443`, HTTPS and \
+            WSS instead. `unix:PATH` is a Unix socket: whoever may write to it may connect, which the umask of the \
+            process decides (often only its own user; 007 lets its group in), a stale one is replaced, and it is \
+            removed at the end. The environment variable, and a flag too, may hold several with commas between.",
     },
     Setting {
         name: "shards",
@@ -168,6 +171,64 @@ pub static SETTINGS: &[Setting] = &[
     identity::REQUIRE_SIGNATURES,
     identity::REJECT_CONTENT,
     identity::HEADER,
+    Setting {
+        name: "tls-cert",
+        category: Category::Tls,
+        kind: Kind::Path(|t, v| t.tls_cert = Some(v)),
+        words: &[("none", |t| t.tls_cert = None)],
+        default: "none",
+        example: "/etc/roomcast/cert.pem",
+        help: "The server's certificate in PEM, and after it those of its issuers; for `--listen tls:...`.",
+        details: "TLS 1.2 and 1.3 are spoken. At SIGHUP this file, the key and `--tls-client-ca` are read again: new \
+            connections get what they say then, open ones stay as they are, and files that cannot be used leave the \
+            old ones in force, which the log tells (docs/tls.md).",
+    },
+    Setting {
+        name: "tls-key",
+        category: Category::Tls,
+        kind: Kind::Path(|t, v| t.tls_key = Some(v)),
+        words: &[("none", |t| t.tls_key = None)],
+        default: "none",
+        example: "/etc/roomcast/key.pem",
+        help: "The key of the certificate, in PEM: PKCS #8, SEC1 or PKCS #1.",
+        details: "It must not be encrypted: nobody is there to type a password when the process is started again.",
+    },
+    Setting {
+        name: "tls-client-ca",
+        category: Category::Tls,
+        kind: Kind::Path(|t, v| t.tls_client_ca = Some(v)),
+        words: &[("none", |t| t.tls_client_ca = None)],
+        default: "none",
+        example: "/etc/roomcast/clients.pem",
+        help: "Certificates, in PEM, of those who issue certificates to clients: clients then have to show one.",
+        details: "On all listeners with TLS. Whoever shows none, or one that somebody else has issued, does not get \
+            through the handshake.",
+    },
+    Setting {
+        name: "trusted-proxy",
+        category: Category::Tls,
+        kind: Kind::Several("NETWORK", proxy::ACCEPTS, |t, v| proxy::add(&mut t.trusted, v)),
+        words: &[("none", |t| t.trusted = Trusted::default())],
+        default: "none",
+        example: "10.0.0.0/8",
+        help: "Proxies that are believed to say for whom they speak; may be given several times.",
+        details: "Of connections from there, a WebSocket counts for `--max-connections-per-address` where its request \
+            says that its client is: the last address in `X-Forwarded-For` that is not in these networks. The proxy \
+            itself is not counted. From anywhere else the header means nothing. `unix` stands for whoever connects by \
+            a Unix socket.",
+    },
+    Setting {
+        name: "proxy-protocol",
+        category: Category::Tls,
+        kind: Kind::Switch(|t, v| t.proxy_protocol = v),
+        words: &[],
+        default: "false",
+        example: "true",
+        help: "Every connection begins with a header of the PROXY protocol, version 1 or 2.",
+        details: "On all listeners, before TLS. Who is not in `--trusted-proxy` cannot connect, and who is and sends \
+            no header is cut off; it counts against `--handshake-timeout`. A header without a client (`LOCAL`, \
+            `UNKNOWN`), as of a health check, leaves the address as it is.",
+    },
     Setting {
         name: "max-connections",
         category: Category::Limits,

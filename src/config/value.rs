@@ -82,6 +82,8 @@ pub enum Wrong {
     Origin(OriginError),
     /// Not a header line, or not one to be set.
     Header(&'static str),
+    /// Neither a network nor an address.
+    NotNetwork,
     /// A part of the text, and what is wrong with it.
     Part(String, Box<Wrong>),
 }
@@ -113,6 +115,7 @@ impl fmt::Display for Wrong {
             Wrong::NoKey(part) => write!(f, "{} is nothing that can be set here", quoted(part)),
             Wrong::Origin(error) => error.fmt(f),
             Wrong::Header(text) => f.write_str(text),
+            Wrong::NotNetwork => f.write_str("this is no network of addresses"),
             Wrong::Part(part, wrong) => write!(f, "{}: {wrong}", quoted(part)),
         }
     }

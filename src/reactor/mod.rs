@@ -8,10 +8,11 @@
 mod alarm;
 pub mod lodger;
 mod socket;
+mod through;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,8 +29,10 @@ use crate::reactor::lodger::{Lodger, Next};
 use crate::reactor::socket::{Got, Socket, token};
 use crate::shard::arrival::Arrival;
 use crate::shard::flush::SLICES_MAX;
+use crate::shard::front::{Front, Terms};
 use crate::shard::port::{Close, Move, Papers, ToEdge, ToOwner, Written};
 use crate::shard::state::Shard;
+use crate::shard::tls::Room;
 use crate::store::writer::Outlet;
 
 /// The one read buffer of a shard, and so what one connection may bring in one turn.
@@ -61,13 +64,24 @@ pub enum Control {
     Papers(Papers),
 }
 
+/// What is kept with a socket as long as it is open.
+pub trait Kept {
+    /// The client is not where the socket comes from, but behind a proxy, at this address, and counts there. False if
+    /// it may not.
+    fn locate(&mut self, address: IpAddr) -> bool;
+}
+
 /// A socket on its way to a shard.
 #[derive(Debug)]
 pub struct Accepted<T> {
     /// Nonblocking, not registered anywhere.
     pub stream: TcpStream,
-    /// Who connected.
-    pub peer: SocketAddr,
+    /// From where; none by a Unix socket, whose peers have no address.
+    pub address: Option<SocketAddr>,
+    /// What that means.
+    pub peer: Peer,
+    /// What its listener asks of it.
+    pub terms: Terms,
     /// Kept as long as the connection, and dropped with it.
     pub kept: T,
 }
@@ -77,6 +91,7 @@ pub struct Accepted<T> {
 pub struct Handed<T> {
     /// Not registered anywhere any more.
     stream: TcpStream,
+    front: Option<Box<Front>>,
     kept: T,
     arrival: Box<Arrival>,
 }
@@ -155,13 +170,17 @@ pub struct Reactor<T, L> {
     /// Sockets to be read, and those that a budget cut short.
     ready: VecDeque<Key>,
     buffer: Vec<u8>,
+    /// What came through TLS, before the shard is given it.
+    plain: Vec<u8>,
+    /// Where records are made; none before the first.
+    room: Option<Box<Room>>,
     draining: bool,
     lodger: Option<L>,
     /// When the lodger is to be asked, though it may not ring; none = only then.
     lodger_due: Option<Mono>,
 }
 
-impl<T, L: Lodger> Reactor<T, L> {
+impl<T: Kept, L: Lodger> Reactor<T, L> {
     /// A reactor that has not begun.
     ///
     /// # Errors
@@ -177,7 +196,21 @@ impl<T, L: Lodger> Reactor<T, L> {
         let (turned, draining) = (Mono(0), false);
         // What happened before it moved in does not ring.
         let lodger_due = lodger.as_ref().map(|_| turned);
-        Ok(Reactor { parts, poll, alarm, turned, sockets, ready, buffer, draining, lodger, lodger_due })
+        let (plain, room) = (Vec::new(), None);
+        Ok(Reactor {
+            parts,
+            poll,
+            alarm,
+            turned,
+            sockets,
+            ready,
+            buffer,
+            plain,
+            room,
+            draining,
+            lodger,
+            lodger_due,
+        })
     }
 
     /// Runs until it was told to drain and all connections are gone.
@@ -199,6 +232,7 @@ impl<T, L: Lodger> Reactor<T, L> {
             self.take_handed();
             self.move_sockets();
             self.read_ready();
+            self.locate_clients();
             self.parts.shard.handle_timers();
             self.parts.shard.work();
             self.move_sockets();
@@ -265,18 +299,27 @@ impl<T, L: Lodger> Reactor<T, L> {
 
     fn take_sockets(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            let Ok(Accepted { mut stream, peer, kept }) = self.parts.intake.try_recv() else { return };
+            let Ok(Accepted { mut stream, address, peer, terms, kept }) = self.parts.intake.try_recv() else {
+                return;
+            };
             if self.draining {
                 continue; // too late: dropping the socket is the answer
             }
-            let key = self.parts.shard.handle_open(Peer::of(peer.ip()));
+            let front = match Front::new(&terms) {
+                Ok(front) => front,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot begin TLS");
+                    continue;
+                }
+            };
+            let key = self.parts.shard.handle_open(peer);
             if let Err(error) = self.poll.registry().register(&mut stream, token(key), Interest::READABLE) {
                 tracing::warn!(%error, "cannot watch an accepted socket");
                 self.parts.shard.handle_reset(key);
                 continue;
             }
-            self.place(key, Socket::new(key.generation, stream, kept));
-            tracing::debug!(%peer, shard = %self.parts.id, slot = key.slot, "connection opened");
+            self.place(key, Socket::new(key.generation, stream, front, kept));
+            tracing::debug!(peer = ?address, shard = %self.parts.id, slot = key.slot, "connection opened");
         }
         // Those that are left are looked at before the next sleep.
     }
@@ -294,7 +337,9 @@ impl<T, L: Lodger> Reactor<T, L> {
     /// Takes over sockets whose clients have their sessions here.
     fn take_handed(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            let Ok(Handed { mut stream, kept, arrival }) = self.parts.handed.try_recv() else { return };
+            let Ok(Handed { mut stream, front, kept, arrival }) = self.parts.handed.try_recv() else {
+                return;
+            };
             if self.draining {
                 continue;
             }
@@ -304,7 +349,8 @@ impl<T, L: Lodger> Reactor<T, L> {
                 self.parts.shard.handle_reset(key);
                 continue;
             }
-            self.place(key, Socket::new(key.generation, stream, kept));
+            self.place(key, Socket::new(key.generation, stream, front, kept));
+            self.watch_unsent(key);
             self.move_sockets();
         }
     }
@@ -336,14 +382,14 @@ impl<T, L: Lodger> Reactor<T, L> {
                 }
             }
             Move::Shard(shard, arrival) => {
-                let (mut stream, kept) = socket.into_parts();
+                let (mut stream, front, kept) = socket.into_parts();
                 if let Err(error) = self.poll.registry().deregister(&mut stream) {
                     tracing::warn!(%error, "cannot give a socket away");
                     return;
                 }
                 let home = &self.parts.homes[shard.index()];
                 // A shard that has ended takes nothing, and the process ends.
-                let _ = home.lane.send(Handed { stream, kept, arrival });
+                let _ = home.lane.send(Handed { stream, front, kept, arrival });
                 home.wake.notify();
             }
         }
@@ -409,7 +455,7 @@ impl<T, L: Lodger> Reactor<T, L> {
                 _ => {}
             }
             let key = Key::from_bits(event.token().0 as u64);
-            if event.is_writable() {
+            if event.is_writable() && self.flush_front(key) {
                 self.parts.shard.handle_writable(key);
             }
             let ended = event.is_read_closed() || event.is_error();
@@ -448,6 +494,10 @@ impl<T, L: Lodger> Reactor<T, L> {
             let Some(socket) = find(&mut self.sockets, key) else { continue };
             socket.queued = false;
             if !takes {
+                continue;
+            }
+            if socket.front.is_some() {
+                budget = budget.saturating_sub(self.read_through(key));
                 continue;
             }
             let room = self.parts.shard.message_room(key);
@@ -497,7 +547,10 @@ impl<T, L: Lodger> Reactor<T, L> {
     /// One write of what waits for `key`.
     fn write(&mut self, key: Key) {
         let Some(socket) = find(&mut self.sockets, key) else { return };
-        let (written, offered) = write(&self.parts.shard, key, socket);
+        let (written, offered) = match &socket.front {
+            None => write(&self.parts.shard, key, socket),
+            Some(_) => through::write(&self.parts.shard, key, socket, self.room.get_or_insert_default()),
+        };
         let full = written == Written::Full || matches!(written, Written::Bytes(count) if count < offered);
         if full && let Err(error) = socket.watch_for_room(key, self.poll.registry()) {
             tracing::warn!(%error, "cannot watch a socket that is full");
@@ -509,12 +562,16 @@ impl<T, L: Lodger> Reactor<T, L> {
     fn reap(&mut self) {
         while let Some((key, close)) = self.parts.shard.poll_close() {
             match close {
-                // Closing the descriptor takes it out of the poll as well.
-                // One that could not be watched has no place here.
-                Close::Drop => drop(self.sockets.get_mut(key.slot as usize).map(Option::take)),
+                Close::Drop => {
+                    // Closing the descriptor takes it out of the poll as well.
+                    // One that could not be watched has no place here.
+                    if let Some(socket) = self.sockets.get_mut(key.slot as usize).and_then(Option::take) {
+                        socket.end(&mut self.room);
+                    }
+                }
                 Close::Shutdown => {
                     if let Some(socket) = find(&mut self.sockets, key) {
-                        socket.shutdown();
+                        socket.shutdown(&mut self.room);
                     }
                 }
             }

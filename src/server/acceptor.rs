@@ -22,12 +22,15 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
 use crate::base::clock::Mono;
 use crate::base::id::ShardId;
+use crate::base::network::Trusted;
+use crate::base::peer::Peer;
 use crate::mailbox::Wake;
 use crate::reactor::Accepted;
 use crate::reactor::lodger::{Lodger, Next};
 use crate::server::admission::{Admission, Ticket};
 use crate::server::linger::Lingering;
 use crate::server::listener::Listener;
+use crate::shard::front::Terms;
 
 /// Sockets accepted from one listener before the others, the refused and the shards get their turn.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -43,6 +46,15 @@ const EVENTS_MAX: usize = 256;
 const OUT_OF_DESCRIPTORS: [i32; 2] = [23, 24];
 /// The waker's token; listeners count up from zero and refused sockets from behind them.
 const WAKER: Token = Token(usize::MAX);
+
+/// Who may speak for others.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    /// These.
+    pub trusted: Trusted,
+    /// Nobody else may connect, and each says first for whom it speaks (the PROXY protocol).
+    pub header: bool,
+}
 
 /// Where one shard takes connections in.
 #[derive(Clone, Debug)]
@@ -81,6 +93,7 @@ pub struct Acceptor {
     /// By door: something was sent in this turn.
     touched: Vec<bool>,
     admission: Arc<Admission>,
+    proxies: Proxies,
     lingering: Lingering,
     stop: Stop,
     started: Instant,
@@ -121,6 +134,7 @@ impl Acceptor {
         listeners: Vec<Listener>,
         doors: Vec<Door>,
         admission: Arc<Admission>,
+        proxies: Proxies,
     ) -> io::Result<Acceptor> {
         assert!(!doors.is_empty(), "somebody has to take the connections");
         let poll = Poll::new()?;
@@ -128,7 +142,7 @@ impl Acceptor {
         let first_token = listeners.len();
         let mut backlogs = Vec::with_capacity(first_token);
         for (index, mut listener) in listeners.into_iter().enumerate() {
-            poll.registry().register(&mut listener.socket, Token(index), Interest::READABLE)?;
+            poll.registry().register(listener.source(), Token(index), Interest::READABLE)?;
             backlogs.push(Backlog { listener, waiting: true });
         }
         Ok(Acceptor {
@@ -138,6 +152,7 @@ impl Acceptor {
             touched: vec![false; doors.len()],
             doors,
             admission,
+            proxies,
             lingering: Lingering::new(first_token),
             stop: Stop { wanted: Arc::new(AtomicBool::new(false)), waker },
             started: Instant::now(),
@@ -220,8 +235,8 @@ impl Acceptor {
         for _ in 0..ACCEPTS_PER_TURN {
             // Chosen first: a socket that nobody has room for stays in the kernel's backlog.
             let Some(door) = self.choose() else { return Halt::Pause(SHARDS_FULL_PAUSE) };
-            match self.listeners[index].listener.socket.accept() {
-                Ok((stream, peer)) => self.place(stream, peer, door, now),
+            match self.listeners[index].listener.accept() {
+                Ok((stream, peer)) => self.place(index, stream, peer, door, now),
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return Halt::Drained,
                     kind if is_about_one_connection(kind) => {}
@@ -241,13 +256,34 @@ impl Acceptor {
         with_room.map(|(shard, _)| shard).min_by_key(|&shard| self.admission.load(shard))
     }
 
-    fn place(&mut self, stream: TcpStream, peer: SocketAddr, shard: ShardId, now: Mono) {
-        match self.admission.admit(peer.ip()) {
+    fn place(
+        &mut self,
+        index: usize,
+        stream: TcpStream,
+        peer: Option<SocketAddr>,
+        shard: ShardId,
+        now: Mono,
+    ) {
+        let certs = self.listeners[index].listener.certs.as_ref();
+        let address = peer.map(|peer| peer.ip());
+        let trusted = self.proxies.trusted.covers(address);
+        if self.proxies.header && !trusted {
+            tracing::debug!(?peer, "refused: only trusted proxies may come here");
+            return;
+        }
+        // Clients of proxies are counted where they are, once that is known.
+        match self.admission.admit(address.filter(|_| !trusted)) {
+            // An answer that is not TLS would be no answer: its socket is closed.
+            Err(_) if certs.is_some() => {}
             Err(why) => self.lingering.refuse(stream, why, now, self.poll.registry()),
             Ok(mut ticket) => {
                 ticket.assign(shard);
+                let terms = Terms { tls: certs.map(|certs| certs.current()), proxy: self.proxies.header };
+                let near = address.map_or(Peer::Loopback, Peer::of);
+                let near = if trusted { near.as_proxy() } else { near };
+                let accepted = Accepted { stream, address: peer, peer: near, terms, kept: ticket };
                 // There was room, and nobody else sends. If the shard has ended, dropping closes the socket.
-                let _ = self.doors[shard.index()].lane.try_send(Accepted { stream, peer, kept: ticket });
+                let _ = self.doors[shard.index()].lane.try_send(accepted);
                 self.touched[shard.index()] = true;
             }
         }

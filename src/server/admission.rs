@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::base::hash::{Keys, Map};
 use crate::base::id::ShardId;
+use crate::reactor::Kept;
 
 /// How many connections are let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,11 +97,11 @@ impl Admission {
         })
     }
 
-    /// Counts one more connection from `address`, or says why not.
+    /// Counts one more connection from `address`, if it has one, or says why not.
     ///
     /// # Errors
     /// Which cap is reached; nothing was counted then but the refusal.
-    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Ticket, Refused> {
+    pub fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Ticket, Refused> {
         let max = self.caps.connections_max;
         let more = |open: u32| (open < max).then(|| open + 1);
         if self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
@@ -109,7 +110,7 @@ impl Admission {
         }
         // From here on the ticket gives back what was counted, also when it is refused below.
         let mut ticket = Ticket { admission: Arc::clone(self), block: None, shard: None };
-        if let Some(max) = self.caps.per_address_max {
+        if let (Some(max), Some(address)) = (self.caps.per_address_max, address) {
             let block = Block::of(address);
             if !self.count_address(block, max) {
                 self.refused_by_address.fetch_add(1, Ordering::Relaxed);
@@ -128,6 +129,16 @@ impl Admission {
         }
         by_address.insert(block, open + 1);
         true
+    }
+
+    fn uncount_address(&self, block: Block) {
+        let mut by_address = self.by_address.lock();
+        match by_address.get_mut(&block) {
+            Some(open) if *open > 1 => *open -= 1,
+            _ => {
+                by_address.remove(&block);
+            }
+        }
     }
 
     /// Open connections of this process.
@@ -152,6 +163,24 @@ impl Admission {
     }
 }
 
+impl Kept for Ticket {
+    fn locate(&mut self, address: IpAddr) -> bool {
+        let Some(max) = self.admission.caps.per_address_max else { return true };
+        let block = Block::of(address);
+        if self.block == Some(block) {
+            return true;
+        }
+        if !self.admission.count_address(block, max) {
+            self.admission.refused_by_address.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        if let Some(before) = self.block.replace(block) {
+            self.admission.uncount_address(before);
+        }
+        true
+    }
+}
+
 impl Ticket {
     /// Counts the connection for `shard`, from now until the ticket is dropped.
     pub fn assign(&mut self, shard: ShardId) {
@@ -169,13 +198,7 @@ impl Drop for Ticket {
             debug_assert!(before > 0, "a shard gives back what was counted for it");
         }
         if let Some(block) = self.block {
-            let mut by_address = admission.by_address.lock();
-            match by_address.get_mut(&block) {
-                Some(open) if *open > 1 => *open -= 1,
-                _ => {
-                    by_address.remove(&block);
-                }
-            }
+            admission.uncount_address(block);
         }
         let before = admission.open.fetch_sub(1, Ordering::Relaxed);
         debug_assert!(before > 0, "every ticket was counted");
@@ -204,12 +227,12 @@ mod tests {
     #[test]
     fn the_cap_holds_and_a_dropped_ticket_makes_room() {
         let admission = admission(2, None);
-        let first = admission.admit(ip("10.0.0.1")).unwrap();
-        let _second = admission.admit(ip("10.0.0.1")).unwrap();
-        assert_eq!(admission.admit(ip("10.0.0.2")).unwrap_err(), Refused::TooManyConnections);
+        let first = admission.admit(Some(ip("10.0.0.1"))).unwrap();
+        let _second = admission.admit(Some(ip("10.0.0.1"))).unwrap();
+        assert_eq!(admission.admit(Some(ip("10.0.0.2"))).unwrap_err(), Refused::TooManyConnections);
         assert_eq!((admission.open(), admission.refused(Refused::TooManyConnections)), (2, 1));
         drop(first);
-        assert!(admission.admit(ip("10.0.0.2")).is_ok());
+        assert!(admission.admit(Some(ip("10.0.0.2"))).is_ok());
         assert!(admission.by_address.lock().is_empty(), "addresses are not counted without a cap");
     }
 
@@ -228,18 +251,31 @@ mod tests {
         ];
         for (first, second, same) in table {
             let admission = admission(10, Some(1));
-            let _held = admission.admit(ip(first)).unwrap();
-            let refused = admission.admit(ip(second)).err();
+            let _held = admission.admit(Some(ip(first))).unwrap();
+            let refused = admission.admit(Some(ip(second))).err();
             assert_eq!(refused, same.then_some(Refused::TooManyFromAddress), "{first} and {second}");
             assert_eq!(admission.open(), 1, "a refusal and a dropped ticket leave no trace");
         }
     }
 
     #[test]
+    fn clients_of_a_proxy_count_where_they_are() {
+        let admission = admission(10, Some(2));
+        let mut tickets: Vec<_> = (0..3).map(|_| admission.admit(None).unwrap()).collect();
+        assert!(tickets[0].locate(ip("192.0.2.7")) && tickets[1].locate(ip("192.0.2.7")));
+        assert!(!tickets[2].locate(ip("192.0.2.7")), "a third is too many");
+        assert!(admission.admit(Some(ip("192.0.2.7"))).is_err(), "also without a proxy");
+        assert!(tickets[1].locate(ip("192.0.2.8")), "the same proxy asks for somebody else");
+        assert!(tickets[2].locate(ip("192.0.2.7")) && tickets[2].locate(ip("192.0.2.7")));
+        tickets.clear();
+        assert!(admission.by_address.lock().is_empty());
+    }
+
+    #[test]
     fn nothing_remains_of_who_left() {
         let admission = admission(10, Some(3));
-        let tickets: Vec<_> = (0..3).map(|_| admission.admit(ip("10.0.0.1")).unwrap()).collect();
-        assert!(admission.admit(ip("10.0.0.1")).is_err());
+        let tickets: Vec<_> = (0..3).map(|_| admission.admit(Some(ip("10.0.0.1"))).unwrap()).collect();
+        assert!(admission.admit(Some(ip("10.0.0.1"))).is_err());
         assert_eq!(admission.refused(Refused::TooManyFromAddress), 1);
         drop(tickets);
         assert_eq!(admission.open(), 0);
@@ -249,7 +285,7 @@ mod tests {
     #[test]
     fn shards_are_counted_from_the_choice_to_the_end() {
         let admission = admission(10, None);
-        let mut ticket = admission.admit(ip("10.0.0.1")).unwrap();
+        let mut ticket = admission.admit(Some(ip("10.0.0.1"))).unwrap();
         ticket.assign(ShardId(1));
         assert_eq!((admission.load(ShardId(0)), admission.load(ShardId(1))), (0, 1));
         drop(ticket);
@@ -266,7 +302,7 @@ mod tests {
                     let mut held = Vec::new();
                     for number in 0..5000u32 {
                         let address = IpAddr::from([10, 0, 0, thread % 2 + (number % 7) as u8]);
-                        if let Ok(mut ticket) = admission.admit(address) {
+                        if let Ok(mut ticket) = admission.admit(Some(address)) {
                             ticket.assign(ShardId(u16::from(thread % 2)));
                             held.push(ticket);
                         }

@@ -12,6 +12,8 @@ pub mod log;
 pub mod admission;
 pub mod papers;
 pub mod mint;
+mod validity;
+pub mod certs;
 pub mod reload;
 pub mod listener;
 pub mod linger;
@@ -32,6 +34,7 @@ use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, unbound
 
 use crate::base::hash::Keys;
 use crate::base::id::ShardId;
+use crate::config::endpoint::Place;
 use crate::config::plan::Plan;
 use crate::hub::journal::Durability;
 use crate::hub::owner;
@@ -40,8 +43,9 @@ use crate::mailbox::{Mailbox, Wake, mesh};
 use crate::metrics::shard::Gauges;
 use crate::pages;
 use crate::reactor::{Accepted, Clock, Control, Handed, Home, Parts, Reactor};
-use crate::server::acceptor::{Acceptor, Door, Stop};
+use crate::server::acceptor::{Acceptor, Door, Proxies, Stop};
 use crate::server::admission::{Admission, Caps, Ticket};
+use crate::server::certs::{CertError, Certs};
 use crate::server::feed::Feeds;
 use crate::server::listener::{BindError, Listener};
 use crate::server::outside::Outside;
@@ -71,6 +75,8 @@ const EXIT_SOFTWARE: i32 = 70;
 /// Why the server could not start; shown as one line: what is wrong, then how to mend it.
 #[derive(Debug)]
 pub enum StartError {
+    /// The files for TLS cannot be used.
+    Certs(CertError),
     /// An address cannot be listened on.
     Listen(BindError),
     /// The folder of `--data-dir` cannot be used.
@@ -89,6 +95,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            StartError::Certs(error) => error.fmt(f),
             StartError::Listen(error) => error.fmt(f),
             StartError::Store(error) => error.fmt(f),
             StartError::Papers(error) => error.fmt(f),
@@ -118,8 +125,10 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     let system = |what| move |cause| StartError::System { what, cause };
     let signals = signals::listen().map_err(system("catch signals"))?;
     let papers = papers::read(&plan.files).map_err(StartError::Papers)?;
-    let listeners = listener::bind(&plan.listen).map_err(StartError::Listen)?;
-    let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
+    let certs = plan.tls.clone().map(Certs::load).transpose().map_err(StartError::Certs)?;
+    let listeners = listener::bind(&plan.listen, certs.as_ref()).map_err(StartError::Listen)?;
+    let places: Vec<_> =
+        listeners.iter().map(|listener| (listener.place.clone(), listener.certs.is_some())).collect();
     let keys = Keys::new(seed().map_err(system("get random numbers"))?);
     let wakes: Vec<Arc<Wake>> = (0..plan.shards).map(|_| Arc::default()).collect();
     let (failed, failures) = unbounded();
@@ -139,18 +148,30 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     start_shards(plan, keys, &papers, &wakes, (ends, &handed, store), lodger, &failed)?;
     let controls = shards.iter().zip(&wakes).map(|(shard, wake)| (shard.control.clone(), Arc::clone(wake)));
     let archive = Archive::new(plan.files.clone(), controls.collect());
-    let reloads: Vec<Reload> =
-        Some(archive).filter(|one| !one.is_empty()).map(Reload::Papers).into_iter().collect();
+    let archive = Some(archive).filter(|one| !one.is_empty()).map(Reload::Papers);
+    let reloads: Vec<Reload> = certs.map(Reload::Certs).into_iter().chain(archive).collect();
     let feeds = Feeds::start(&plan.feeds, outside.as_ref(), plan.limits.message_bytes_max, &failed)?;
-    for address in &addresses {
-        tracing::info!(%address, "listening");
-    }
-    if let Some(address) = addresses.first() {
-        // Whoever waits for this line on the pipe may have closed it.
-        let _ = writeln!(io::stdout(), "chat page: http://{address}{}", pages::CHAT_PATH);
-    }
+    announce(&places);
     tracing::info!(shards = plan.shards, connections_max = plan.max_connections, "started");
     Ok(wait(plan, (signals, &reloads), &stop, &shards, &wakes, feeds, &failures))
+}
+
+/// Tells where we listen, each with whether by TLS.
+fn announce(places: &[(Place, bool)]) {
+    for (place, tls) in places {
+        tracing::info!(address = %place, tls, "listening");
+    }
+    let inet = places.iter().find_map(|(place, tls)| match place {
+        Place::Inet(address) => Some((if *tls { "https" } else { "http" }, address)),
+        Place::Unix(_) => None,
+    });
+    let path = pages::CHAT_PATH;
+    // Whoever waits for this line on the pipe may have closed it.
+    let _ = match (inet, places.first()) {
+        (Some((scheme, address)), _) => writeln!(io::stdout(), "chat page: {scheme}://{address}{path}"),
+        (None, Some((place, _))) => writeln!(io::stdout(), "chat page: {path} at {place}"),
+        (None, None) => Ok(()),
+    };
 }
 
 /// A running shard as the server sees it.
@@ -304,7 +325,8 @@ fn acceptor(
     let doors = shards.iter().zip(wakes);
     let doors =
         doors.map(|(shard, wake)| Door { lane: shard.intake.clone(), wake: Arc::clone(wake) }).collect();
-    Acceptor::new(listeners, doors, Admission::new(caps, plan.shards, keys))
+    let proxies = Proxies { trusted: plan.limits.trusted.clone(), header: plan.proxy_protocol };
+    Acceptor::new(listeners, doors, Admission::new(caps, plan.shards, keys), proxies)
 }
 
 /// Starts a thread that tells when and how it ended, also by a panic.

@@ -3,12 +3,16 @@
 //! A part that cannot be read again stays as it was, and does not keep the others from it.
 
 use std::fmt;
+use std::sync::Arc;
 
+use crate::server::certs::Certs;
 use crate::server::papers::Archive;
 
 /// Something that can be read again.
 #[derive(Clone, Debug)]
 pub enum Reload {
+    /// Certificate, key and issuers of clients' certificates.
+    Certs(Arc<Certs>),
     /// Keys of tokens, keys of the API, content rules.
     Papers(Archive),
 }
@@ -17,6 +21,7 @@ impl Reload {
     /// As the log calls it.
     fn name(&self) -> &'static str {
         match self {
+            Reload::Certs(_) => "certificate",
             Reload::Papers(_) => "keys and rules",
         }
     }
@@ -27,6 +32,7 @@ impl Reload {
             result.map_err(|error| error.to_string())
         }
         match self {
+            Reload::Certs(certs) => line(certs.reload()),
             Reload::Papers(archive) => line(archive.reload()),
         }
     }

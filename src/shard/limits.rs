@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::access::Policy;
+use crate::base::network::Trusted;
 use crate::hub::journal::Durability;
 use crate::hub::moderation::Appointment;
 use crate::hub::policy::{Documents, HISTORY_MEMORY, PRESENCE_LIST_MAX, Rule};
@@ -95,6 +96,8 @@ pub struct Limits {
     pub coalesce: Coalesce,
     /// What becomes of histories when the process ends.
     pub durability: Durability,
+    /// Which proxies are believed to say for whom they speak.
+    pub trusted: Trusted,
     /// Whether `/echo` is served.
     pub echo: bool,
     /// Whether `/api/` is served.
@@ -136,6 +139,9 @@ pub struct Pace {
     pub own_bytes_low: usize,
     /// Pushes in a millisecond from which on a shard counts as busy: written one by one, 64 take a quarter of it.
     pub busy_pushes_per_ms: u32,
+    /// Steps of TLS handshakes in one turn, each a read from a connection that is not through with it: a signature
+    /// takes up to a millisecond, and who is through must not wait for a crowd of newcomers.
+    pub handshakes_per_turn: u32,
     /// Bytes of a message still to come from which on they are read into it, and not copied there.
     pub placed_bytes_min: usize,
     /// Bytes waiting for a connection at which it is written to although the window is open: a longer write is no
@@ -157,6 +163,7 @@ impl Default for Pace {
             requests_low: 256,
             own_bytes_high: 64 << 10,
             own_bytes_low: 16 << 10,
+            handshakes_per_turn: 8,
             busy_pushes_per_ms: 64,
             placed_bytes_min: 64 << 10,
             window_bytes_max: 16 << 10,
@@ -172,6 +179,7 @@ impl Pace {
     pub(crate) fn check(&self) {
         assert!(self.pushes_per_turn > 0 && self.requests_per_turn > 0);
         assert!(self.jobs_high > 0 && self.mail_high > 0);
+        assert!(self.handshakes_per_turn > 0);
         assert!(self.placed_bytes_min > 0, "no room is none");
         assert!(self.flushes_per_turn > 0 && self.bulk_flushes_per_turn > 0);
         assert!(self.requests_low < self.requests_high, "who is held at one is let go at the other");
@@ -209,6 +217,7 @@ impl Default for Limits {
             slow_consumer: SlowConsumer::Disconnect,
             coalesce: Coalesce::Auto,
             durability: Durability::Off,
+            trusted: Trusted::default(),
             echo: true,
             api: true,
             access: Policy::default(),

@@ -15,7 +15,8 @@
 //! 2. mail: [`Shard::handle_stored`]; [`Shard::handle_edge_mail`] while [`Shard::takes_edge_mail`],
 //!    [`Shard::handle_request`] while [`Shard::takes_requests`]
 //! 3. sockets: [`Shard::handle_arrival`]; [`Shard::handle_writable`]; [`Shard::poll_resume`]; [`Shard::handle_bytes`]
-//!    (while [`Shard::takes_input`]; [`Shard::handle_placed`] after a read to [`Shard::message_room`]) and then
+//!    (while [`Shard::takes_input`]; [`Shard::handle_placed`] after a read to [`Shard::message_room`]; what comes through
+//!    a [`front::Front`] as that says) and then
 //!    [`Shard::poll_reply`]; [`Shard::handle_eof`], [`Shard::handle_reset`]
 //! 4. [`Shard::handle_timers`]
 //! 5. [`Shard::work`]: owner work, then unfinished fan-outs
@@ -27,6 +28,8 @@
 //! 9. [`Shard::end_turn`] publishes the gauges and lets stalled publishers go on
 //! 10. sleep until [`Shard::poll_timeout`], mail, or a socket
 //!
+//! Where proxies say for whom they speak: [`Shard::poll_located`], once a turn after the sockets.
+//!
 //! Where sessions are resumed and lost, sockets change hands: [`Shard::poll_move`] after each step.
 //!
 //! Handlers only queue; the end of the turn writes, closes and sends mail, but for echoes and long replies, which are
@@ -36,6 +39,8 @@ pub mod limits;
 pub(crate) mod pass;
 pub mod arrival;
 pub mod port;
+pub mod tls;
+pub mod front;
 pub mod placement;
 pub(crate) mod outbox;
 pub(crate) mod window;

@@ -339,6 +339,17 @@ impl Outbox {
         self.push_whole(spares, frame);
     }
 
+    /// Begins an outbox with what another one still had to write: its first frame may be written in part, and so must
+    /// not be forgotten.
+    pub(crate) fn push_begun(&mut self, spares: &mut Spares, unsent: &[u8]) {
+        debug_assert!(self.is_empty());
+        self.push_own(spares, |out| {
+            out.push(0); // what is written of it
+            out.extend_from_slice(unsent);
+        });
+        self.written(1, spares);
+    }
+
     /// Appends a whole frame of the connection's own that has a buffer to itself.
     pub(crate) fn push_whole(&mut self, spares: &mut Spares, frame: Vec<u8>) {
         let weight = Weight { bytes: frame.len(), own_bytes: frame.len(), messages: 1 };

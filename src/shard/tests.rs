@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod front;
 
 use std::io::IoSlice;
 use std::sync::{Arc, OnceLock};

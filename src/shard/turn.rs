@@ -1,6 +1,7 @@
 //! Lists that a turn fills and works off: who is flushed in which order, who ends, who goes on.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 use crate::base::id::{Key, ShardId};
 use crate::shard::conn::{Conn, Dirty};
@@ -26,6 +27,8 @@ pub(crate) struct Turn {
     pub(crate) vacated: Vec<Key>,
     /// Sockets that change hands, in order.
     pub(crate) moves: VecDeque<(Key, Move)>,
+    /// Connections of which a proxy has said where their clients are.
+    pub(crate) located: Vec<(Key, IpAddr)>,
     /// Connections whose input may go on.
     pub(crate) resumed: VecDeque<Key>,
     /// Connections that are not read from until the owner has caught up, by owner.
@@ -35,6 +38,7 @@ pub(crate) struct Turn {
     pub(crate) pushes_left: u32,
     pub(crate) flushes_left: u32,
     pub(crate) bulk_left: u32,
+    pub(crate) handshakes_left: u32,
 }
 
 impl Turn {
@@ -48,6 +52,7 @@ impl Turn {
         self.pushes_left = pace.pushes_per_turn;
         self.flushes_left = pace.flushes_per_turn;
         self.bulk_left = pace.bulk_flushes_per_turn;
+        self.handshakes_left = pace.handshakes_per_turn;
     }
 
     /// Puts a connection on a flush list, unless it is on an earlier one.
@@ -78,7 +83,8 @@ impl Turn {
             && self.resumed.is_empty()
             && self.doomed.is_empty()
             && self.vacated.is_empty()
-            && self.moves.is_empty())
+            && self.moves.is_empty()
+            && self.located.is_empty())
     }
 
     /// Whether no list holds anything.

@@ -7,3 +7,4 @@ pub mod json;
 pub mod http;
 pub mod ws;
 pub mod typed;
+pub mod proxy;

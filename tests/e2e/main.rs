@@ -23,6 +23,8 @@ mod sessions;
 mod direct;
 mod api;
 mod durable;
+mod tls;
+mod proxies;
 mod complaints;
 mod storm;
 mod auth;

@@ -20,6 +20,7 @@ mod documents;
 mod crowds;
 mod process;
 mod mutation;
+mod tls;
 
 use std::time::Duration;
 

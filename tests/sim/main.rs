@@ -37,6 +37,7 @@ mod editor;
 mod model;
 mod app;
 mod net;
+mod secure;
 mod papers;
 mod store;
 mod disk;

@@ -1,13 +1,16 @@
 //! Simulated sockets, and the little of HTTP and WebSocket that a client needs.
 //!
 //! A link is what lies between a client and a shard's socket: bytes on their way, what the kernel has buffered on
-//! the server's side, and edges as epoll reports them. Knows nothing of what the bytes mean; judges nothing.
+//! the server's side, and edges as epoll reports them. Knows nothing of what the bytes mean; judges nothing. Some links
+//! carry TLS, with both ends' sessions in them.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use roomcast::base::prng::Prng;
 use roomcast::shard::port::Written;
+
+use crate::secure::Secure;
 
 /// Bytes that a socket of the server buffers before the client's sending is held back.
 const ARRIVED_MAX: usize = 64 << 10;
@@ -81,6 +84,7 @@ pub(crate) struct Link {
     /// Edges that the server has not been told of.
     pub(crate) readable: bool,
     pub(crate) writable: bool,
+    pub(crate) secure: Option<Box<Secure>>,
 }
 
 impl Link {
@@ -101,13 +105,26 @@ impl Link {
             ended: None,
             readable: false,
             writable: true,
+            secure: None,
         }
+    }
+
+    /// The same with TLS.
+    pub(crate) fn new_secure(falling_max: usize) -> Link {
+        let mut secure = Box::new(Secure::new());
+        let mut link = Link::new(falling_max);
+        link.rising.extend(secure.unsent());
+        link.secure = Some(secure);
+        link
     }
 
     /// The client sends.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         if self.rising_end.is_none() && self.ended.is_none() {
-            self.rising.extend(bytes);
+            match &mut self.secure {
+                Some(secure) => self.rising.extend(secure.seal(bytes)),
+                None => self.rising.extend(bytes),
+            }
         }
     }
 
@@ -121,6 +138,14 @@ impl Link {
             self.ended = Some(End::Reset);
             self.readable = true;
             self.writable = true;
+        }
+        // Half of them say so in TLS as well, the others just end.
+        if self.rising_end.is_none()
+            && end == End::Fin
+            && self.falling_max % 1000 == 0
+            && let Some(secure) = &mut self.secure
+        {
+            self.rising.extend(secure.say_goodbye());
         }
         self.rising_end.get_or_insert(end);
     }
@@ -166,7 +191,16 @@ impl Link {
     fn pump_down(&mut self, dice: &mut Dice, piece: usize) -> bool {
         if !self.falling.is_empty() {
             let count = (1 + dice.below(piece)).min(self.falling.len());
-            self.received.extend(self.falling.drain(..count));
+            let bytes = self.falling.drain(..count);
+            let Some(secure) = &mut self.secure else {
+                self.received.extend(bytes);
+                return true;
+            };
+            secure.open(&bytes.collect::<Vec<u8>>(), &mut self.received);
+            let answer = secure.unsent();
+            if self.rising_end.is_none() {
+                self.rising.extend(answer);
+            }
             return true;
         }
         if self.falling_end.is_some() && self.ended.is_none() {
@@ -185,6 +219,9 @@ impl Link {
 
     /// One `recv` of the server; the bytes go to the front of `buffer`.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Got {
+        if self.secure.as_ref().is_some_and(|secure| secure.front.has_ended()) {
+            return Got::End;
+        }
         let count = buffer.len().min(self.arrived.len());
         if count > 0 {
             for (place, byte) in buffer.iter_mut().zip(self.arrived.drain(..count)) {
@@ -204,8 +241,25 @@ impl Link {
         self.arrived_end.is_some()
     }
 
+    /// What the server does in place of one `writev`, through TLS if the link carries it.
+    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>], last: bool, dice: &mut Dice) -> Written {
+        let Some(mut secure) = self.secure.take() else { return self.write_plain(slices, dice) };
+        let Secure { front, room, .. } = &mut *secure;
+        let written = front.write(slices, last, room, |bytes| self.write_plain(&[IoSlice::new(bytes)], dice));
+        self.secure = Some(secure);
+        written
+    }
+
+    /// The server writes what TLS says by itself; `Bytes(0)` if nothing is left.
+    pub(crate) fn flush(&mut self, dice: &mut Dice) -> Written {
+        let Some(mut secure) = self.secure.take() else { return Written::Bytes(0) };
+        let written = secure.front.flush(|bytes| self.write_plain(&[IoSlice::new(bytes)], dice));
+        self.secure = Some(secure);
+        written
+    }
+
     /// One `writev` of the server, as much as there is room for, sometimes less.
-    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>], dice: &mut Dice) -> Written {
+    fn write_plain(&mut self, slices: &[IoSlice<'_>], dice: &mut Dice) -> Written {
         if self.arrived_end == Some(End::Reset) {
             return Written::Broken;
         }
@@ -245,14 +299,23 @@ impl Link {
     }
 
     /// The server sends nothing more.
-    pub(crate) fn shutdown(&mut self) {
+    pub(crate) fn shutdown(&mut self, dice: &mut Dice) {
+        if let Some(mut secure) = self.secure.take() {
+            let Secure { front, room, .. } = &mut *secure;
+            front.close(room, |bytes| self.write_plain(&[IoSlice::new(bytes)], dice));
+            self.secure = Some(secure);
+        }
+        self.finish();
+    }
+
+    fn finish(&mut self) {
         self.falling_end.get_or_insert(End::Fin);
     }
 
     /// The server closes its socket.
     pub(crate) fn drop_server(&mut self) {
         self.dropped = true;
-        if self.arrived.is_empty() { self.shutdown() } else { self.be_reset() }
+        if self.arrived.is_empty() { self.finish() } else { self.be_reset() }
     }
 }
 

@@ -24,7 +24,7 @@ use roomcast::shard::arrival::Arrival;
 use roomcast::shard::flush::SLICES_MAX;
 use roomcast::shard::limits::Limits;
 use roomcast::shard::placement;
-use roomcast::shard::port::{Close, Move, ToEdge, ToOwner};
+use roomcast::shard::port::{Close, Move, ToEdge, ToOwner, Written};
 use roomcast::shard::state::{Setting, Shard};
 
 use crate::net::{Dice, Got, Link};
@@ -150,6 +150,8 @@ pub(crate) struct World {
     edges: Vec<Vec<Lane<ToEdge>>>,
     lane_capacity: usize,
     mail_delay_us: usize,
+    /// One link in so many carries TLS.
+    secure_once_in: usize,
     pub(crate) now_us: u64,
 }
 
@@ -159,8 +161,33 @@ fn write(node: &mut Node, links: &mut [Link], key: Key, dice: &mut Dice) {
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let (used, offered) = node.shard.outgoing(key, &mut slices);
     assert!(offered > 0, "asked to write nothing");
-    let written = links[link].write(&slices[..used], dice);
+    let written = links[link].write(&slices[..used], node.shard.is_last(key, offered), dice);
     node.shard.handle_written(key, written, offered);
+}
+
+/// As the reactor does it: bytes came on a link that carries TLS.
+fn receive_secure(node: &mut Node, links: &mut [Link], key: Key, count: usize, dice: &mut Dice) {
+    let Node { shard, sockets, ready, buffer, .. } = node;
+    let socket = sockets[key.slot as usize].as_mut().expect("it was read from");
+    let link = &mut links[socket.link];
+    let secure = link.secure.as_mut().expect("the caller looked");
+    let mut plain = Vec::new();
+    let came = secure.front.receive(&mut buffer[..count], &mut plain).expect("clients speak good TLS");
+    if secure.front.has_ended() && !socket.queued {
+        (socket.readable, socket.queued) = (true, true);
+        ready.push_back(key);
+    }
+    let unsent = secure.front.has_unsent();
+    let flushed = link.flush(dice);
+    if flushed == Written::Bytes(0) && unsent || came.opened {
+        shard.handle_writable(key);
+    }
+    if !plain.is_empty() {
+        shard.handle_bytes(key, &mut plain);
+    }
+    if flushed == Written::Broken {
+        shard.handle_reset(key);
+    }
 }
 
 impl World {
@@ -178,6 +205,7 @@ impl World {
             edges: Vec::new(),
             lane_capacity: *dice.pick(&[1, 2, 8, 64]),
             mail_delay_us: *dice.pick(&[1, 100, 5_000]),
+            secure_once_in: *dice.pick(&[1, 5, 20]),
             now_us: 1_000_000,
         };
         world.begin(shards, dice);
@@ -257,7 +285,8 @@ impl World {
     /// A client connects to some shard.
     pub(crate) fn connect(&mut self, dice: &mut Dice) -> usize {
         let falling_max = *dice.pick(&[64, 500, 4000, 40_000]);
-        self.links.push(Link::new(falling_max));
+        let secure = dice.once_in(self.secure_once_in);
+        self.links.push(if secure { Link::new_secure(falling_max) } else { Link::new(falling_max) });
         let node = dice.below(self.nodes.len());
         self.nodes[node].intake.push(self.links.len() - 1);
         self.links.len() - 1
@@ -362,7 +391,7 @@ impl World {
         }
         let mut seen = self.take_sockets(n);
         seen += self.take_mail(n, dice);
-        seen += self.take_edges(n);
+        seen += self.take_edges(n, dice);
         seen += self.take_handed(n);
         seen += self.move_sockets(n);
         seen += self.read_ready(n, dice);
@@ -371,7 +400,7 @@ impl World {
         seen += self.move_sockets(n);
         seen += self.flush(n, dice);
         seen += self.move_sockets(n);
-        seen += self.reap(n);
+        seen += self.reap(n, dice);
         seen += self.send_mail(n, dice);
         self.nodes[n].shard.end_turn();
         self.sleep(n, seen > 0);
@@ -457,7 +486,7 @@ impl World {
         taken
     }
 
-    fn take_edges(&mut self, n: usize) -> usize {
+    fn take_edges(&mut self, n: usize, dice: &mut Dice) -> usize {
         let World { nodes, links, .. } = self;
         let node = &mut nodes[n];
         let mut seen = 0;
@@ -470,7 +499,11 @@ impl World {
             socket.ended |= readable && link.has_peer_ended();
             socket.readable |= readable;
             if writable {
-                node.shard.handle_writable(key);
+                match link.flush(dice) {
+                    Written::Bytes(_) => node.shard.handle_writable(key),
+                    Written::Full => {}
+                    Written::Broken => node.shard.handle_reset(key),
+                }
                 seen += 1;
             }
             if readable {
@@ -504,7 +537,14 @@ impl World {
                 continue;
             }
             seen += 1;
-            let room = node.shard.message_room(key);
+            let secure = links[socket.link].secure.as_ref();
+            let is_secure = secure.is_some();
+            if secure.is_some_and(|secure| secure.front.is_handshaking()) && !node.shard.takes_handshake() {
+                socket.queued = true;
+                node.ready.push_back(key);
+                continue;
+            }
+            let room = if is_secure { None } else { node.shard.message_room(key) };
             let placed = room.is_some();
             let room = room.unwrap_or(&mut node.buffer);
             let (got, offered) = (links[socket.link].read(room), room.len());
@@ -519,7 +559,9 @@ impl World {
                         socket.queued = true;
                         node.ready.push_back(key);
                     }
-                    if !placed {
+                    if is_secure {
+                        receive_secure(node, links, key, count, dice);
+                    } else if !placed {
                         node.shard.handle_bytes(key, &mut node.buffer[..count]);
                     }
                     // As after a move the key may be of no socket, nothing is owed to it then.
@@ -551,7 +593,7 @@ impl World {
         seen
     }
 
-    fn reap(&mut self, n: usize) -> usize {
+    fn reap(&mut self, n: usize, dice: &mut Dice) -> usize {
         let World { nodes, links, .. } = self;
         let Node { shard, sockets, .. } = &mut nodes[n];
         let mut seen = 0;
@@ -560,7 +602,7 @@ impl World {
             let socket = sockets[key.slot as usize].as_ref().filter(|socket| socket.key == key);
             let link = socket.expect("a shard closes sockets that it was given").link;
             match close {
-                Close::Shutdown => links[link].shutdown(),
+                Close::Shutdown => links[link].shutdown(dice),
                 Close::Drop => {
                     links[link].drop_server();
                     sockets[key.slot as usize] = None;

@@ -5,6 +5,7 @@
 
 pub(crate) mod editor;
 pub(crate) mod raw;
+pub(crate) mod secure;
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -65,7 +66,8 @@ impl Server {
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("UTF-8 on stdout");
-        let address = line.trim().strip_prefix("chat page: http://").and_then(|url| url.strip_suffix('/'));
+        let url = line.trim().strip_prefix("chat page: http").and_then(|url| url.strip_suffix('/'));
+        let address = url.and_then(|url| url.strip_prefix("s://").or(url.strip_prefix("://")));
         let address = address.and_then(|address| address.parse().ok());
         let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
         Server { child, stdout: Some(stdout.into_inner()), address, ended: false }

@@ -4,7 +4,15 @@ const { WebSocketServer } = require('ws');
 
 const [port, mode] = process.argv.slice(2);
 const rooms = new Map();
-const server = new WebSocketServer({ host: '127.0.0.1', port: Number(port), perMessageDeflate: false, backlog: 4096 });
+// With TLS if a folder with cert.pem and key.pem is given.
+const folder = process.env.TLS_FOLDER;
+const https = folder && require('https').createServer({
+  cert: require('fs').readFileSync(`${folder}/cert.pem`),
+  key: require('fs').readFileSync(`${folder}/key.pem`),
+});
+const place = { host: '127.0.0.1', port: Number(port), backlog: 4096 };
+const server = new WebSocketServer({ ...(https ? { server: https } : place), perMessageDeflate: false });
+if (https) https.listen(place);
 
 server.on('connection', (socket) => {
   const mine = new Set();

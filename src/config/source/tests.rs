@@ -3,6 +3,7 @@
 use std::os::unix::ffi::OsStringExt;
 
 use super::*;
+use crate::config::endpoint::Place;
 
 fn run(args: &[&str], environment: &[(&str, &str)]) -> Result<Typed, String> {
     let args = std::iter::once("roomcast").chain(args.iter().copied()).map(OsString::from);
@@ -33,7 +34,11 @@ fn flag_wins_over_environment_wins_over_default() {
     assert_eq!(run(&["--max-message=3MiB"], &environment).unwrap().limits.message_bytes_max, 3 << 20);
     assert_eq!(run(&[], &environment).unwrap().listen.len(), 2);
     let listen = run(&["--listen", ":3", "--listen", ":4,:5"], &environment).unwrap().listen;
-    assert_eq!(listen.iter().map(std::net::SocketAddr::port).collect::<Vec<_>>(), [3, 4, 5]);
+    let ports = listen.iter().map(|endpoint| match &endpoint.place {
+        Place::Inet(address) => address.port(),
+        Place::Unix(_) => 0,
+    });
+    assert_eq!(ports.collect::<Vec<_>>(), [3, 4, 5]);
 }
 
 #[test]
@@ -102,7 +107,8 @@ fn complaints_about_values() {
     complains(
         &["--listen", "8080"],
         &[],
-        "--listen '8080': the port is missing; give HOST:PORT, or several with commas between, \
+        "--listen '8080': the port is missing; give HOST:PORT or unix:PATH, with tls: before it for TLS, or several \
+         with commas between, \
          for example --listen 0.0.0.0:8080",
     );
     complains(

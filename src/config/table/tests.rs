@@ -120,10 +120,14 @@ fn values_go_where_they_belong() {
     assert_eq!(set("ping-interval", "OFF").unwrap().limits.ping_interval, None);
     assert_eq!(set("ping-interval", "off").unwrap().limits.ping_interval, None);
     assert!(!set("no-echo", "true").unwrap().limits.echo);
+    assert!(set("trusted-proxy", "10.0.0.0/8; unix").unwrap().trusted.unix);
+    assert_eq!(set("trusted-proxy", "proxy.example").unwrap_err(), Wrong::NotNetwork);
+    assert!(set("proxy-protocol", "true").unwrap().proxy_protocol);
     assert!(!set("no-api", "true").unwrap().limits.api);
     assert_eq!(set("node-name", "edge-1").unwrap().node_name.as_deref(), Some("edge-1"));
     let two = set("listen", "127.0.0.1:1, [::1]:1,127.0.0.1:1").unwrap().listen;
-    assert_eq!(two, ["127.0.0.1:1".parse().unwrap(), "[::1]:1".parse().unwrap()]);
+    let address = |text: &str| text.parse::<std::net::SocketAddr>().unwrap();
+    assert_eq!(two, [address("127.0.0.1:1").into(), address("[::1]:1").into()]);
     assert_eq!(set("listen", "127.0.0.1:0,127.0.0.1:0").unwrap().listen.len(), 2);
     assert!(matches!(set("listen", &":0,".repeat(33)), Err(Wrong::TooMany(32))));
     assert_eq!(set("listen", ":1,").unwrap_err(), Wrong::Empty);

@@ -31,7 +31,7 @@ const FORWARDED_PREFIX: &str = "x-forwarded-";
 /// What to answer, and then to close; always the same status, as strangers need not know more.
 pub fn judge(peer: Peer, head: &Head<'_>, target: &Target<'_>) -> Result<(), Problem> {
     let refused = |text| Err(Problem::new(Status::Forbidden, text));
-    if peer != Peer::Loopback {
+    if !peer.is_local() {
         return refused("The API answers clients of this machine only.");
     }
     if is_forwarded(head) {

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::*;
 use crate::base::hash::Keys;
+use crate::config::endpoint::Place;
 use crate::server::admission::Caps;
 use crate::server::listener::bind;
 
@@ -23,8 +24,13 @@ struct Running {
 }
 
 fn prepare(caps: Caps, shards: u16, lane: usize, listeners: usize) -> (Acceptor, Running) {
-    let listeners = bind(&vec![SocketAddr::from(([127, 0, 0, 1], 0)); listeners]).unwrap();
-    let addresses = listeners.iter().map(|listener| listener.address).collect();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listeners = bind(&vec![any.into(); listeners], None).unwrap();
+    let addresses = listeners.iter().map(|listener| match listener.place {
+        Place::Inet(address) => address,
+        Place::Unix(_) => any,
+    });
+    let addresses = addresses.collect();
     let admission = Admission::new(caps, shards, Keys::new([1; 16]));
     let (doors, shards) = (0..shards)
         .map(|_| {
@@ -32,7 +38,7 @@ fn prepare(caps: Caps, shards: u16, lane: usize, listeners: usize) -> (Acceptor,
             (Door { lane, wake: Arc::default() }, receiver)
         })
         .unzip();
-    let acceptor = Acceptor::new(listeners, doors, Arc::clone(&admission)).unwrap();
+    let acceptor = Acceptor::new(listeners, doors, Arc::clone(&admission), Proxies::default()).unwrap();
     let stop = acceptor.stopper();
     (acceptor, Running { addresses, shards, admission, stop, thread: thread::spawn(|| Ok(())) })
 }
@@ -69,7 +75,7 @@ fn sockets_arrive_ready_for_use_from_every_listener() {
     for &address in &running.addresses {
         let client = Client::connect(address).unwrap();
         let accepted = running.shards[0].recv_timeout(PATIENCE).unwrap();
-        assert_eq!(accepted.peer, client.local_addr().unwrap());
+        assert_eq!(accepted.address, client.local_addr().ok());
         assert!(accepted.stream.nodelay().unwrap());
         let error = (&accepted.stream).read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::WouldBlock, "nonblocking");
@@ -87,7 +93,7 @@ fn a_lodger_rings_when_there_is_something_to_do() {
     assert_eq!(acceptor.step().unwrap(), Next::Within(None), "nobody waits");
     let mut events = Events::with_capacity(4);
     for _ in 0..2 {
-        let _client = Client::connect(acceptor.listeners[0].listener.address).unwrap();
+        let _client = Client::connect(running.addresses[0]).unwrap();
         host.poll(&mut events, Some(PATIENCE)).unwrap();
         assert!(events.iter().any(|event| event.token() == Token(7)));
         assert_eq!(acceptor.step().unwrap(), Next::Within(None));
@@ -156,12 +162,12 @@ fn connections_wait_while_no_shard_has_room() {
     while peers.len() < clients.len() {
         for lane in &running.shards {
             if let Ok(accepted) = lane.recv_timeout(Duration::from_millis(1)) {
-                peers.push(accepted.peer);
+                peers.push(accepted.address);
             }
         }
     }
     peers.sort_unstable();
-    let mut expected: Vec<_> = clients.iter().map(|client| client.local_addr().unwrap()).collect();
+    let mut expected: Vec<_> = clients.iter().map(|client| client.local_addr().ok()).collect();
     expected.sort_unstable();
     assert_eq!(peers, expected, "nobody lost, nobody twice");
     running.stop.stop().unwrap();
@@ -203,7 +209,7 @@ fn a_pause_remembers_who_waits_and_sleeps_until_its_end() {
         acceptor.turn(end);
         tries += 1;
     }
-    assert_eq!(running.shards[0].recv().unwrap().peer, clients[1].local_addr().unwrap());
+    assert_eq!(running.shards[0].recv().unwrap().address, clients[1].local_addr().ok());
 }
 
 /// The limit on descriptors is the whole process's, so this test runs itself again in one of its own.

@@ -32,7 +32,16 @@ impl Shard {
         let mut reader = reader.take().map_or_else(HeadReader::new, |reader| *reader);
         let mut slots = Slots::new();
         match reader.read(input, &mut slots) {
-            Ok(Some((head, used))) => return used + self.on_request(key, &head, &input[used..]),
+            Ok(Some((head, used))) => {
+                if let Some(client) = self.client_behind(key, &head) {
+                    // The same request is read again when the client may come.
+                    let whole = reader.pieces().unwrap_or(&input[..used]).to_vec();
+                    self.put_back(key, whole);
+                    self.locate(key, client);
+                    return used;
+                }
+                return used + self.on_request(key, &head, &input[used..]);
+            }
             Ok(None) => {}
             Err(error) => {
                 self.answer_problem(key, error.into(), false, After::Close);
@@ -43,6 +52,14 @@ impl Shard {
             *kept = Some(Box::new(reader));
         }
         input.len()
+    }
+
+    /// Input that is to be handled once more, before what follows it.
+    fn put_back(&mut self, key: Key, input: Vec<u8>) {
+        if let Some(conn) = self.conns.get_mut(key) {
+            debug_assert!(conn.rest.is_none(), "it is being handled");
+            conn.rest = Some(Box::new(input));
+        }
     }
 
     /// Judges a request, which `rest` follows; returns how much of that is the request's body.

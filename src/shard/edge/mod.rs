@@ -16,6 +16,7 @@ mod socket;
 mod api;
 mod http;
 mod timers;
+mod front;
 
 use crate::base::id::Key;
 use crate::shard::conn::{Conn, Phase};

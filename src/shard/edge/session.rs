@@ -78,7 +78,7 @@ impl Shard {
         let Arrival { introduction, peer, unsent, mut input } = arrival;
         let key = self.handle_open(peer);
         if let Some(conn) = self.conns.get_mut(key) {
-            conn.outbox.push_own(&mut self.spares, |out| out.extend_from_slice(&unsent));
+            conn.outbox.push_begun(&mut self.spares, &unsent);
         }
         self.touch(key);
         self.come(key, introduction);

@@ -144,6 +144,12 @@ impl HeadReader {
         !self.done && !self.held.is_empty()
     }
 
+    /// The bytes of the head that was read last, if they came in pieces.
+    #[must_use]
+    pub fn pieces(&self) -> Option<&[u8]> {
+        self.done.then(|| &self.held[..self.scan.line])
+    }
+
     /// Takes what was read from the socket. `None`: all of `input` is kept and more is needed. Otherwise the
     /// head and how many bytes of `input` belong to it; the rest are frames, a body or the next request.
     ///

@@ -4,3 +4,4 @@ pub mod head;
 pub mod body;
 pub mod target;
 pub mod answer;
+pub mod forwarded;
