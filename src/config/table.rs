@@ -153,8 +153,8 @@ pub static SETTINGS: &[Setting] = &[
         default: "false",
         example: "true",
         help: "Do not serve the HTTP API under `/api/`.",
-        details: "Without `--api-key-file` it answers processes of this machine only. A proxy on this machine may ask in the place of anybody: \
-            let it refuse `/api`, or switch the API off (docs/api.md).",
+        details: "Without `--api-key-file` it answers processes of this machine only. A proxy on this machine may \
+            then ask in the place of anybody: let it refuse `/api`, or switch the API off (docs/api.md).",
     },
     identity::AUTH,
     identity::JWT_SECRET_FILE,

@@ -6,6 +6,7 @@
 
 mod direct;
 mod kept;
+mod measures;
 mod rooms;
 mod verdict;
 
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 use crate::model::direct::Directs;
 use crate::model::kept::Kept;
+use crate::model::measures::Measures;
 use crate::papers::{Papers, Paperwork};
 
 /// A room and the name of its numbering.
@@ -54,9 +56,11 @@ pub(crate) struct Truth {
     /// Users stay for a while without a connection.
     pub(crate) grace: bool,
     /// Whom a moderator wanted out of a room for some time.
-    pub(crate) banned: BTreeSet<(String, String)>,
+    pub(crate) banned: Measures,
     /// Whom a moderator wanted quiet.
-    pub(crate) muted: BTreeSet<(String, String)>,
+    pub(crate) muted: Measures,
+    /// In microseconds.
+    pub(crate) now_us: u64,
     /// Rooms in which a moderator wanted everything forgotten.
     pub(crate) clears: BTreeSet<String>,
 }
@@ -71,6 +75,7 @@ impl Truth {
         );
         let here = *self.log.entry(numbering.clone()).or_default().entry(offset).or_insert(n);
         assert_eq!(here, n, "two publications at {offset} of {numbering:?}");
+        self.judge_muted(&numbering.0, n);
         // What is remembered of another life has the same place under another name.
         let places = self.places.entry(n).or_default();
         let place = *places.entry(numbering.clone()).or_insert(offset);
@@ -357,8 +362,8 @@ impl Viewer {
                 let member = self.rooms.get_mut(text(said, "room")).expect("presence is told to members");
                 member.users = listed;
             }
-            "kicked" => self.hear_kicked(said, truth),
-            "muted" => assert!(self.rooms.contains_key(text(said, "room")), "{said}: it is not there"),
+            "kicked" => self.hear_kicked(said, truth, step),
+            "muted" => self.hear_muted(said, truth, step),
             "history_cleared" => self.hear_cleared(said, truth),
             "typing_indicator" => {
                 let member = self.rooms.get(text(said, "room")).expect("typing is told to members");
@@ -526,10 +531,10 @@ impl Viewer {
         match (&asked, code) {
             _ if self.loose => {}
             (Asked::Join { .. }, "forbidden") => {
-                assert!(!sure && truth.banned.contains(&concerns()), "{said}")
+                assert!(!sure && truth.banned.is_wanted(&concerns()), "{said}")
             }
             (Asked::Publish { .. } | Asked::Typing, "forbidden") => {
-                assert!(truth.muted.contains(&concerns()), "{said}")
+                assert!(truth.muted.is_wanted(&concerns()), "{said}")
             }
             (Asked::Moderate { may }, "forbidden") => assert!(!may, "{said}"),
             (Asked::Join { .. }, "room_full" | "too_many_rooms") => assert!(!sure, "{said}: it is in {room}"),

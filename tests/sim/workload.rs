@@ -81,6 +81,8 @@ struct Client {
     kicked: bool,
     /// The process that welcomed it.
     process: u64,
+    /// It came back after a close frame that may have ended its session, and has not heard what became of that.
+    doubts: bool,
     /// It broke a rule, and will be closed for it.
     outlaw: bool,
     /// It did not read, or not send, until then.
@@ -305,6 +307,7 @@ impl Sim {
             id: None,
             kicked: false,
             process,
+            doubts: false,
             outlaw: false,
             held_until_us: None,
             gave_up: false,
@@ -392,9 +395,9 @@ impl Sim {
         let in_time =
             self.world.now_us + GRACE_US < client.seen_us + window_us && client.held_until_us.is_none();
         // Nobody knows whether its own close frame has arrived.
-        let closes = client.close_sent && client.close_heard.is_none();
+        client.doubts |= client.close_sent && client.close_heard.is_none();
         let there = client.process == self.world.process;
-        let must = in_time && !closes && there && self.limits.away_max > 1000;
+        let must = in_time && !client.doubts && there && self.limits.away_max > 1000;
         client.viewer.returns(must, self.world.process, self.step);
         client.reader = Reader::default();
         (client.upgraded, client.close_sent, client.close_heard) = (false, false, None);

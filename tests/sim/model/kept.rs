@@ -41,6 +41,11 @@ impl Kept {
         if self.is_safe() { 0 } else { process }
     }
 
+    /// Whether this is the process that runs.
+    pub(super) fn is_present(&self, process: u64) -> bool {
+        process == self.process
+    }
+
     /// Whether numberings that were seen go on, whatever has died.
     pub(super) fn goes_on(&self) -> bool {
         self.is_safe() || self.process == 0

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use roomcast::wire::typed::Delivered;
 use serde_json::Value;
 
-use super::{Asked, MODERATOR, Membership, Pending, Published, RELAYED, Truth, Viewer, index, number, text};
+use super::{Asked, Membership, Pending, Published, RELAYED, Truth, Viewer, index, number, text};
 
 impl Viewer {
     /// Everything up to `offset` has been told; what was passed over must be explained.
@@ -19,6 +19,7 @@ impl Viewer {
 
     pub(super) fn hear_joined(&mut self, said: &Value, pending: Option<Pending>, truth: &mut Truth) {
         let (room, epoch, offset) = (text(said, "room"), text(said, "epoch"), number(said, "offset"));
+        truth.judge_banned(room, self);
         assert!(self.joins.contains_key(room), "nobody asked to join {room}");
         let users = self.listed(said);
         assert!(truth.grace || number(said, "user_count") <= number(said, "members_count"));
@@ -55,17 +56,6 @@ impl Viewer {
         let users: BTreeSet<String> = users.iter().map(|user| text(user, "user_id").to_owned()).collect();
         assert!(users.contains(self.user.as_ref().expect("welcomed")), "{said}: a member is listed");
         Some(users)
-    }
-
-    pub(super) fn hear_kicked(&mut self, said: &Value, truth: &Truth) {
-        let (room, me) = (text(said, "room"), self.user.clone().expect("welcomed"));
-        assert!(self.rooms.remove(room).is_some(), "{said}: it is not there");
-        assert!(text(said, "by") == MODERATOR && me != MODERATOR, "{said}: of {me}");
-        let known = number(said, "seconds") == 0 || truth.banned.contains(&(room.to_owned(), me));
-        assert!(known, "nobody asked for {said}");
-        // What it asked meanwhile found it gone.
-        let asked = self.pending.values_mut().chain(self.stale.values_mut());
-        asked.filter(|pending| pending.room == room).for_each(|pending| pending.sure = false);
     }
 
     pub(super) fn hear_cleared(&mut self, said: &Value, truth: &Truth) {

@@ -34,6 +34,8 @@ impl Sim {
         let until_us = (documents.bytes_total_max > 1 << 20).then(|| self.world.now_us + age_us);
         self.doomed = false;
         self.truth.kept.begin_anew();
+        self.truth.muted.end();
+        self.truth.banned.end();
         for client in self.clients.iter_mut().filter(|client| !client.over) {
             let here = client.viewer.process == self.world.process;
             let served = here && self.world.links[client.link].is_served();

@@ -8,6 +8,7 @@ use crate::net::{self, BINARY, CLOSE, End, PING, PONG, TEXT};
 impl Sim {
     /// A client looks at what it has received.
     pub(super) fn listen(&mut self, i: usize) {
+        self.truth.now_us = self.world.now_us;
         let client = &mut self.clients[i];
         let link = &mut self.world.links[client.link];
         if client.over || (link.received.is_empty() && link.ended.is_none()) {
@@ -84,7 +85,7 @@ impl Sim {
                     self.truth.kept.compare(&said, client.viewer.process, self.world.now_us);
                 }
                 if said["type"] == "welcome" {
-                    client.process = client.viewer.process;
+                    (client.process, client.doubts) = (client.viewer.process, false);
                     client.id = said["client_id"].as_str().map(str::to_owned);
                 }
                 self.tempt(&said);

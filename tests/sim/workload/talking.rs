@@ -190,10 +190,11 @@ impl Sim {
         if !moderates && !self.dice.once_in(4) {
             return;
         }
-        let nth = self.dice.below(self.truth.users.len().max(1));
-        let user = self.truth.users.values().nth(nth).map_or(USERS[1], String::as_str).to_owned();
+        let nth = self.dice.below(2 * self.truth.users.len() + 1);
+        let anybody = self.truth.users.values().nth(nth).map(String::as_str);
+        let user = anybody.unwrap_or(USERS[1 + nth % 2]).to_owned();
         let may = moderates && user != MODERATOR;
-        let seconds = *self.dice.pick(&[0, 0, 1, 3]);
+        let (seconds, now_us) = (*self.dice.pick(&[0, 1, 3, 3]), self.world.now_us);
         let concerns = (room.to_owned(), user.clone());
         let act = json!({"room": room, "user_id": user, "seconds": seconds});
         let (kind, may) = match self.dice.below(4) {
@@ -202,11 +203,15 @@ impl Sim {
                 ("clear_history", moderates)
             }
             1 => {
-                self.truth.muted.extend(may.then_some(concerns));
+                if may {
+                    self.truth.muted.want(concerns, seconds, now_us);
+                }
                 ("mute", may)
             }
             _ => {
-                self.truth.banned.extend(may.then_some(concerns));
+                if may {
+                    self.truth.banned.want(concerns, seconds, now_us);
+                }
                 ("kick", may)
             }
         };
