@@ -237,8 +237,8 @@ fn what_is_no_tls_is_told_apart_and_what_is_bad_tls_is_answered_by_an_alert() {
     assert!(tls.came.is_empty());
 }
 
-/// A message may lie in several records (RFC 8446 §5.1), and records may come in any pieces. The session moves the parts
-/// of a message together where they lie, over the headers between them.
+/// A message may lie in several records (RFC 8446 §5.1), and records may come in any pieces. The session moves the
+/// parts of a message together where they lie, over the headers between them.
 #[test]
 fn a_hello_may_be_spread_over_records() {
     for (most, piece) in [(1, 1), (1, 5), (3, 1000), (50, 7), (100, 1 << 20), (1000, 31)] {
