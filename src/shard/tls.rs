@@ -2,8 +2,8 @@
 //!
 //! Belongs to the socket, not to the connection, as sockets change connections where sessions are resumed. Whoever
 //! drives a shard (the reactor, or a simulation) keeps it there, and phases see plaintext only. Touches no socket:
-//! bytes arrive as arguments, and a closure writes. What chance and time the protocol needs is the library's own affair,
-//! so two runs differ in bytes, but not in how many there are.
+//! bytes arrive as arguments, and a closure writes. What chance and time the protocol needs is the library's own
+//! affair, so two runs differ in bytes, but not in how many there are.
 //!
 //! rustls' unbuffered connection is used, as the buffered one keeps buffers of its own for both directions: here all
 //! connections of a shard share the buffer that they are read into and the one that records are made in, and an idle
