@@ -15,8 +15,8 @@
 //! 2. mail: [`Shard::handle_stored`]; [`Shard::handle_edge_mail`] while [`Shard::takes_edge_mail`],
 //!    [`Shard::handle_request`] while [`Shard::takes_requests`]
 //! 3. sockets: [`Shard::handle_arrival`]; [`Shard::handle_writable`]; [`Shard::poll_resume`]; [`Shard::handle_bytes`]
-//!    (while [`Shard::takes_input`]; [`Shard::handle_placed`] after a read to [`Shard::message_room`]; what comes through
-//!    a [`front::Front`] as that says) and then
+//!    (while [`Shard::takes_input`]; [`Shard::handle_placed`] after a read to [`Shard::message_room`]; what comes
+//!    through a [`front::Front`] as that says) and then
 //!    [`Shard::poll_reply`]; [`Shard::handle_eof`], [`Shard::handle_reset`]
 //! 4. [`Shard::handle_timers`]
 //! 5. [`Shard::work`]: owner work, then unfinished fan-outs

@@ -1,9 +1,9 @@
 //! TLS as a byte filter between a socket and its connection: records to plaintext, plaintext to records.
 //!
 //! Belongs to the socket, not to the connection, as sockets change connections where sessions are resumed. Whoever
-//! drives a shard (the reactor, or a simulation) keeps it there, and phases see plaintext only. Touches no socket: bytes
-//! arrive as arguments, and a closure writes. What chance and time the protocol needs is the library's own affair, so
-//! two runs differ in bytes, but not in how many there are.
+//! drives a shard (the reactor, or a simulation) keeps it there, and phases see plaintext only. Touches no socket:
+//! bytes arrive as arguments, and a closure writes. What chance and time the protocol needs is the library's own
+//! affair, so two runs differ in bytes, but not in how many there are.
 //!
 //! rustls' unbuffered connection is used, as the buffered one keeps buffers of its own for both directions: here all
 //! connections of a shard share the buffer that they are read into and the one that records are made in, and an idle
@@ -94,8 +94,10 @@ enum Stage {
 /// One TLS connection; see the module's page.
 pub struct Tls {
     session: UnbufferedServerConnection,
-    /// What came and is no whole message yet.
+    /// What came and is no whole message yet. The session moves bytes of the whole records in it.
     came: Vec<u8>,
+    /// Where the record begins in it that is not whole.
+    last: usize,
     /// Records that the socket did not take, `sent` of its bytes aside.
     unsent: Vec<u8>,
     sent: usize,
@@ -113,8 +115,8 @@ impl Tls {
     /// If the library cannot make one of this configuration.
     pub fn new(config: Arc<ServerConfig>) -> Result<Tls, Error> {
         let session = UnbufferedServerConnection::new(config)?;
-        let (came, unsent, sent) = (Vec::new(), Vec::new(), 0);
-        Ok(Tls { session, came, unsent, sent, stage: Stage::Silent, owes: false, closed: false })
+        let (came, last, unsent, sent) = (Vec::new(), 0, Vec::new(), 0);
+        Ok(Tls { session, came, last, unsent, sent, stage: Stage::Silent, owes: false, closed: false })
     }
 
     /// Whether the handshake is still to be finished.
@@ -167,12 +169,14 @@ impl Tls {
     fn take(&mut self, mut fresh: &mut [u8], plain: &mut Vec<u8>) -> Result<(), Fault> {
         // What waits is completed record by record, so that at most one of `fresh` is copied.
         while !self.came.is_empty() && !fresh.is_empty() {
-            let count = missing(&self.came).min(fresh.len());
+            let count = missing(&self.came[self.last..]).min(fresh.len());
             let (next, rest) = fresh.split_at_mut(count);
             self.came.extend_from_slice(next);
             fresh = rest;
+            let last = self.last + last_record(&self.came[self.last..]);
             let mut all = std::mem::take(&mut self.came);
             let used = self.process(&mut all, plain)?;
+            self.last = last.saturating_sub(used);
             if used < all.len() {
                 all.drain(..used);
                 self.came = all;
@@ -182,8 +186,10 @@ impl Tls {
             }
         }
         if !fresh.is_empty() {
+            let last = last_record(fresh);
             let used = self.process(fresh, plain)?;
             self.came = fresh[used..].to_vec();
+            self.last = last.saturating_sub(used);
         }
         if self.came.len() > CAME_BYTES_MAX { Err(Fault::TooLong) } else { Ok(()) }
     }
@@ -380,19 +386,24 @@ impl<'a> Left<'a, '_> {
     }
 }
 
-/// How many bytes are missing to the end of the next header, or of the record that has begun.
-fn missing(came: &[u8]) -> usize {
-    let mut rest = came;
-    loop {
-        let Some((&[_, _, _, high, low], _)) = rest.split_first_chunk::<HEADER_BYTES>() else {
-            return HEADER_BYTES - rest.len();
-        };
-        let whole = HEADER_BYTES + usize::from(u16::from_be_bytes([high, low]));
-        match rest.get(whole..) {
-            Some(behind) => rest = behind,
-            None => return whole - rest.len(),
-        }
+/// Length of the record whose header `bytes` begin with; none if that is not whole.
+fn record_length(bytes: &[u8]) -> Option<usize> {
+    let &[_, _, _, high, low] = bytes.first_chunk::<HEADER_BYTES>()?;
+    Some(HEADER_BYTES + usize::from(u16::from_be_bytes([high, low])))
+}
+
+/// Where the record begins that is not whole; the end if none has begun.
+fn last_record(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(length) = record_length(&bytes[at..]).filter(|length| at + length <= bytes.len()) {
+        at += length;
     }
+    at
+}
+
+/// How many bytes are missing of the header, or of the record, that has begun and is not whole.
+fn missing(record: &[u8]) -> usize {
+    record_length(record).unwrap_or(HEADER_BYTES) - record.len()
 }
 
 /// Appends what the protocol itself has to say.

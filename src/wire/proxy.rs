@@ -130,6 +130,8 @@ fn first<const BYTES: usize>(rest: &[u8], needed: usize) -> Result<[u8; BYTES], 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn binary(version: u8, family: u8, rest: &[u8]) -> Vec<u8> {
@@ -165,6 +167,26 @@ mod tests {
             for behind in [&b"GET / HTTP/1.1\r\n"[..], b"\r\n", b"PROXY ", b"\x16\x03\x01"] {
                 assert_eq!(read(&[&header, behind].concat()), whole, "{}", header.escape_ascii());
             }
+        }
+    }
+
+    proptest! {
+        /// Whatever comes: what was decided early is not decided otherwise later, and it is decided at last.
+        #[test]
+        fn a_verdict_stands(which in 0_usize..12, changes in prop::collection::vec((0_usize..60, any::<u8>()), 0..4)) {
+            let mut bytes = good().swap_remove(which).0;
+            for (at, byte) in changes {
+                let place = at % bytes.len();
+                bytes[place] = byte;
+            }
+            bytes.extend_from_slice(b"GET / HTTP/1.1\r\n");
+            let whole = read(&bytes);
+            for cut in 0..bytes.len() {
+                let early = read(&bytes[..cut]);
+                prop_assert!(early == Ok(None) || early == whole, "{early:?} at {cut}, then {whole:?}");
+            }
+            bytes.resize(HEADER_BYTES_MAX + 1, b'x');
+            prop_assert_ne!(read(&bytes), Ok(None));
         }
     }
 

@@ -316,11 +316,19 @@ fn what_cannot_be_used_ends_the_start_with_one_line() {
     }
 }
 
-/// TLS by somebody else: one that is on most machines.
+/// TLS by somebody else: what is on most machines.
 #[test]
-fn openssl_understands_us() {
+fn curl_and_openssl_understand_us() {
     let folder = Folder::new("openssl");
     let server = folder.server(&[]);
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--cacert", &folder.text("cert"), "--resolve"]);
+    command.arg(format!("localhost:{}:127.0.0.1", server.address.port()));
+    command.arg(format!("https://localhost:{}/health", server.address.port()));
+    if let Ok(output) = command.output() {
+        let answer = String::from_utf8_lossy(&output.stdout);
+        assert!(answer.contains("\"status\":\"ok\""), "{answer}{}", String::from_utf8_lossy(&output.stderr));
+    }
     for version in ["-tls1_2", "-tls1_3"] {
         let mut command = Command::new("openssl");
         command.args(["s_client", "-quiet", "-verify_return_error", version, "-servername", "localhost"]);

@@ -142,7 +142,7 @@ impl Link {
         // Half of them say so in TLS as well, the others just end.
         if self.rising_end.is_none()
             && end == End::Fin
-            && self.falling_max % 1000 == 0
+            && self.falling_max.is_multiple_of(1000)
             && let Some(secure) = &mut self.secure
         {
             self.rising.extend(secure.say_goodbye());

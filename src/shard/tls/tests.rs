@@ -237,6 +237,30 @@ fn what_is_no_tls_is_told_apart_and_what_is_bad_tls_is_answered_by_an_alert() {
     assert!(tls.came.is_empty());
 }
 
+/// A message may lie in several records (RFC 8446 §5.1), and records may come in any pieces. The session moves the
+/// parts of a message together where they lie, over the headers between them.
+#[test]
+fn a_hello_may_be_spread_over_records() {
+    for (most, piece) in [(1, 1), (1, 5), (3, 1000), (50, 7), (100, 1 << 20), (1000, 31)] {
+        let mut wire = Wire::new(&TLS13, 5);
+        let mut hello = Vec::new();
+        wire.client.write_tls(&mut hello).unwrap();
+        let records = hello[HEADER_BYTES..].chunks(most).flat_map(|part| {
+            let length = u16::try_from(part.len()).unwrap().to_be_bytes();
+            [&[0x16, 3, 1][..], &length, part].concat()
+        });
+        for part in records.collect::<Vec<u8>>().chunks(piece) {
+            wire.server.receive(&mut part.to_vec(), &mut wire.plain).unwrap();
+        }
+        wire.down();
+        wire.shake(50);
+        wire.client.writer().write_all(b"hi").unwrap();
+        wire.up(3).unwrap();
+        assert_eq!(wire.plain, b"hi", "records of {most} bytes in pieces of {piece}");
+        assert!(wire.server.came.is_empty());
+    }
+}
+
 #[test]
 fn an_idle_connection_keeps_no_buffers() {
     let mut wire = Wire::new(&TLS13, 3);
