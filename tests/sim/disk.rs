@@ -14,7 +14,7 @@ use roomcast::hub::name::{Topic, TopicKind, User};
 use roomcast::hub::operation::Operation;
 use roomcast::hub::owner::{self, Owner};
 use roomcast::hub::pattern::NamePattern;
-use roomcast::hub::policy::{Options, Policies, Rule};
+use roomcast::hub::policy::{Documents, Options, Policies, Rule};
 use roomcast::hub::stored::Image;
 use roomcast::store::disk::Disk;
 
@@ -43,12 +43,9 @@ fn keys() -> Keys {
 fn new_owner(holds: bool) -> Owner {
     let rule = Rule::new(TopicKind::Room, NamePattern::new("*"));
     let rule = Rule { history: Some(3), ttl: Some(Duration::from_secs(30)), ..rule };
-    let mut owner = Owner::new(
-        ShardId(0),
-        1,
-        keys(),
-        Policies::new(&Options { rules: vec![rule], ..Options::default() }),
-    );
+    let documents = Documents { age: Duration::from_secs(5), ..Documents::default() };
+    let options = Options { rules: vec![rule], documents, ..Options::default() };
+    let mut owner = Owner::new(ShardId(0), 1, keys(), Policies::new(&options));
     owner.keep_journal(if holds { Durability::Sync } else { Durability::Async });
     owner
 }
@@ -62,7 +59,7 @@ fn request(dice: &mut Dice) -> Request {
         (TopicKind::Room, 0..=1) => Ask::Join { user, since: None, history: 0 },
         (TopicKind::Room, 2..=5) => Ask::Publish { payload, by: By::Member, echo: true },
         (TopicKind::Inbox, 0..=5) => Ask::Direct { payload, user, receipt: None },
-        (TopicKind::Inbox, _) => Ask::Acknowledge { seq: dice.below(40) as u64 },
+        (TopicKind::Inbox, _) => Ask::Acknowledge { seq: dice.below(4) as u64 },
         (TopicKind::Feed, _) => Ask::Publish { payload, by: By::Server(user), echo: false },
         (_, 0) => Ask::Open { user, info: None },
         (TopicKind::Document, 1..=6) => {
@@ -106,13 +103,18 @@ fn run(seed: u64) {
     let (mut dice, mut store) = (Dice::new(seed), Store::default());
     let (mut disk, mut owner, _) = open(&folder.0, &mut store, true, 0);
     let mut now = Now { mono: Mono(0), wall: Wall(0) };
-    let mut versions = [0; 3];
+    // By the length of a name: how far its document, and its inbox, has got.
+    let (mut versions, mut newest) = ([0; 3], [0_u64; 3]);
     for step in 0..STEPS {
-        let elapsed_ms = dice.below(300) as u64;
+        let elapsed_ms = if dice.once_in(40) { 10_000 } else { dice.below(300) as u64 };
         now = Now { mono: Mono(now.mono.0 + elapsed_ms * 1000), wall: Wall(now.wall.0 + elapsed_ms) };
         let mut request = request(&mut dice);
-        if let Ask::Edit { version, .. } = &mut request.ask {
-            *version = versions[request.topic.name().len()];
+        let place = request.topic.name().len();
+        match &mut request.ask {
+            Ask::Edit { version, .. } => *version = versions[place],
+            // Mostly all but a few.
+            Ask::Acknowledge { seq } => *seq = newest[place].saturating_sub(*seq),
+            _ => {}
         }
         owner.handle(request, now);
         owner.expire(now.mono);
@@ -135,6 +137,7 @@ fn run(seed: u64) {
                 Outcome::Reply { topic, reply: Reply::Edited { version }, .. } => {
                     versions[topic.name().len()] = version;
                 }
+                Outcome::Direct { topic, message, .. } => newest[topic.name().len()] = message.offset,
                 _ => {}
             }
         }
