@@ -28,6 +28,8 @@ const GROWTH: usize = 4;
 const SPARE_GROWTH: usize = 16;
 /// A piece that is unmasked, validated and copied before the next is touched: it stays in the processor's first cache.
 const PIECE_BYTES: usize = 16 << 10;
+/// Most that is read into a message at once: it stays in the processor's second cache until it is unmasked.
+const ROOM_BYTES_MAX: usize = 256 << 10;
 /// Room before a message that comes in pieces, for the header of the frame that it may become.
 pub const FRONT: usize = SERVER_HEADER_BYTES_MAX;
 
@@ -139,6 +141,9 @@ struct Partial {
     /// Payload of a cut control frame, of which `control_len` bytes have come.
     control: [u8; CONTROL_BYTES_MAX],
     control_len: u8,
+    /// Bytes at the end of the buffer that are given away to be read into. Invariant: 0 but between
+    /// [`Assembler::room`] and [`Assembler::placed`].
+    room: usize,
     /// What the last step gave away, to be freed by the next.
     delivered: Delivered,
 }
@@ -208,6 +213,45 @@ impl Assembler {
         taken.then(|| std::mem::take(&mut partial.buffer))
     }
 
+    /// Where the next bytes of input may be put instead of being given to [`Assembler::step`]: into the message that
+    /// they continue, so that they need not be copied. None unless `least` bytes of the frame are still to come and
+    /// have room in what is there; the frame does not end within less. After it comes [`Assembler::placed`], and
+    /// nothing else.
+    pub fn room(&mut self, least: usize) -> Option<&mut [u8]> {
+        let partial = self.partial.as_deref_mut()?;
+        debug_assert_eq!(partial.room, 0, "what was given is told of first");
+        let frame = partial.frame.filter(|frame| !frame.opcode.is_control())?;
+        let len = partial.buffer.len();
+        let room = frame.remaining.min(partial.buffer.capacity() - len).min(ROOM_BYTES_MAX);
+        if room < least || len == 0 {
+            return None;
+        }
+        // Not needless: it fetches into the processor's caches what the kernel is about to write.
+        partial.buffer.resize(len + room, 0);
+        partial.room = room;
+        partial.buffer.get_mut(len..)
+    }
+
+    /// So many bytes were put where [`Assembler::room`] said, which may be none. As [`Assembler::step`] with these as
+    /// input, all of which is consumed.
+    ///
+    /// # Errors
+    /// As [`Assembler::step`].
+    pub fn placed(&mut self, count: usize) -> Result<Step<'_>, Violation> {
+        let Some(partial) = self.partial.as_deref_mut() else { return Ok(Step::More) };
+        let room = std::mem::take(&mut partial.room);
+        debug_assert!(count <= room, "more than there was room for");
+        let from = partial.buffer.len() - room;
+        partial.buffer.truncate(from + count);
+        let Some(mut frame) = partial.frame.take() else { return Ok(Step::More) };
+        for piece in partial.buffer[from..].chunks_mut(PIECE_BYTES) {
+            unmask(piece, frame.key, frame.taken);
+            frame.taken += piece.len();
+            check_text(&mut partial.message, piece)?;
+        }
+        if partial.go_on(frame, count)? { partial.deliver() } else { Ok(Step::More) }
+    }
+
     /// Consumes from the front of `input` up to the end of one message or control frame, and says how many
     /// bytes that were. Call again with the rest until [`Step::More`]: only then is everything consumed,
     /// and what was delivered last freed.
@@ -266,8 +310,8 @@ impl Assembler {
         Ok((used, step))
     }
 
-    /// Frees what the step before delivered.
-    fn release(&mut self, spares: &mut Buffers) {
+    /// Frees what the step before delivered; the next step does so by itself.
+    pub fn release(&mut self, spares: &mut Buffers) {
         if let Some(partial) = self.partial.as_deref_mut() {
             partial.release(spares);
         }
@@ -400,6 +444,16 @@ fn after_front(buffer: &mut [u8]) -> &mut [u8] {
     buffer.get_mut(FRONT..).unwrap_or_default()
 }
 
+/// Checks the next piece of a message, if it is text.
+fn check_text(message: &mut Option<Kind>, piece: &[u8]) -> Result<(), Violation> {
+    // §8.1 "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is
+    // not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
+    match message {
+        Some(Kind::Text(utf8)) => utf8.push(piece).map_err(|_| Violation::Text),
+        Some(Kind::Binary) | None => Ok(()),
+    }
+}
+
 /// Whether the frame is a message, or a control frame, by itself.
 #[inline]
 fn stands_alone(header: &Header) -> bool {
@@ -438,6 +492,7 @@ impl Default for Partial {
             frame: None,
             control: [0; CONTROL_BYTES_MAX],
             control_len: 0,
+            room: 0,
             delivered: Delivered::Nothing,
         }
     }
@@ -479,11 +534,15 @@ impl Partial {
                 self.keep(piece)?;
             }
         }
-        frame.remaining -= used;
+        Ok((used, self.go_on(frame, used)?))
+    }
 
+    /// After so many more bytes of the frame's payload: whether that completed something.
+    fn go_on(&mut self, mut frame: Frame, used: usize) -> Result<bool, Violation> {
+        frame.remaining -= used;
         if frame.remaining > 0 {
             self.frame = Some(frame);
-            return Ok((used, false));
+            return Ok(false);
         }
         if frame.opcode.is_control() {
             self.delivered = Delivered::Control(frame.opcode);
@@ -493,7 +552,7 @@ impl Partial {
             }
             self.delivered = Delivered::Message;
         }
-        Ok((used, self.delivered != Delivered::Nothing))
+        Ok(self.delivered != Delivered::Nothing)
     }
 
     fn keep_control(&mut self, piece: &[u8]) {
@@ -526,11 +585,7 @@ impl Partial {
 
     /// Appends to the message, for which there is room.
     fn keep(&mut self, piece: &[u8]) -> Result<(), Violation> {
-        // §8.1 "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is
-        // not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
-        if let Some(Kind::Text(utf8)) = &mut self.message {
-            utf8.push(piece).map_err(|_| Violation::Text)?;
-        }
+        check_text(&mut self.message, piece)?;
         self.buffer.extend_from_slice(piece);
         Ok(())
     }

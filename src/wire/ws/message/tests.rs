@@ -42,19 +42,42 @@ fn spares() -> Buffers {
 }
 
 /// Feeds one piece after the other, checking what holds after each step.
-fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, max: usize) -> Story {
+fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]> + Clone, max: usize) -> Story {
+    let story = feed_with(pieces.clone(), max, usize::MAX);
+    assert_eq!(feed_with(pieces, max, 1), story, "where what can be is read into the message");
+    story
+}
+
+/// As above; where there is room for `least` bytes in the message, that is where a piece begins.
+fn feed_with<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, max: usize, least: usize) -> Story {
     let (mut assembler, mut spares) = (Assembler::new(), spares());
     let mut seen = Vec::new();
     for piece in pieces {
         let mut input = piece.to_vec();
         let mut at = 0;
         loop {
-            let (used, step) = match assembler.step(&mut input[at..], max, &mut spares) {
+            let stepped = match assembler.room(least) {
+                Some(room) => {
+                    let count = room.len().min(input.len() - at);
+                    room[..count].copy_from_slice(&input[at..at + count]);
+                    assembler.placed(count).map(|step| (count, step))
+                }
+                None => {
+                    let rest = input.len() - at;
+                    let stepped = assembler.step(&mut input[at..], max, &mut spares);
+                    if let Ok((used, Step::More)) = stepped {
+                        assert_eq!(used, rest, "more was asked for before everything was consumed");
+                    }
+                    stepped
+                }
+            };
+            let (used, step) = match stepped {
                 Ok(found) => found,
                 Err(violation) => return (seen, Err(violation)),
             };
             at += used;
             match step {
+                Step::More if at < piece.len() => {}
                 Step::More => break,
                 Step::Text(text) => seen.push(Seen::Text(String::from_utf8(text.to_vec()).unwrap())),
                 Step::Binary(bytes) => seen.push(Seen::Binary(bytes.to_vec())),
@@ -66,7 +89,6 @@ fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, max: usize) -> Story {
             }
             assert!(assembler.buffered_bytes() <= FRONT + max + size_of::<Partial>());
         }
-        assert_eq!(at, piece.len(), "more was asked for before everything was consumed");
         assert!(!assembler.is_idle() || assembler.buffered_bytes() == 0, "an idle connection holds nothing");
     }
     (seen, Ok(assembler.is_idle()))
