@@ -17,6 +17,8 @@ use crate::wire::json::{self, Value};
 pub const SECRET_BYTES_MIN: usize = 32;
 /// Most keys: a server that knows more is not asked which key it means, it searches.
 pub const KEYS_MAX: usize = 64;
+/// Most public keys without a name: a token may mean any of them, and each costs a verification, also by who forges.
+pub const UNNAMED_MAX: usize = 4;
 /// Shortest modulus of an RSA key (RFC 7518 §3.3).
 const RSA_BYTES_MIN: usize = 256;
 /// Longest file of keys that is looked at.
@@ -58,6 +60,8 @@ pub enum KeyError {
     SameName,
     /// More than [`KEYS_MAX`] keys.
     TooMany,
+    /// More than [`UNNAMED_MAX`] public keys without a name.
+    TooManyUnnamed,
     /// Not a JSON Web Key Set.
     NotSet,
     /// A secret in a key set.
@@ -84,6 +88,7 @@ impl fmt::Display for KeyError {
             KeyError::Weak => "an RSA key needs 2048 bits at least",
             KeyError::SameName => "two keys have the same kid",
             KeyError::TooMany => "there are more than 64 keys",
+            KeyError::TooManyUnnamed => "more than 4 public keys have no kid; give them names, as KID=FILE",
             KeyError::NotSet => "this is not a JSON Web Key Set: {\"keys\":[…]}",
             KeyError::SecretInSet => "a key of kind oct is a secret; give it by --jwt-secret-file",
             KeyError::NoneInSet => "the key set has no key to verify signatures with",
@@ -221,12 +226,16 @@ impl Keyring {
         if self.0.len() >= KEYS_MAX {
             return Err(KeyError::TooMany);
         }
+        let unnamed = self.0.iter().filter(|held| held.kid.is_none() && held.algorithms != HMAC).count();
+        if kid.is_none() && algorithms != HMAC && unnamed >= UNNAMED_MAX {
+            return Err(KeyError::TooManyUnnamed);
+        }
         self.0.push(Held { kid: kid.map(Into::into), algorithms, key });
         Ok(())
     }
 
-    /// Keys that a token with this header may be signed with, at most two kinds of them: the one of its `kid`, and
-    /// those without a name. A token that names none may mean a named key only where it is the only one that fits.
+    /// Keys that a token with this header may be signed with: the one of its `kid`, and those without a name. A token
+    /// that names none may mean a named key only where it is the only one that fits.
     pub(super) fn candidates(
         &self,
         algorithm: Algorithm,

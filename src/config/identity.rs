@@ -158,7 +158,8 @@ pub const ALLOW_ORIGIN: Setting = Setting {
     words: &[("any", |t| t.limits.access.origins.clear())],
     help: "Origin whose pages may open a WebSocket; may be given several times.",
     details: "Scheme, host and port have to be the same; `https://*.example` stands for one label in place of the \
-        star, not for `https://example` nor for `https://a.b.example`. Pages of other origins get 403. Clients that \
+        star, not for `https://example` nor for `https://a.b.example`. Pages of other origins get 403, \
+        the chat page at an address that is not listed among them. Clients that \
         send no `Origin` are no pages, and are let through: this protects users of browsers, not the server.",
     ..row(
         "allow-origin",

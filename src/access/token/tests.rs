@@ -13,7 +13,7 @@ use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::Jwk;
 
 use super::*;
-use crate::access::key::KeyError;
+use crate::access::key::{KeyError, UNNAMED_MAX};
 use crate::hub::name::TopicKind;
 
 const NOW: Wall = Wall(1_770_000_000_000);
@@ -365,6 +365,11 @@ fn keys_are_chosen_by_kid() {
     keyring.add_public(None, unnamed.public.as_bytes()).expect("good");
     assert!(ok(&keyring, &token(&unnamed, "")) && ok(&keyring, &token(&unnamed, "anything")));
     assert_eq!(keyring.add_public(Some("two"), unnamed.public.as_bytes()), Err(KeyError::SameName));
+    for _ in 1..UNNAMED_MAX {
+        keyring.add_public(None, unnamed.public.as_bytes()).expect("a few");
+    }
+    assert_eq!(keyring.add_public(None, unnamed.public.as_bytes()), Err(KeyError::TooManyUnnamed));
+    keyring.add_secret(SECRET).expect("a secret costs nothing");
     assert!(!format!("{keyring:?}").contains("BEGIN"));
 }
 
