@@ -150,6 +150,17 @@ pub static SETTINGS: &[Setting] = &[
             let it refuse `/api`, or switch the API off (docs/api.md).",
     },
     Setting {
+        name: "no-metrics",
+        category: Category::Server,
+        kind: Kind::Switch(|t, v| t.limits.metrics = !v),
+        words: &[],
+        default: "false",
+        example: "true",
+        help: "Do not serve metrics under `/metrics`.",
+        details: "They are in the Prometheus text format, and read by whom the API answers: processes of this machine \
+            (docs/operations.md).",
+    },
+    Setting {
         name: "max-connections",
         category: Category::Limits,
         kind: Kind::Count(1, MANY, |t, v| t.max_connections = Some(v)),

@@ -7,6 +7,7 @@
 
 mod alarm;
 pub mod lodger;
+mod process;
 mod socket;
 
 use std::collections::VecDeque;
@@ -100,13 +101,18 @@ impl Clock {
         Clock(Instant::now())
     }
 
+    /// The monotonic clock.
+    #[must_use]
+    pub fn mono(&self) -> Mono {
+        Mono(u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
     /// Both clocks.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the drivers read the clocks")]
     pub fn now(&self) -> Now {
-        let mono = u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX);
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: Mono(mono), wall: Wall(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)) }
+        Now { mono: self.mono(), wall: Wall(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)) }
     }
 }
 
@@ -197,6 +203,9 @@ impl<T, L: Lodger> Reactor<T, L> {
             self.take_handed();
             self.move_sockets();
             self.read_ready();
+            if self.parts.shard.wants_process() {
+                self.parts.shard.handle_process(process::read());
+            }
             self.parts.shard.handle_timers();
             self.parts.shard.work();
             self.move_sockets();
@@ -205,6 +214,7 @@ impl<T, L: Lodger> Reactor<T, L> {
             self.reap();
             self.send_mail();
             self.parts.shard.end_turn();
+            self.parts.shard.handle_turned(self.parts.clock.mono());
             if self.draining && self.parts.shard.is_empty() {
                 return Ok(());
             }

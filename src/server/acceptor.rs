@@ -23,6 +23,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use crate::base::clock::Mono;
 use crate::base::id::ShardId;
 use crate::mailbox::Wake;
+use crate::metrics::table::ACCEPT_PAUSES;
 use crate::reactor::Accepted;
 use crate::reactor::lodger::{Lodger, Next};
 use crate::server::admission::{Admission, Ticket};
@@ -219,7 +220,10 @@ impl Acceptor {
     fn accept_some(&mut self, index: usize, now: Mono) -> Halt {
         for _ in 0..ACCEPTS_PER_TURN {
             // Chosen first: a socket that nobody has room for stays in the kernel's backlog.
-            let Some(door) = self.choose() else { return Halt::Pause(SHARDS_FULL_PAUSE) };
+            let Some(door) = self.choose() else {
+                self.admission.count(const { ACCEPT_PAUSES.of("shards") });
+                return Halt::Pause(SHARDS_FULL_PAUSE);
+            };
             match self.listeners[index].listener.socket.accept() {
                 Ok((stream, peer)) => self.place(stream, peer, door, now),
                 Err(error) => match error.kind() {
@@ -227,6 +231,7 @@ impl Acceptor {
                     kind if is_about_one_connection(kind) => {}
                     _ => {
                         self.report(&error, now);
+                        self.admission.count(const { ACCEPT_PAUSES.of("descriptors") });
                         return Halt::Pause(EXHAUSTED_PAUSE);
                     }
                 },

@@ -7,12 +7,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
 use crate::base::hash::{Keys, Map};
 use crate::base::id::ShardId;
+use crate::metrics::shard::Gauges;
+use crate::metrics::table::{Cell, REFUSED};
 
 /// How many connections are let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,16 @@ pub enum Refused {
     TooManyFromAddress,
 }
 
+impl Refused {
+    /// Where it is counted.
+    const fn cell(self) -> Cell {
+        match self {
+            Refused::TooManyConnections => REFUSED.of("capacity"),
+            Refused::TooManyFromAddress => REFUSED.of("address"),
+        }
+    }
+}
+
 /// The counts of all open connections.
 #[derive(Debug)]
 pub struct Admission {
@@ -43,8 +55,7 @@ pub struct Admission {
     by_address: Mutex<Map<Block, u32>>,
     /// Connections of each shard, those on the way to it included.
     by_shard: Box<[AtomicU32]>,
-    refused_in_all: AtomicU64,
-    refused_by_address: AtomicU64,
+    counts: Arc<Gauges>,
 }
 
 /// What the per-address cap counts as one address; in bytes, as numbers would make every ticket larger.
@@ -79,20 +90,19 @@ pub struct Ticket {
 }
 
 impl Admission {
-    /// No connections yet. `keys` guard the address map against chosen collisions.
+    /// No connections yet. `keys` guard the address map against chosen collisions; refusals go to `counts`.
     ///
     /// # Panics
     /// If there are no shards.
     #[must_use]
-    pub fn new(caps: Caps, shards: u16, keys: Keys) -> Arc<Admission> {
+    pub fn new(caps: Caps, shards: u16, keys: Keys, counts: Arc<Gauges>) -> Arc<Admission> {
         assert!(shards > 0, "somebody has to take the connections");
         Arc::new(Admission {
             caps,
             open: AtomicU32::new(0),
             by_address: Mutex::new(Map::with_hasher(keys)),
             by_shard: (0..shards).map(|_| AtomicU32::new(0)).collect(),
-            refused_in_all: AtomicU64::new(0),
-            refused_by_address: AtomicU64::new(0),
+            counts,
         })
     }
 
@@ -104,20 +114,23 @@ impl Admission {
         let max = self.caps.connections_max;
         let more = |open: u32| (open < max).then(|| open + 1);
         if self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
-            self.refused_in_all.fetch_add(1, Ordering::Relaxed);
-            return Err(Refused::TooManyConnections);
+            return Err(self.refuse(Refused::TooManyConnections));
         }
         // From here on the ticket gives back what was counted, also when it is refused below.
         let mut ticket = Ticket { admission: Arc::clone(self), block: None, shard: None };
         if let Some(max) = self.caps.per_address_max {
             let block = Block::of(address);
             if !self.count_address(block, max) {
-                self.refused_by_address.fetch_add(1, Ordering::Relaxed);
-                return Err(Refused::TooManyFromAddress);
+                return Err(self.refuse(Refused::TooManyFromAddress));
             }
             ticket.block = Some(block);
         }
         Ok(ticket)
+    }
+
+    fn refuse(&self, why: Refused) -> Refused {
+        self.counts.count(why.cell());
+        why
     }
 
     fn count_address(&self, block: Block, max: u32) -> bool {
@@ -142,13 +155,15 @@ impl Admission {
         self.by_shard[shard.index()].load(Ordering::Relaxed)
     }
 
+    /// Counts something else of whoever lets connections in.
+    pub fn count(&self, cell: Cell) {
+        self.counts.count(cell);
+    }
+
     /// How often connections were refused for this reason since start.
     #[must_use]
     pub fn refused(&self, why: Refused) -> u64 {
-        match why {
-            Refused::TooManyConnections => self.refused_in_all.load(Ordering::Relaxed),
-            Refused::TooManyFromAddress => self.refused_by_address.load(Ordering::Relaxed),
-        }
+        self.counts.get(why.cell())
     }
 }
 
@@ -189,7 +204,7 @@ mod tests {
     use super::*;
 
     fn admission(connections_max: u32, per_address_max: Option<u32>) -> Arc<Admission> {
-        Admission::new(Caps { connections_max, per_address_max }, 2, Keys::new([3; 16]))
+        Admission::new(Caps { connections_max, per_address_max }, 2, Keys::new([3; 16]), Arc::default())
     }
 
     fn ip(text: &str) -> IpAddr {

@@ -118,7 +118,9 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     // Not bounded: each value holds one of the connections, which are.
     let handed: Vec<Handing> = (0..plan.shards).map(|_| unbounded()).collect();
     let outside = outside(plan, keys, &wakes, &mut ends);
-    let acceptor = acceptor(plan, keys, listeners, &shards, &wakes).map_err(system("make a poll"))?;
+    let process: Arc<Gauges> = Arc::default();
+    let acceptor =
+        acceptor(plan, keys, listeners, &shards, &wakes, &process).map_err(system("make a poll"))?;
     let stop = acceptor.stopper();
     let lodger = if plan.shards == 1 && cfg!(unix) {
         Some(acceptor)
@@ -126,7 +128,7 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
         spawn("acceptor".to_owned(), failed.clone(), move || acceptor.run())?;
         None
     };
-    start_shards(plan, keys, &wakes, (ends, &handed, store), lodger, &failed)?;
+    start_shards(plan, keys, (&wakes, &process), (ends, &handed, store), lodger, &failed)?;
     let feeds = Feeds::start(&plan.feeds, outside.as_ref(), plan.limits.message_bytes_max, &failed)?;
     for address in &addresses {
         tracing::info!(%address, "listening");
@@ -187,7 +189,7 @@ fn seed() -> io::Result<[u8; 16]> {
 fn start_shards(
     plan: &Plan,
     keys: Keys,
-    wakes: &[Arc<Wake>],
+    (wakes, process): (&[Arc<Wake>], &Arc<Gauges>),
     (ends, handed, store): (Vec<Ends>, &[Handing], Store),
     mut lodger: Option<Acceptor>,
     exits: &Sender<Exit>,
@@ -199,6 +201,7 @@ fn start_shards(
         limits: plan.limits.clone(),
         node: plan.node_name.as_str().into(),
         gauges: (0..plan.shards).map(|_| Gauges::default()).collect(),
+        process: Arc::clone(process),
     };
     let requests: Vec<Mailbox<ToOwner>> = mesh(wakes, LANE_CAPACITY);
     let edges: Vec<Mailbox<ToEdge>> = mesh(wakes, LANE_CAPACITY);
@@ -276,6 +279,7 @@ fn acceptor(
     listeners: Vec<Listener>,
     shards: &[Running],
     wakes: &[Arc<Wake>],
+    process: &Arc<Gauges>,
 ) -> io::Result<Acceptor> {
     let caps = Caps {
         connections_max: u32::try_from(plan.max_connections).unwrap_or(u32::MAX),
@@ -284,7 +288,7 @@ fn acceptor(
     let doors = shards.iter().zip(wakes);
     let doors =
         doors.map(|(shard, wake)| Door { lane: shard.intake.clone(), wake: Arc::clone(wake) }).collect();
-    Acceptor::new(listeners, doors, Admission::new(caps, plan.shards, keys))
+    Acceptor::new(listeners, doors, Admission::new(caps, plan.shards, keys, Arc::clone(process)))
 }
 
 /// Starts a thread that tells when and how it ended, also by a panic.

@@ -10,6 +10,7 @@ use crate::base::shared::Shared;
 use crate::dialect::native::encode::{self, typed};
 use crate::hub::event::{Event, Outcome, Publication, Sender};
 use crate::hub::name::{Topic, TopicKind};
+use crate::metrics::table::DELIVERIES;
 use crate::shard::conn::session::Kept;
 use crate::shard::conn::{Dirty, reposition};
 use crate::shard::edge::session::deliver;
@@ -156,6 +157,7 @@ impl Shard {
         let (from, to) = (fanout.cursor, fanout.cursor + slice);
         fanout.cursor = to;
         self.turn.pushes_left -= index32(slice);
+        self.tally.add(const { DELIVERIES.cell() }, slice as u64);
         for &slot in &list[from..to] {
             // Nobody is in a vacant slot.
             let Some(conn) = self.conns.by_slot_mut(slot) else { continue };
@@ -182,7 +184,12 @@ impl Shard {
             let waits = waits && conn.outbox.bytes() < self.limits.pace.window_bytes_max;
             self.turn.mark(conn, slot, if waits { later } else { at_once });
         }
-        fanout.cursor == fanout.end
+        let done = fanout.cursor == fanout.end;
+        if let Some(&last) = list.get(to.wrapping_sub(1)).filter(|_| done) {
+            let since = fanout.since;
+            self.sample(since, last);
+        }
+        done
     }
 
     /// Pushes to every native client from the cursor on. True when all have it.
@@ -214,6 +221,7 @@ impl Shard {
                 self.turn.overrun.push(slot);
                 continue;
             }
+            self.tally.count(const { DELIVERIES.cell() });
             self.turn.mark(conn, slot, Dirty::Bulk);
         }
         true
@@ -233,7 +241,7 @@ impl Shard {
                 (Some(origin.conn.slot), Some(Box::from(frame)))
             }
         };
-        Fanout { delivery, sender, copy, waits: false, cursor: 0, end }
+        Fanout { delivery, sender, copy, waits: false, since: self.now.mono, cursor: 0, end }
     }
 
     pub(crate) fn delivery(&mut self, topic: &Topic, event: &Event) -> Arc<Delivery> {

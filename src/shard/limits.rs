@@ -98,6 +98,8 @@ pub struct Limits {
     pub echo: bool,
     /// Whether `/api/` is served.
     pub api: bool,
+    /// Whether `/metrics` is.
+    pub metrics: bool,
     /// How much at a time.
     pub pace: Pace,
 }
@@ -202,6 +204,7 @@ impl Default for Limits {
             durability: Durability::Off,
             echo: true,
             api: true,
+            metrics: true,
             pace: Pace::default(),
         }
     }

@@ -45,6 +45,7 @@ pub mod state;
 mod edge;
 mod fanout;
 mod gather;
+pub mod measure;
 pub mod flush;
 mod check;
 
@@ -58,6 +59,7 @@ use crate::dialect::native::encode;
 use crate::hub::command::Request;
 use crate::hub::journal::{Entry, Restored};
 use crate::metrics::shard::Reading;
+use crate::metrics::table::BYTES_RECEIVED;
 use crate::shard::conn::{Conn, Phase};
 use crate::shard::limits::Pace;
 use crate::shard::port::ToEdge;
@@ -93,6 +95,7 @@ impl Shard {
 
     /// Bytes came. They are handled as far as possible; `input` may be changed.
     pub fn handle_bytes(&mut self, key: Key, input: &mut [u8]) {
+        self.tally.add(const { BYTES_RECEIVED.cell() }, input.len() as u64);
         match self.conns.get_mut(key).and_then(|conn| conn.rest.as_deref_mut()) {
             // What came before and was held goes first.
             Some(rest) => rest.extend_from_slice(input),

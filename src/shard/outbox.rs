@@ -163,9 +163,27 @@ pub(crate) enum Pushed {
     Overrun,
 }
 
-/// Buffers for own frames and emptied queues, kept by the shard.
+/// Deliveries that slow clients did not get, since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Drops {
+    /// They had waited longest.
+    pub(crate) oldest: u64,
+    /// They came last.
+    pub(crate) newest: u64,
+    /// Nobody misses them.
+    pub(crate) transient: u64,
+    /// A newer value stands in their place.
+    pub(crate) conflated: u64,
+    /// Their client was let go instead.
+    pub(crate) disconnected: u64,
+}
+
+/// Buffers for own frames and emptied queues, kept by the shard; and what its queues have counted.
 #[derive(Debug, Default)]
 pub(crate) struct Spares {
+    pub(crate) dropped: Drops,
+    /// Frames written whole.
+    pub(crate) frames_written: u64,
     buffers: Vec<Vec<u8>>,
     /// Invariant: the sum of their capacities.
     bytes: usize,
@@ -366,7 +384,7 @@ impl Outbox {
         let Some(queue) = self.make_queue(spares) else { return Pushed::Queued };
         if queue.blocked {
             if delivery.conflates {
-                queue.conflate(delivery);
+                spares.dropped.conflated += u64::from(queue.conflate(delivery));
                 return Pushed::Queued;
             }
             if !queue.has_room(delivery.frame.len(), limits) {
@@ -379,13 +397,15 @@ impl Outbox {
 
     fn push_full(&mut self, spares: &mut Spares, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
         if !delivery.announced {
+            spares.dropped.transient += 1;
             return Pushed::Queued; // a typing indicator: nobody misses it
         }
         if limits.slow_consumer == SlowConsumer::Disconnect {
+            spares.dropped.disconnected += 1;
             return Pushed::Overrun;
         }
         let Waiting::Queue(mut queue) = std::mem::take(&mut self.waiting) else { return Pushed::Queued };
-        let pushed = queue.in_a_row(|queue| queue.squeeze_in(delivery, limits));
+        let pushed = queue.in_a_row(|queue| queue.squeeze_in(delivery, limits, &mut spares.dropped));
         if queue.messages > 0 {
             self.waiting = Waiting::Queue(queue);
         } else {
@@ -474,6 +494,7 @@ impl Outbox {
     /// Takes `count` written bytes off the front.
     pub(crate) fn written(&mut self, mut count: usize, spares: &mut Spares) {
         if matches!(&self.waiting, Waiting::One(delivery) if delivery.frame.len() == count) {
+            spares.frames_written += 1;
             // Said so, it is let go of right here.
             if let Waiting::One(delivery) = std::mem::take(&mut self.waiting) {
                 drop(delivery);
@@ -484,6 +505,7 @@ impl Outbox {
         debug_assert!(count <= queue.bytes);
         // The end of most queues. Only a shortcut: without it what follows would do the same.
         if count == queue.bytes && queue.rest.is_empty() && !matches!(queue.first, Item::Gap(_)) {
+            spares.frames_written += u64::from(queue.messages);
             return self.clear(spares);
         }
         queue.bytes -= count;
@@ -499,6 +521,7 @@ impl Outbox {
             count -= left;
             queue.head_written = 0;
             queue.messages -= queue.first.messages();
+            spares.frames_written += u64::from(queue.first.messages());
             let Some(next) = queue.rest.pop_front() else {
                 self.clear(spares);
                 break;
@@ -555,8 +578,8 @@ impl Queue {
     }
 
     /// Queues a delivery in the place of the newest of its topic that waits. One that own frames follow goes, and this
-    /// comes behind them: they may say how the topic stands, or that the connection has left it.
-    fn conflate(&mut self, delivery: &Arc<Delivery>) {
+    /// comes behind them: they may say how the topic stands, or that the connection has left it. Whether there was one.
+    fn conflate(&mut self, delivery: &Arc<Delivery>) -> bool {
         let mut own_follow = false;
         let mut found = None;
         for (at, item) in self.rest.iter().enumerate().rev() {
@@ -579,18 +602,19 @@ impl Queue {
             (Some((at, bytes)), _) => {
                 self.bytes = self.bytes - bytes + delivery.frame.len();
                 self.rest[at] = fresh;
-                return;
+                return true;
             }
             (None, Item::Latest(waiting))
                 if waiting.topic == delivery.topic && self.head_written == 0 && !own_follow =>
             {
                 self.bytes = self.bytes - waiting.frame.len() + delivery.frame.len();
                 self.first = fresh;
-                return;
+                return true;
             }
             _ => {}
         }
         self.append(fresh, Weight::of(delivery));
+        found.is_some()
     }
 
     /// Does something while all items stand in `rest`.
@@ -605,14 +629,17 @@ impl Queue {
     }
 
     /// Queues a delivery for which there is no room, and a gap where one is dropped. All items stand in a row.
-    fn squeeze_in(&mut self, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
+    fn squeeze_in(&mut self, delivery: &Arc<Delivery>, limits: &Limits, dropped: &mut Drops) -> Pushed {
         if limits.slow_consumer == SlowConsumer::DropNewest {
+            dropped.newest += 1;
             return self.drop_newest(delivery, limits);
         }
         while !self.has_room(delivery.frame.len(), limits) {
             if !self.drop_oldest() {
+                dropped.newest += 1;
                 return self.drop_newest(delivery, limits);
             }
+            dropped.oldest += 1;
         }
         self.append(Item::Shared(Arc::clone(delivery)), Weight::of(delivery));
         Pushed::Queued

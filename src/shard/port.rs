@@ -51,6 +51,8 @@ pub enum ToEdge {
 pub enum Question {
     /// How do you stand?
     Stats,
+    /// Publish what you have counted.
+    Measure,
     /// Which are your largest rooms, so many at most?
     Rooms(u32),
     /// Which clients are connected to you?
@@ -102,6 +104,8 @@ pub enum Part {
     },
     /// So many clients were closed.
     Closed(u64),
+    /// What was counted is published.
+    Measured,
 }
 
 /// A client in a list.

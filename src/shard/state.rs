@@ -13,7 +13,7 @@ use crate::hub::command::{Request, Tag};
 use crate::hub::name::{Topic, TopicKind};
 use crate::hub::owner::Owner;
 use crate::hub::policy::{Options, Policies};
-use crate::metrics::shard::Gauges;
+use crate::metrics::shard::{Gauges, Tally};
 use crate::shard::conn::Conn;
 use crate::shard::conn::session::Sessions;
 use crate::shard::limits::Limits;
@@ -40,6 +40,8 @@ pub struct Setting {
     pub node: Arc<str>,
     /// One per shard.
     pub gauges: Arc<[Gauges]>,
+    /// What is no shard's.
+    pub process: Arc<Gauges>,
 }
 
 /// A question under way.
@@ -94,6 +96,7 @@ pub struct Shard {
     pub(super) limits: Limits,
     pub(super) node: Arc<str>,
     pub(super) gauges: Arc<[Gauges]>,
+    pub(super) process: Arc<Gauges>,
     pub(super) now: Now,
     pub(super) conns: Slab<Conn>,
     pub(super) wheel: Wheel<Timer>,
@@ -127,6 +130,38 @@ pub struct Shard {
     pub(super) directs: VecDeque<Direct>,
     /// Those sent from here that are still being counted.
     pub(super) receipts: Slab<Awaited>,
+    /// What was counted here since the start.
+    pub(super) tally: Tally,
+    pub(super) probe: Probe,
+}
+
+/// What is measured now and then.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    /// Requests for the metrics that wait until the driver has told how the process stands.
+    pub(crate) scrapes: Vec<Key>,
+    /// When the connections were last counted.
+    pub(crate) counted: Option<Mono>,
+    /// Fan-outs since the last that was timed.
+    pub(crate) fanouts: u32,
+    /// The connection whose write ends the fan-out that is timed.
+    pub(crate) slot: u32,
+    /// When that fan-out began.
+    pub(crate) since: Mono,
+    /// Whether it was written to.
+    pub(crate) written: bool,
+}
+
+impl Probe {
+    /// In [`Probe::slot`]: none.
+    pub(crate) const NOBODY: u32 = u32::MAX;
+}
+
+impl Default for Probe {
+    fn default() -> Probe {
+        let (scrapes, counted, fanouts, since, written) = Default::default();
+        Probe { scrapes, counted, fanouts, slot: Probe::NOBODY, since, written }
+    }
 }
 
 /// The first tick at or after `time`.
@@ -138,7 +173,7 @@ impl Shard {
     /// A shard without connections. `seed` decides its jitter.
     #[must_use]
     pub fn new(id: ShardId, setting: &Setting, seed: u64, now: Now) -> Shard {
-        let Setting { shards, keys, limits, node, gauges } = setting.clone();
+        let Setting { shards, keys, limits, node, gauges, process } = setting.clone();
         assert!(id.0 < shards && gauges.len() == usize::from(shards));
         limits.pace.check();
         let window = Window::new(limits.coalesce, now.mono);
@@ -163,6 +198,7 @@ impl Shard {
             limits,
             node,
             gauges,
+            process,
             now,
             conns: Slab::new(),
             wheel: Wheel::new(now.mono.0 / TICK_US),
@@ -189,6 +225,8 @@ impl Shard {
             users: Users::default(),
             directs: VecDeque::new(),
             receipts: Slab::new(),
+            tally: Tally::default(),
+            probe: Probe::default(),
         }
     }
 }

@@ -23,3 +23,4 @@ mod sessions;
 mod direct;
 mod api;
 mod durable;
+mod metrics;

@@ -158,6 +158,7 @@ impl World {
             limits: limits.clone(),
             node: "sim".into(),
             gauges: (0..shards).map(|_| Gauges::default()).collect::<Arc<[_]>>(),
+            process: Arc::default(),
         };
         let now_us = 1_000_000;
         let node = |id| Node {

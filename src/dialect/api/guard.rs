@@ -47,6 +47,14 @@ pub fn judge(peer: Peer, head: &Head<'_>, target: &Target<'_>) -> Result<(), Pro
     Ok(())
 }
 
+/// Judges a request for the metrics: they are read by whom the API answers.
+///
+/// # Errors
+/// As [`judge`].
+pub fn judge_scrape(peer: Peer, head: &Head<'_>, target: &Target<'_>) -> Result<(), Problem> {
+    judge(peer, head, target)
+}
+
 /// Whether somebody asks in another's place.
 fn is_forwarded(head: &Head<'_>) -> bool {
     let forwarded = |name: &str| {

@@ -25,7 +25,7 @@ struct Running {
 fn prepare(caps: Caps, shards: u16, lane: usize, listeners: usize) -> (Acceptor, Running) {
     let listeners = bind(&vec![SocketAddr::from(([127, 0, 0, 1], 0)); listeners]).unwrap();
     let addresses = listeners.iter().map(|listener| listener.address).collect();
-    let admission = Admission::new(caps, shards, Keys::new([1; 16]));
+    let admission = Admission::new(caps, shards, Keys::new([1; 16]), Arc::default());
     let (doors, shards) = (0..shards)
         .map(|_| {
             let (lane, receiver) = bounded(lane);

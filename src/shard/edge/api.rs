@@ -263,7 +263,7 @@ impl Shard {
     }
 
     /// The request waits for others from now on, and its connection's input for the answer.
-    fn await_orders(&mut self, key: Key, terms: Terms, batch: Option<Batch>) {
+    pub(crate) fn await_orders(&mut self, key: Key, terms: Terms, batch: Option<Batch>) {
         let until = self.now.mono + self.limits.handshake_timeout;
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.phase = Phase::Asking(Box::new(Asking { terms, until, batch }));
@@ -328,6 +328,7 @@ impl Shard {
                 return self.answer_problem(key, problem, terms.head_only, terms.after);
             }
             Part::Closed(count) => encode::closed(&mut text, *count),
+            Part::Measured => return self.answer_metrics(key, terms),
             Part::Stats(_) => debug_assert!(false, "no request asks for these"),
         }
         self.answer_json(key, terms, Status::Ok, &text);

@@ -12,6 +12,7 @@ use crate::dialect::native::{decode, encode};
 use crate::hub::command::{Ask, By, Command, Tag};
 use crate::hub::event::Refusal;
 use crate::hub::name::{TopicKind, User};
+use crate::metrics::table::{Cell, LIMITS_HIT};
 use crate::shard::arrival::Introduction;
 use crate::shard::conn::client::{Client, More};
 use crate::shard::conn::session::Session;
@@ -288,12 +289,16 @@ impl Shard {
 
     /// Tells a client that something cannot be done.
     pub(crate) fn refuse(&mut self, key: Key, tag: Option<&[u8]>, refusal: &Refusal) {
+        if let Some(limit) = limit_of(refusal) {
+            self.tally.count(limit);
+        }
         let wall = self.now.wall;
         self.send(key, |out| encode::error(out, tag, refusal, wall));
     }
 
     /// A client does not read as fast as its topics go.
     pub(crate) fn on_overrun(&mut self, key: Key) {
+        self.tally.count(const { LIMITS_HIT.of("send_queue") });
         self.give_up(key, CloseCode::SLOW_CONSUMER, "slow consumer");
     }
 
@@ -309,5 +314,15 @@ impl Shard {
         if low {
             self.release(key, Hold::OUTBOX);
         }
+    }
+}
+
+/// The limit that a refusal tells of, if it tells of one.
+fn limit_of(refusal: &Refusal) -> Option<Cell> {
+    match refusal {
+        Refusal::RateLimited { .. } => Some(const { LIMITS_HIT.of("message_rate") }),
+        Refusal::TooManyRooms { .. } => Some(const { LIMITS_HIT.of("rooms_per_connection") }),
+        Refusal::RoomFull => Some(const { LIMITS_HIT.of("members_per_room") }),
+        _ => None,
     }
 }

@@ -10,6 +10,7 @@ use crate::dialect::native;
 use crate::dialect::route::{self, Endpoint};
 use crate::hub::name::{self, NameError, USER_ID_BYTES_MAX};
 use crate::metrics::shard::total;
+use crate::metrics::table::{ANSWERS, Cell, HANDSHAKES, LIMITS_HIT};
 use crate::pages::{self, Page};
 use crate::shard::arrival::Introduction;
 use crate::shard::conn::request::Terms;
@@ -17,7 +18,7 @@ use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Phase};
 use crate::shard::state::Shard;
 use crate::wire::http::answer::{self, After, Answer, NOSNIFF, Problem, Status};
-use crate::wire::http::head::{Body, Head, HeadReader, Slots};
+use crate::wire::http::head::{Body, Head, HeadError, HeadReader, Slots};
 use crate::wire::http::target::Target;
 use crate::wire::ws::handshake;
 
@@ -33,6 +34,10 @@ impl Shard {
             Ok(Some((head, used))) => return used + self.on_request(key, &head, &input[used..]),
             Ok(None) => {}
             Err(error) => {
+                use HeadError::{HeaderTooLong, MethodTooLong, TargetTooLong, TooLong, TooManyHeaders};
+                if matches!(error, HeaderTooLong | MethodTooLong | TargetTooLong | TooLong | TooManyHeaders) {
+                    self.tally.count(const { LIMITS_HIT.of("head_size") });
+                }
                 self.answer_problem(key, error.into(), false, After::Close);
                 return input.len();
             }
@@ -61,6 +66,7 @@ impl Shard {
         let after = if head.keep_alive() { After::Keep } else { After::Close };
         let endpoint = match route::route(head.method(), target, pages::find) {
             Ok(Endpoint::Echo) if !self.limits.echo => Err(route::Miss::NotFound),
+            Ok(Endpoint::Metrics) if !self.limits.metrics => Err(route::Miss::NotFound),
             endpoint => endpoint,
         };
         let body = head.body() != Body::None;
@@ -73,9 +79,12 @@ impl Shard {
             Ok(Endpoint::Echo) => self.on_upgrade(key, head, None),
             Ok(Endpoint::Socket { room }) => match introduction(target, room.as_deref()) {
                 Ok(introduction) => self.on_upgrade(key, head, Some(introduction)),
-                Err(problem) => self.answer_problem(key, problem, head_only, After::Close),
+                Err(problem) => {
+                    self.tally.count(const { HANDSHAKES.of("refused") });
+                    self.answer_problem(key, problem, head_only, After::Close);
+                }
             },
-            Ok(Endpoint::Health | Endpoint::Ready | Endpoint::Page(_)) if body => {
+            Ok(Endpoint::Health | Endpoint::Ready | Endpoint::Metrics | Endpoint::Page(_)) if body => {
                 let problem = Problem::new(Status::ContentTooLarge, "A request for this path has no body.");
                 self.answer_problem(key, problem, head_only, After::Close);
             }
@@ -83,6 +92,7 @@ impl Shard {
             Ok(Endpoint::Ready) => {
                 self.answer_json(key, Terms { head_only, after }, Status::Ok, b"{\"status\":\"ready\"}\n");
             }
+            Ok(Endpoint::Metrics) => self.on_scrape(key, head, target, Terms { head_only, after }),
             Ok(Endpoint::Page(page)) => self.answer_page(key, head, page, after),
         }
     }
@@ -93,6 +103,7 @@ impl Shard {
             Ok(good) => good.accept(),
             // Whoever sees the upgrade refused may take what follows for frames: no second request.
             Err(refusal) => {
+                self.tally.count(const { HANDSHAKES.of("refused") });
                 return self.answer_problem(key, refusal.into(), head.method() == "HEAD", After::Close);
             }
         };
@@ -104,11 +115,15 @@ impl Shard {
         self.touch(key);
         match introduction {
             None => {
+                self.tally.count(const { HANDSHAKES.of("echo") });
                 if let Some(conn) = self.conns.get_mut(key) {
                     conn.phase = Phase::Socket(Socket::new(Role::Echo, now));
                 }
             }
-            Some(introduction) => self.come(key, introduction),
+            Some(introduction) => {
+                self.tally.count(const { HANDSHAKES.of("native") });
+                self.come(key, introduction);
+            }
         }
         self.rearm(key);
     }
@@ -153,8 +168,9 @@ impl Shard {
         );
     }
 
-    fn answer(&mut self, key: Key, answer: &Answer<'_>) {
+    pub(crate) fn answer(&mut self, key: Key, answer: &Answer<'_>) {
         let Some(conn) = self.conns.get_mut(key) else { return };
+        self.tally.count(class(answer.status));
         conn.outbox.push_own(&mut self.spares, |out| answer.write(out));
         conn.brake(&self.limits);
         self.after_answer(key, answer.after);
@@ -162,6 +178,7 @@ impl Shard {
 
     pub(crate) fn answer_problem(&mut self, key: Key, problem: Problem, head_only: bool, after: After) {
         let Some(conn) = self.conns.get_mut(key) else { return };
+        self.tally.count(class(problem.status));
         conn.outbox.push_own(&mut self.spares, |out| problem.write(out, head_only, after));
         conn.brake(&self.limits);
         self.after_answer(key, after);
@@ -179,6 +196,13 @@ impl Shard {
         }
         self.rearm(key);
     }
+}
+
+/// Where an answer is counted.
+fn class(status: Status) -> Cell {
+    const CLASSES: [Cell; 5] =
+        [ANSWERS.of("1xx"), ANSWERS.of("2xx"), ANSWERS.of("3xx"), ANSWERS.of("4xx"), ANSWERS.of("5xx")];
+    CLASSES[usize::from((status.number() / 100).clamp(1, 5)) - 1]
 }
 
 /// What the target says about who comes and where to.

@@ -1,13 +1,15 @@
 //! An open WebSocket: frames in, messages on to the client or back as an echo; pings, pongs, the closing handshake.
 
 use crate::base::id::Key;
+use crate::metrics::table::{FRAMES_RECEIVED, LIMITS_HIT};
 use crate::shard::conn::socket::{LINGER, Life, Role};
 use crate::shard::conn::{Conn, Dirty, Hold, Phase};
+use crate::shard::edge::ends;
 use crate::shard::outbox::Spares;
 use crate::shard::state::Shard;
 use crate::wire::ws::close::{self, CloseCode};
 use crate::wire::ws::frame::{self, CONTROL_BYTES_MAX, Opcode};
-use crate::wire::ws::message::{FRONT, Step};
+use crate::wire::ws::message::{FRONT, Step, Violation};
 
 /// Messages from this length on have the longest header (RFC 6455 §5.2), so that what came can be sent back from the
 /// buffer that it came into.
@@ -25,15 +27,17 @@ impl Shard {
         // The receive state is on the stack while its bytes are handled, as handling needs the whole shard.
         let mut assembler = std::mem::take(&mut socket.assembler);
         let is_echo = matches!(socket.role, Role::Echo);
-        let mut used = 0;
+        let (mut used, mut frames) = (0, 0);
         loop {
             match assembler.step(&mut input[used..], self.limits.message_bytes_max) {
                 Err(violation) => {
+                    self.count_violation(violation);
                     self.fail(key, violation.close_code(), violation.reason());
                     return input.len();
                 }
                 Ok((count, step)) => {
                     used += count;
+                    frames += u64::from(step != Step::More);
                     let mut long = None;
                     match step {
                         Step::More => break,
@@ -61,10 +65,17 @@ impl Shard {
                 break;
             }
         }
+        self.tally.add(const { FRAMES_RECEIVED.cell() }, frames);
         if let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) {
             socket.assembler = assembler;
         }
         used
+    }
+
+    fn count_violation(&mut self, violation: Violation) {
+        if violation == Violation::TooBig {
+            self.tally.count(const { LIMITS_HIT.of("message_size") });
+        }
     }
 
     fn on_message(&mut self, key: Key, opcode: Opcode, payload: &[u8]) {
@@ -113,6 +124,9 @@ impl Shard {
     fn on_close(&mut self, key: Key, code: Option<CloseCode>, is_end: bool) {
         let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return };
         let answers = !socket.is_closing();
+        if answers {
+            self.tally.count(ends::of_client(code));
+        }
         // Who says that it is done does not come back; all other codes, as that of a page that is left, may be a loss.
         let key = if matches!(code, None | Some(CloseCode::NORMAL)) { key } else { self.detach(key) };
         if answers {
@@ -140,6 +154,7 @@ impl Shard {
         if socket.is_closing() {
             return;
         }
+        self.tally.count(ends::of_server(code));
         let key = if keeps_session(code) { self.detach(key) } else { key };
         self.retire(key);
         if let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) {
@@ -158,6 +173,7 @@ impl Shard {
         let speaks = !socket.is_closing();
         let key = self.detach(key);
         if speaks {
+            self.tally.count(ends::of_server(code));
             let (payload, length) = close::write(code, reason);
             self.send_control(key, Opcode::Close, &payload[..length]);
         }
