@@ -21,6 +21,9 @@ Sizes take B, KiB, MiB, GiB (1024) and k, M, G (1000), or no unit for bytes; dur
 Every setting can also come from the environment: ROOMCAST_MAX_MESSAGE stands for --max-message, and so on; \
 switches are true or false there. A flag wins over the environment, the environment over the default.
 
+`roomcast drain` asks the server that listens on --listen to send its clients away and let no new ones in; the \
+server goes on running.
+
 Example: roomcast --listen 0.0.0.0:8080 --rate-limit 20/s --log-format json";
 
 /// The command line.
@@ -31,7 +34,7 @@ pub fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .after_help(AFTER_HELP)
-        .override_usage("roomcast [OPTIONS]")
+        .override_usage("roomcast [OPTIONS]\n       roomcast drain [OPTIONS]")
         .max_term_width(HELP_COLUMNS)
         // Side by side, the longest flag of a category leaves no room for the words.
         .next_line_help(true)

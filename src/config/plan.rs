@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::feed::Feed;
-use crate::config::setting::{Log, Typed};
+use crate::config::setting::{ByAddress, Log, Typed};
 use crate::config::source::Complaint;
 use crate::config::table::{NODE_NAME_BYTES_MAX, SHARDS_MAX};
 use crate::config::value::show_bytes;
 use crate::hub::journal::Durability;
 use crate::hub::name;
-use crate::shard::limits::Limits;
+use crate::shard::limits::{Limits, Rate};
 
 /// Descriptors kept from connections: standard streams, listeners, per shard a poll and a waker, what
 /// libraries open for a moment; generous, as running out of descriptors is ugly.
@@ -58,14 +58,16 @@ pub struct Plan {
     pub feeds: Vec<Feed>,
     /// Most open connections of the process; fits the descriptors.
     pub max_connections: usize,
-    /// Most open connections of one peer address; none = unlimited.
-    pub max_connections_per_address: Option<u32>,
+    /// Most open connections of one peer address.
+    pub max_connections_per_address: ByAddress<u32>,
+    /// How fast one address may open connections.
+    pub handshake_rate: ByAddress<Rate>,
+    /// How long repeat offenders' addresses are refused.
+    pub ban_time: ByAddress<Duration>,
     /// Where histories are kept; none = in memory only.
     pub data_dir: Option<PathBuf>,
     /// From the signal to the exit.
     pub drain_timeout: Duration,
-    /// Over which clients spread their return.
-    pub reconnect_window: Duration,
     /// What clients are told that they reached; 1 to 128 bytes without control characters.
     pub node_name: String,
     /// How to log.
@@ -94,9 +96,10 @@ impl Plan {
             feeds: typed.feeds,
             max_connections,
             max_connections_per_address: typed.max_connections_per_address,
+            handshake_rate: typed.handshake_rate,
+            ban_time: typed.ban_time,
             data_dir: typed.data_dir,
             drain_timeout: typed.drain_timeout,
-            reconnect_window: typed.reconnect_window,
             node_name: typed.node_name.unwrap_or_else(|| node_name(machine)),
             log: typed.log,
             warnings,
@@ -192,9 +195,10 @@ mod tests {
     fn defaults() {
         let plan = plan("", &MACHINE).unwrap();
         assert_eq!(plan.listen, ["127.0.0.1:8080".parse().unwrap()]);
-        assert_eq!((plan.shards, plan.max_connections, plan.max_connections_per_address), (4, 19_936, None));
+        assert_eq!((plan.shards, plan.max_connections), (4, 19_936));
+        assert_eq!(plan.max_connections_per_address, ByAddress::by_default(1000));
         assert_eq!(plan.drain_timeout, Duration::from_secs(10));
-        assert_eq!(plan.reconnect_window, Duration::from_secs(10));
+        assert_eq!(plan.limits.reconnect_window, Duration::from_secs(10));
         assert_eq!(plan.node_name, "node-0000beef");
         assert!(plan.warnings.is_empty());
     }

@@ -50,6 +50,30 @@ pub struct Log {
     pub level: LogLevel,
 }
 
+/// What holds for each address that clients come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByAddress<T> {
+    /// The limit; none = there is none.
+    pub limit: Option<T>,
+    /// Whether loopback addresses are exempt: a proxy on this machine has one of them for all its clients.
+    pub spares_loopback: bool,
+}
+
+impl<T> ByAddress<T> {
+    /// No limit.
+    pub const OFF: ByAddress<T> = ByAddress { limit: None, spares_loopback: false };
+
+    /// A limit that holds for whomever.
+    pub const fn all(limit: T) -> ByAddress<T> {
+        ByAddress { limit: Some(limit), spares_loopback: false }
+    }
+
+    /// A limit that nobody has asked for, so that it must not stop who is behind a proxy.
+    pub const fn by_default(limit: T) -> ByAddress<T> {
+        ByAddress { limit: Some(limit), spares_loopback: true }
+    }
+}
+
 /// What was typed, each value in its range; `None` where the operator leaves the choice to us.
 #[derive(Clone, Debug)]
 pub struct Typed {
@@ -59,8 +83,12 @@ pub struct Typed {
     pub shards: Option<u32>,
     /// Connections of the process; none = as many as there are descriptors for.
     pub max_connections: Option<u32>,
-    /// Connections of one peer address; none = unlimited.
-    pub max_connections_per_address: Option<u32>,
+    /// Connections of one peer address.
+    pub max_connections_per_address: ByAddress<u32>,
+    /// Connections that one address may open.
+    pub handshake_rate: ByAddress<Rate>,
+    /// How long repeat offenders' addresses are refused.
+    pub ban_time: ByAddress<Duration>,
     /// What the shards keep to.
     pub limits: Limits,
     /// Feeds with their sources.
@@ -71,8 +99,6 @@ pub struct Typed {
     pub durability: Durability,
     /// From the signal to the exit.
     pub drain_timeout: Duration,
-    /// Over which clients spread their return.
-    pub reconnect_window: Duration,
     /// What clients are told that they reached; none = the host's name.
     pub node_name: Option<String>,
     /// How to log.
@@ -86,13 +112,14 @@ impl Typed {
             listen: Vec::new(),
             shards: None,
             max_connections: None,
-            max_connections_per_address: None,
+            max_connections_per_address: ByAddress::OFF,
+            handshake_rate: ByAddress::OFF,
+            ban_time: ByAddress::OFF,
             limits: Limits::default(),
             feeds: Vec::new(),
             data_dir: None,
             durability: Durability::Sync,
             drain_timeout: Duration::ZERO,
-            reconnect_window: Duration::ZERO,
             node_name: None,
             log: Log { format: LogFormat::Text, level: LogLevel::Info },
         }

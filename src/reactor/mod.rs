@@ -53,11 +53,19 @@ const LODGER: Token = Token(usize::MAX - 2);
 /// What the server tells a running reactor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// Close everything in an orderly way; clients come back within the window.
+    /// Send the clients away in an orderly way.
     Drain {
-        /// Over which the clients' return is spread.
+        /// Over which that is spread.
         window: Duration,
+        /// The reactor ends when all connections are gone; it goes on otherwise.
+        last: bool,
     },
+}
+
+/// What is kept with a socket as long as it is open.
+pub trait Kept {
+    /// The connection was closed for what its client did, again and again.
+    fn offend(&self);
 }
 
 /// A socket on its way to a shard.
@@ -165,7 +173,7 @@ pub struct Reactor<T, L> {
     lodger_due: Option<Mono>,
 }
 
-impl<T, L: Lodger> Reactor<T, L> {
+impl<T: Kept, L: Lodger> Reactor<T, L> {
     /// A reactor that has not begun.
     ///
     /// # Errors
@@ -184,7 +192,7 @@ impl<T, L: Lodger> Reactor<T, L> {
         Ok(Reactor { parts, poll, alarm, turned, sockets, ready, buffer, draining, lodger, lodger_due })
     }
 
-    /// Runs until it was told to drain and all connections are gone.
+    /// Runs until it was told to drain for the last time and all connections are gone.
     ///
     /// # Errors
     /// If the kernel's poll fails.
@@ -260,18 +268,15 @@ impl<T, L: Lodger> Reactor<T, L> {
     }
 
     fn take_orders(&mut self) {
-        while let Ok(Control::Drain { window }) = self.parts.control.try_recv() {
-            self.draining = true;
-            self.parts.shard.handle_drain(window);
+        while let Ok(Control::Drain { window, last }) = self.parts.control.try_recv() {
+            self.draining |= last;
+            self.parts.shard.handle_drain(window, self.draining);
         }
     }
 
     fn take_sockets(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
             let Ok(Accepted { mut stream, peer, kept }) = self.parts.intake.try_recv() else { return };
-            if self.draining {
-                continue; // too late: dropping the socket is the answer
-            }
             let key = self.parts.shard.handle_open(Peer::of(peer.ip()));
             if let Err(error) = self.poll.registry().register(&mut stream, token(key), Interest::READABLE) {
                 tracing::warn!(%error, "cannot watch an accepted socket");
@@ -501,6 +506,11 @@ impl<T, L: Lodger> Reactor<T, L> {
     }
 
     fn reap(&mut self) {
+        while let Some(key) = self.parts.shard.poll_offence() {
+            if let Some(socket) = find(&mut self.sockets, key) {
+                socket.kept().offend();
+            }
+        }
         while let Some((key, close)) = self.parts.shard.poll_close() {
             match close {
                 // Closing the descriptor takes it out of the poll as well.

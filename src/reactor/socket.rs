@@ -51,6 +51,11 @@ pub(super) enum Got {
 }
 
 impl<T> Socket<T> {
+    /// What is dropped with it.
+    pub(super) fn kept(&self) -> &T {
+        &self.kept
+    }
+
     /// A fresh socket, to be put on the ready list: its request has often come already, and to look is cheaper than to
     /// be told.
     pub(super) fn new(generation: u32, stream: TcpStream, kept: T) -> Socket<T> {

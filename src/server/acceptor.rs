@@ -27,6 +27,7 @@ use crate::metrics::table::ACCEPT_PAUSES;
 use crate::reactor::Accepted;
 use crate::reactor::lodger::{Lodger, Next};
 use crate::server::admission::{Admission, Ticket};
+use crate::server::doorman::Doorman;
 use crate::server::linger::Lingering;
 use crate::server::listener::Listener;
 
@@ -82,6 +83,7 @@ pub struct Acceptor {
     /// By door: something was sent in this turn.
     touched: Vec<bool>,
     admission: Arc<Admission>,
+    doorman: Doorman,
     lingering: Lingering,
     stop: Stop,
     started: Instant,
@@ -122,6 +124,7 @@ impl Acceptor {
         listeners: Vec<Listener>,
         doors: Vec<Door>,
         admission: Arc<Admission>,
+        doorman: Doorman,
     ) -> io::Result<Acceptor> {
         assert!(!doors.is_empty(), "somebody has to take the connections");
         let poll = Poll::new()?;
@@ -139,6 +142,7 @@ impl Acceptor {
             touched: vec![false; doors.len()],
             doors,
             admission,
+            doorman,
             lingering: Lingering::new(first_token),
             stop: Stop { wanted: Arc::new(AtomicBool::new(false)), waker },
             started: Instant::now(),
@@ -197,6 +201,9 @@ impl Acceptor {
 
     /// Accepts from every listener where somebody may wait, then wakes the shards that got something.
     fn turn(&mut self, now: Mono) {
+        for block in self.admission.offences() {
+            self.doorman.offend(block, now);
+        }
         for index in 0..self.listeners.len() {
             if now < self.paused_until {
                 break;
@@ -247,7 +254,9 @@ impl Acceptor {
     }
 
     fn place(&mut self, stream: TcpStream, peer: SocketAddr, shard: ShardId, now: Mono) {
-        match self.admission.admit(peer.ip()) {
+        let address = peer.ip();
+        let may = self.doorman.judge(address, now).map_err(|why| self.admission.refuse(why));
+        match may.and_then(|()| self.admission.admit(address)) {
             Err(why) => self.lingering.refuse(stream, why, now, self.poll.registry()),
             Ok(mut ticket) => {
                 ticket.assign(shard);

@@ -3,18 +3,23 @@
 //! Counts connections from accept to close, exactly: an admitted connection carries a [`Ticket`], and dropping
 //! the ticket is the one way to be uncounted. Opens no sockets, reads no clock, writes no answers. Shared by
 //! the acceptor (which admits) and the shards (whose connections end); only the per-address counts are behind
-//! a lock, and only if there is a cap per address.
+//! a lock, and only if there is a cap per address, and so is the list of those who offend.
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
 use crate::base::hash::{Keys, Map};
 use crate::base::id::ShardId;
+use crate::config::setting::ByAddress;
 use crate::metrics::shard::Gauges;
 use crate::metrics::table::{Cell, REFUSED};
+use crate::reactor::Kept;
+
+/// Offences that wait until the next connection comes; more are forgotten.
+const OFFENCES_WAITING_MAX: usize = 1024;
 
 /// How many connections are let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +27,8 @@ pub struct Caps {
     /// Open connections of this process.
     pub connections_max: u32,
     /// Open connections from one address (IPv4) or one network (IPv6, /64: a single subscriber has all of
-    /// it); none = unlimited.
-    pub per_address_max: Option<u32>,
+    /// it).
+    pub per_address: ByAddress<u32>,
 }
 
 /// Why a connection is not let in.
@@ -31,16 +36,34 @@ pub struct Caps {
 pub enum Refused {
     /// [`Caps::connections_max`] are open.
     TooManyConnections,
-    /// [`Caps::per_address_max`] are open from this address.
+    /// [`Caps::per_address`] are open from this address.
     TooManyFromAddress,
+    /// The address opens connections too fast.
+    TooFast,
+    /// Clients from this address were closed for what they did, again and again.
+    Banned,
+    /// The process is going to end, or has been asked to let nobody in.
+    Draining,
 }
 
 impl Refused {
+    /// All of them, in order.
+    pub const ALL: [Refused; 5] = [
+        Refused::TooManyConnections,
+        Refused::TooManyFromAddress,
+        Refused::TooFast,
+        Refused::Banned,
+        Refused::Draining,
+    ];
+
     /// Where it is counted.
     const fn cell(self) -> Cell {
         match self {
             Refused::TooManyConnections => REFUSED.of("capacity"),
             Refused::TooManyFromAddress => REFUSED.of("address"),
+            Refused::TooFast => REFUSED.of("handshake_rate"),
+            Refused::Banned => REFUSED.of("banned"),
+            Refused::Draining => REFUSED.of("draining"),
         }
     }
 }
@@ -56,18 +79,32 @@ pub struct Admission {
     /// Connections of each shard, those on the way to it included.
     by_shard: Box<[AtomicU32]>,
     counts: Arc<Gauges>,
+    draining: AtomicBool,
+    /// Whether `offences` holds any.
+    offended: AtomicBool,
+    /// Where clients came from that were closed for what they did, until the acceptor takes note.
+    offences: Mutex<Vec<Block>>,
 }
 
 /// What the per-address cap counts as one address; in bytes, as numbers would make every ticket larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Block {
+pub enum Block {
+    /// The address.
     V4([u8; 4]),
     /// The network's half.
     V6([u8; 8]),
 }
 
 impl Block {
-    fn of(address: IpAddr) -> Block {
+    /// Whether only this machine has such an address; the network of `::1` holds nothing that others use.
+    #[must_use]
+    pub fn is_loopback(self) -> bool {
+        matches!(self, Block::V4([127, ..]) | Block::V6([0, 0, 0, 0, 0, 0, 0, 0]))
+    }
+
+    /// What an address counts as.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Block {
         // A listener for both families reports IPv4 peers as ::ffff:a.b.c.d; all of them are one /64.
         match address.to_canonical() {
             IpAddr::V4(v4) => Block::V4(v4.octets()),
@@ -83,8 +120,10 @@ impl Block {
 #[derive(Debug)]
 pub struct Ticket {
     admission: Arc<Admission>,
-    /// Counted under this address, if addresses are counted.
-    block: Option<Block>,
+    /// Where it comes from.
+    block: Block,
+    /// Whether it is counted there.
+    counted: bool,
     /// Counted for this shard, once it is chosen.
     shard: Option<ShardId>,
 }
@@ -103,6 +142,9 @@ impl Admission {
             by_address: Mutex::new(Map::with_hasher(keys)),
             by_shard: (0..shards).map(|_| AtomicU32::new(0)).collect(),
             counts,
+            draining: AtomicBool::new(false),
+            offended: AtomicBool::new(false),
+            offences: Mutex::default(),
         })
     }
 
@@ -111,24 +153,43 @@ impl Admission {
     /// # Errors
     /// Which cap is reached; nothing was counted then but the refusal.
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Ticket, Refused> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(self.refuse(Refused::Draining));
+        }
         let max = self.caps.connections_max;
         let more = |open: u32| (open < max).then(|| open + 1);
         if self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
             return Err(self.refuse(Refused::TooManyConnections));
         }
         // From here on the ticket gives back what was counted, also when it is refused below.
-        let mut ticket = Ticket { admission: Arc::clone(self), block: None, shard: None };
-        if let Some(max) = self.caps.per_address_max {
-            let block = Block::of(address);
+        let block = Block::of(address);
+        let mut ticket = Ticket { admission: Arc::clone(self), block, counted: false, shard: None };
+        let ByAddress { limit, spares_loopback } = self.caps.per_address;
+        if let Some(max) = limit.filter(|_| !(spares_loopback && block.is_loopback())) {
             if !self.count_address(block, max) {
                 return Err(self.refuse(Refused::TooManyFromAddress));
             }
-            ticket.block = Some(block);
+            ticket.counted = true;
         }
         Ok(ticket)
     }
 
-    fn refuse(&self, why: Refused) -> Refused {
+    /// Lets nobody in from now on.
+    pub fn close(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Where clients came from that offended since this was asked last.
+    #[must_use]
+    pub fn offences(&self) -> Vec<Block> {
+        if !self.offended.swap(false, Ordering::Acquire) {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.offences.lock())
+    }
+
+    /// Counts a refusal, and gives it back.
+    pub fn refuse(&self, why: Refused) -> Refused {
         self.counts.count(why.cell());
         why
     }
@@ -176,6 +237,17 @@ impl Ticket {
     }
 }
 
+impl Kept for Ticket {
+    fn offend(&self) {
+        let admission = &*self.admission;
+        let mut offences = admission.offences.lock();
+        if offences.len() < OFFENCES_WAITING_MAX {
+            offences.push(self.block);
+        }
+        admission.offended.store(true, Ordering::Release);
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
         let admission = &*self.admission;
@@ -183,12 +255,12 @@ impl Drop for Ticket {
             let before = admission.by_shard[shard.index()].fetch_sub(1, Ordering::Relaxed);
             debug_assert!(before > 0, "a shard gives back what was counted for it");
         }
-        if let Some(block) = self.block {
+        if self.counted {
             let mut by_address = admission.by_address.lock();
-            match by_address.get_mut(&block) {
+            match by_address.get_mut(&self.block) {
                 Some(open) if *open > 1 => *open -= 1,
                 _ => {
-                    by_address.remove(&block);
+                    by_address.remove(&self.block);
                 }
             }
         }
@@ -204,7 +276,8 @@ mod tests {
     use super::*;
 
     fn admission(connections_max: u32, per_address_max: Option<u32>) -> Arc<Admission> {
-        Admission::new(Caps { connections_max, per_address_max }, 2, Keys::new([3; 16]), Arc::default())
+        let per_address = ByAddress { limit: per_address_max, spares_loopback: false };
+        Admission::new(Caps { connections_max, per_address }, 2, Keys::new([3; 16]), Arc::default())
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -248,6 +321,22 @@ mod tests {
             assert_eq!(refused, same.then_some(Refused::TooManyFromAddress), "{first} and {second}");
             assert_eq!(admission.open(), 1, "a refusal and a dropped ticket leave no trace");
         }
+    }
+
+    #[test]
+    fn offences_are_told_once_and_a_closed_door_stays_closed() {
+        let admission = admission(10, None);
+        let ticket = admission.admit(ip("10.0.0.1")).unwrap();
+        assert_eq!(admission.offences(), []);
+        ticket.offend();
+        ticket.offend();
+        assert_eq!(admission.offences(), [Block::of(ip("10.0.0.1")); 2]);
+        assert_eq!(admission.offences(), []);
+        (0..2 * OFFENCES_WAITING_MAX).for_each(|_| ticket.offend());
+        assert_eq!(admission.offences().len(), OFFENCES_WAITING_MAX);
+        admission.close();
+        assert_eq!(admission.admit(ip("10.0.0.1")).unwrap_err(), Refused::Draining);
+        assert_eq!((admission.open(), admission.refused(Refused::Draining)), (1, 1));
     }
 
     #[test]

@@ -3,17 +3,19 @@
 //! Everything that touches the operating system beside the shards' own loops is here: listeners, signals,
 //! threads, clocks at their source. Nothing below imports it.
 //!
-//! Start: listeners (so that a taken port ends the start), the store, acceptor, shards, signals. Stop: no
-//! new connections, every client is told when to come back and closed, the shards end when they are empty, or at the
-//! deadline, and the store after them.
+//! Start: listeners (so that a taken port ends the start), the store, acceptor, shards, signals. Stop: new
+//! connections are told so, every client is told when to come back and closed, the shards end when they are empty, or
+//! at the deadline, the listeners with them, and the store after them.
 
 pub mod descriptors;
 pub mod log;
 pub mod admission;
+pub mod doorman;
 pub mod listener;
 pub mod linger;
 pub mod acceptor;
 pub mod signals;
+pub mod ask;
 pub mod outside;
 pub mod feed;
 
@@ -38,6 +40,7 @@ use crate::pages;
 use crate::reactor::{Accepted, Clock, Control, Handed, Home, Parts, Reactor};
 use crate::server::acceptor::{Acceptor, Door, Stop};
 use crate::server::admission::{Admission, Caps, Ticket};
+use crate::server::doorman::Doorman;
 use crate::server::feed::Feeds;
 use crate::server::listener::{BindError, Listener};
 use crate::server::outside::Outside;
@@ -119,9 +122,10 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     let handed: Vec<Handing> = (0..plan.shards).map(|_| unbounded()).collect();
     let outside = outside(plan, keys, &wakes, &mut ends);
     let process: Arc<Gauges> = Arc::default();
+    let admission = admission(plan, keys, &process);
     let acceptor =
-        acceptor(plan, keys, listeners, &shards, &wakes, &process).map_err(system("make a poll"))?;
-    let stop = acceptor.stopper();
+        acceptor(plan, keys, listeners, &shards, &wakes, &admission).map_err(system("make a poll"))?;
+    let door = Entrance { admission, stop: acceptor.stopper() };
     let lodger = if plan.shards == 1 && cfg!(unix) {
         Some(acceptor)
     } else {
@@ -138,7 +142,13 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
         let _ = writeln!(io::stdout(), "chat page: http://{address}{}", pages::CHAT_PATH);
     }
     tracing::info!(shards = plan.shards, connections_max = plan.max_connections, "started");
-    Ok(wait(plan, signals, &stop, &shards, &wakes, feeds, &failures))
+    Ok(wait(plan, signals, &door, &shards, &wakes, feeds, &failures))
+}
+
+/// What the end of the server does to the acceptor.
+struct Entrance {
+    admission: Arc<Admission>,
+    stop: Stop,
 }
 
 /// A running shard as the server sees it.
@@ -273,22 +283,27 @@ fn open_store(
     Ok(Store { restored, outlets })
 }
 
+fn admission(plan: &Plan, keys: Keys, process: &Arc<Gauges>) -> Arc<Admission> {
+    let caps = Caps {
+        connections_max: u32::try_from(plan.max_connections).unwrap_or(u32::MAX),
+        per_address: plan.max_connections_per_address,
+    };
+    Admission::new(caps, plan.shards, keys, Arc::clone(process))
+}
+
 fn acceptor(
     plan: &Plan,
     keys: Keys,
     listeners: Vec<Listener>,
     shards: &[Running],
     wakes: &[Arc<Wake>],
-    process: &Arc<Gauges>,
+    admission: &Arc<Admission>,
 ) -> io::Result<Acceptor> {
-    let caps = Caps {
-        connections_max: u32::try_from(plan.max_connections).unwrap_or(u32::MAX),
-        per_address_max: plan.max_connections_per_address,
-    };
     let doors = shards.iter().zip(wakes);
     let doors =
         doors.map(|(shard, wake)| Door { lane: shard.intake.clone(), wake: Arc::clone(wake) }).collect();
-    Acceptor::new(listeners, doors, Admission::new(caps, plan.shards, keys, Arc::clone(process)))
+    let doorman = Doorman::new(plan.handshake_rate, plan.ban_time, keys);
+    Acceptor::new(listeners, doors, Arc::clone(admission), doorman)
 }
 
 /// Starts a thread that tells when and how it ended, also by a panic.
@@ -322,7 +337,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 fn wait(
     plan: &Plan,
     signals: signals::Signals,
-    stop: &Stop,
+    door: &Entrance,
     shards: &[Running],
     wakes: &[Arc<Wake>],
     mut feeds: Feeds,
@@ -345,9 +360,15 @@ fn wait(
             recv(wanted) -> signal => match signal {
                 Ok(Wanted::Drain) => {
                     tracing::info!(timeout = ?plan.drain_timeout, "draining");
-                    begin_drain(plan, stop, shards, wakes);
+                    door.admission.close();
+                    // What is left of the time is for close frames, and for those who do not answer them.
+                    drain(plan.limits.drain_window.min(plan.drain_timeout / 2), true, shards, wakes);
                     feeds.stop();
                     deadline = after(plan.drain_timeout);
+                }
+                Ok(Wanted::Leave) => {
+                    tracing::info!("sending all clients away, letting no new ones in");
+                    drain(plan.limits.drain_window, false, shards, wakes);
                 }
                 Ok(Wanted::Now) | Err(_) => break Ended::AtOnce,
             },
@@ -369,19 +390,19 @@ fn wait(
             }
         }
     };
+    if let Err(error) = door.stop.stop() {
+        tracing::warn!(%error, "cannot wake the acceptor");
+    }
     feeds.end();
     handle.close();
     tracing::info!("stopped");
     ended
 }
 
-fn begin_drain(plan: &Plan, stop: &Stop, shards: &[Running], wakes: &[Arc<Wake>]) {
-    if let Err(error) = stop.stop() {
-        tracing::warn!(%error, "cannot wake the acceptor");
-    }
+fn drain(window: Duration, last: bool, shards: &[Running], wakes: &[Arc<Wake>]) {
     for (shard, wake) in shards.iter().zip(wakes) {
         // A shard that has ended needs no order.
-        let _ = shard.control.send(Control::Drain { window: plan.reconnect_window });
+        let _ = shard.control.send(Control::Drain { window, last });
         wake.notify();
     }
 }

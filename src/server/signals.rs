@@ -1,7 +1,7 @@
-//! What the operating system's signals ask for: end in order, then end at once.
+//! What the operating system's signals ask for: send the clients away, end in order, then end at once.
 //!
 //! `SIGPIPE` is ignored by Rust's own start-up. `SIGHUP`, `SIGUSR1` and `SIGUSR2` would end a process
-//! that does not catch them; a closed terminal or a stray tool shall not end the service, so they do nothing.
+//! that does not catch them; a closed terminal or a stray tool shall not end the service, so the first two do nothing.
 
 use std::io;
 
@@ -11,6 +11,8 @@ pub use signal_hook::iterator::Handle;
 /// How to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
+    /// Send the clients away, and stay: `SIGUSR2`.
+    Leave,
     /// Begin to drain: the first `SIGTERM` or `SIGINT`.
     Drain,
     /// End at once: any further one.
@@ -44,6 +46,9 @@ impl Iterator for Signals {
                 self.draining = true;
                 return Some(wanted);
             }
+            if signal == SIGUSR2 && !self.draining {
+                return Some(Wanted::Leave);
+            }
             tracing::debug!(signal, "signal without effect");
         }
         None
@@ -68,11 +73,14 @@ mod tests {
     #[test]
     fn first_drains_second_ends_others_do_nothing() {
         let mut signals = listen().unwrap();
-        for harmless in [SIGHUP, SIGUSR1, SIGUSR2] {
+        for harmless in [SIGHUP, SIGUSR1] {
             raise(harmless).unwrap();
         }
+        raise(SIGUSR2).unwrap();
+        assert_eq!(signals.next(), Some(Wanted::Leave));
         raise(SIGTERM).unwrap();
         assert_eq!(signals.next(), Some(Wanted::Drain));
+        raise(SIGUSR2).unwrap();
         raise(SIGINT).unwrap();
         assert_eq!(signals.next(), Some(Wanted::Now));
         signals.handle().close();

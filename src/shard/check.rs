@@ -16,6 +16,7 @@ impl Shard {
         self.check_memberships();
         self.check_lists();
         self.check_counts();
+        self.check_unfinished();
         self.check_sessions();
         for (_, conn) in self.conns.iter() {
             conn.outbox.check();

@@ -130,6 +130,11 @@ impl Shard {
                 self.measure();
                 Part::Measured
             }
+            Question::Drain => {
+                let clients = self.clients_open;
+                self.handle_drain(self.limits.drain_window, false);
+                Part::Draining(clients)
+            }
             Question::Rooms(limit) => {
                 let rooms = self.largest_rooms();
                 let rooms = rooms.iter().take(*limit as usize).cloned().collect();
@@ -212,6 +217,7 @@ fn add(sum: Part, part: Part) -> Part {
         }
         (Part::Closed(sum), Part::Closed(part)) => Part::Closed(sum + part),
         (Part::Measured, Part::Measured) => Part::Measured,
+        (Part::Draining(sum), Part::Draining(part)) => Part::Draining(sum + part),
         (Part::User { topic, mut clients, total }, Part::User { clients: others, total: more, .. }) => {
             clients.extend(others);
             clients.truncate(CLIENTS_OF_USER_MAX);

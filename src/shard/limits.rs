@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::hub::journal::Durability;
 use crate::hub::moderation::Appointment;
 use crate::hub::policy::{Documents, HISTORY_MEMORY, PRESENCE_LIST_MAX, Rule};
+use crate::wire::ws::message::Bounds;
 
 /// What happens to a connection that does not read as fast as it is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +43,17 @@ pub struct Rate {
 pub struct Limits {
     /// Longest message from a client, in bytes of payload over all its fragments.
     pub message_bytes_max: usize,
+    /// Fragments of one message; none = unlimited.
+    pub fragments_max: Option<u32>,
+    /// What messages of all connections of the process that have not come whole may cost together, in bytes.
+    pub partial_memory: usize,
+    /// Connections of the process that may be without a whole request at a time; the oldest give way to newcomers.
+    pub half_open_max: u32,
     /// Messages per second of one connection; none = unlimited.
     pub rate: Option<Rate>,
+    /// Bytes per second of one connection, where messages are limited: so many as `rate` allows messages; none =
+    /// unlimited.
+    pub byte_rate: Option<usize>,
     /// Longest room name, in bytes of UTF-8.
     pub name_bytes_max: usize,
     /// Rooms that one connection may be in.
@@ -80,6 +90,10 @@ pub struct Limits {
     pub resume_window: Option<Duration>,
     /// Sessions of the process that may wait for their clients at a time.
     pub away_max: u32,
+    /// Over which a drain spreads its closes.
+    pub drain_window: Duration,
+    /// Over which clients that are sent away spread their return.
+    pub reconnect_window: Duration,
     /// From our close frame to the peer's.
     pub close_timeout: Duration,
     /// Whether every native connection gets `heartbeat` messages, not only those that ask for them.
@@ -158,6 +172,36 @@ impl Default for Pace {
     }
 }
 
+impl Limits {
+    /// What a message may have.
+    #[inline]
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds { bytes: self.message_bytes_max, fragments: self.fragments_max.unwrap_or(u32::MAX) }
+    }
+
+    /// What messages that have not come whole may cost on one shard of so many; two of the longest in any case.
+    pub(crate) fn partial_share(&self, shards: u16) -> usize {
+        (self.partial_memory / usize::from(shards)).max(2 * self.message_bytes_max)
+    }
+
+    /// Connections without a whole request that one shard of so many may have.
+    pub(crate) fn half_open_share(&self, shards: u16) -> u32 {
+        self.half_open_max.div_ceil(u32::from(shards))
+    }
+
+    /// Tokens of its sender's bucket that a message of this length costs.
+    #[inline]
+    pub(crate) fn tokens(&self, rate: Rate, bytes: usize) -> u32 {
+        let Some(byte_rate) = self.byte_rate else { return 1 };
+        // Most messages are short, and to divide is dear.
+        if bytes as u64 * u64::from(rate.per_second) <= byte_rate as u64 {
+            return 1;
+        }
+        let each = (byte_rate / rate.per_second as usize).max(1);
+        u32::try_from(bytes.div_ceil(each).max(1)).unwrap_or(u32::MAX)
+    }
+}
+
 impl Pace {
     /// Relations without which a shard would stand still.
     ///
@@ -176,7 +220,11 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             message_bytes_max: 1 << 20,
+            fragments_max: Some(1024),
+            partial_memory: 64 << 20,
+            half_open_max: 10_000,
             rate: None,
+            byte_rate: None,
             name_bytes_max: 255,
             rooms_per_connection_max: 128,
             members_per_room_max: None,
@@ -195,6 +243,8 @@ impl Default for Limits {
             idle_timeout: None,
             resume_window: Some(Duration::from_secs(120)),
             away_max: 10_000,
+            drain_window: Duration::from_secs(1),
+            reconnect_window: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
             heartbeat_json: false,
             queue_bytes_max: 1 << 20,

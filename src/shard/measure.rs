@@ -10,8 +10,9 @@ use crate::base::id::Key;
 use crate::dialect::api::guard;
 use crate::hub::name::TopicKind;
 use crate::metrics::table::{
-    BLOCKED, BUILD, CONNECTIONS, CPU, Cell, DELIVERY_TIMES, DROPS, EVICTIONS, FRAMES_SENT, MAIL, MEMBERSHIPS,
-    MEMORY, MOST_FILES, OPEN_FILES, PUBLICATIONS, QUEUE_BYTES, RESIDENT, ROOMS, STARTED, TOPICS, TURNS,
+    BLOCKED, BUILD, CONNECTIONS, CPU, Cell, DELIVERY_TIMES, DRAINING, DROPS, EVICTIONS, FRAMES_SENT, MAIL,
+    MEMBERSHIPS, MEMORY, MOST_FILES, OPEN_FILES, PUBLICATIONS, QUEUE_BYTES, RESIDENT, ROOMS, STARTED, TOPICS,
+    TURNS,
 };
 use crate::metrics::text;
 use crate::shard::conn::Phase;
@@ -94,6 +95,7 @@ impl Shard {
     /// Publishes all that this shard has counted, and how it stands.
     pub(crate) fn measure(&mut self) {
         self.measure_connections();
+        self.measure_unfinished();
         let counts = self.owner.counts();
         let dropped = self.spares.dropped;
         let [requests, edges] = [
@@ -121,6 +123,7 @@ impl Shard {
         ] {
             tally.set(cell, value);
         }
+        tally.set(DRAINING.cell(), u64::from(self.drain.is_some()));
         for ((_, cell), kind) in TOPICS.all().zip(TopicKind::ALL) {
             tally.set(cell, counts.topics_of(kind));
         }

@@ -45,6 +45,7 @@ pub mod state;
 mod edge;
 mod fanout;
 mod gather;
+pub mod drain;
 pub mod measure;
 pub mod flush;
 mod check;
@@ -55,16 +56,15 @@ use std::time::Duration;
 use crate::base::clock::{Mono, Now};
 use crate::base::id::{Key, ShardId};
 use crate::base::peer::Peer;
-use crate::dialect::native::encode;
 use crate::hub::command::Request;
 use crate::hub::journal::{Entry, Restored};
 use crate::metrics::shard::Reading;
 use crate::metrics::table::BYTES_RECEIVED;
+use crate::shard::conn::socket::LINGER;
 use crate::shard::conn::{Conn, Phase};
 use crate::shard::limits::Pace;
 use crate::shard::port::ToEdge;
-use crate::shard::state::{Shard, TICK_US, Timer};
-use crate::wire::ws::close::CloseCode;
+use crate::shard::state::{Drain, Shard, TICK_US, Timer};
 
 impl Shard {
     /// A turn begins; `now` holds until it ends.
@@ -81,8 +81,12 @@ impl Shard {
 
     /// A socket was accepted from `peer`. Its key stays good until [`Shard::poll_close`] says drop.
     pub fn handle_open(&mut self, peer: Peer) -> Key {
-        let until = self.now.mono + self.limits.handshake_timeout;
+        // Whoever comes at the end is told so, but not waited for.
+        let patience = if self.is_ending() { LINGER } else { self.limits.handshake_timeout };
+        let until = self.now.mono + patience;
         let key = self.conns.insert(Conn::new(peer, until));
+        self.begin_request(key);
+        self.fit_requests();
         self.rearm(key);
         key
     }
@@ -189,6 +193,9 @@ impl Shard {
         if !self.sessions.away.is_empty() {
             self.expire_sessions();
         }
+        if self.drain.is_some() {
+            self.send_away();
+        }
     }
 
     /// Owner work, then fan-outs, each as far as this turn's budget reaches.
@@ -253,7 +260,8 @@ impl Shard {
         let timers = self.wheel.next_deadline().map(|tick| Mono(tick.saturating_mul(TICK_US)));
         let away = self.sessions.away.first().map(|(until, _)| *until);
         let expiry = self.owner.next_expiry().filter(|_| self.takes_requests());
-        let due = [timers, expiry, self.window.due(), away].into_iter().flatten().min()?;
+        let leaving = self.drain.as_ref().and_then(Drain::next);
+        let due = [timers, expiry, self.window.due(), away, leaving].into_iter().flatten().min()?;
         Some(due.since(self.now.mono))
     }
 
@@ -261,29 +269,6 @@ impl Shard {
     #[must_use]
     pub fn poll_window(&self) -> Option<Mono> {
         self.window.due()
-    }
-
-    /// The server is going down: every client is told when to come back, each its own moment within `window`, and
-    /// is closed with 1001; requests are answered no more. [`Shard::is_empty`] tells when all are gone.
-    pub fn handle_drain(&mut self, window: Duration) {
-        let keys: Vec<Key> = self.conns.iter().map(|(key, _)| key).collect();
-        let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-        for key in keys {
-            let delay = Duration::from_millis(self.prng.below(window_ms.saturating_add(1)));
-            let Some(conn) = self.conns.get_mut(key) else { continue };
-            match conn.phase {
-                Phase::Head { .. } | Phase::Body { .. } => self.end(key),
-                Phase::Away { .. } => self.end_session(key),
-                Phase::Asking(_) => self.hurry(key),
-                Phase::Closing { .. } | Phase::Over => {}
-                Phase::Socket(_) => {
-                    if conn.hears_broadcasts() {
-                        self.send(key, |out| encode::server_shutdown(out, delay));
-                    }
-                    self.close(key, CloseCode::GOING_AWAY, "server shutdown");
-                }
-            }
-        }
     }
 
     /// Whether no connection is left.

@@ -53,6 +53,8 @@ pub enum Question {
     Stats,
     /// Publish what you have counted.
     Measure,
+    /// Send your clients away.
+    Drain,
     /// Which are your largest rooms, so many at most?
     Rooms(u32),
     /// Which clients are connected to you?
@@ -106,6 +108,8 @@ pub enum Part {
     Closed(u64),
     /// What was counted is published.
     Measured,
+    /// So many clients are being sent away.
+    Draining(u64),
 }
 
 /// A client in a list.

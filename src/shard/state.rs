@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::clock::{Mono, Now};
 use crate::base::hash::Keys;
@@ -133,6 +134,37 @@ pub struct Shard {
     /// What was counted here since the start.
     pub(super) tally: Tally,
     pub(super) probe: Probe,
+    pub(super) unfinished: Unfinished,
+    /// Once clients are to be sent away.
+    pub(super) drain: Option<Drain>,
+}
+
+/// Clients that are being sent away.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    /// Those who are still to go, the next one last.
+    pub(crate) keys: Vec<Key>,
+    /// How many there were at first.
+    pub(crate) count: usize,
+    /// When it began.
+    pub(crate) began: Mono,
+    /// Over which they go.
+    pub(crate) window: Duration,
+    /// The process ends then.
+    pub(crate) last: bool,
+}
+
+/// What clients have begun and not finished.
+#[derive(Debug, Default)]
+pub(crate) struct Unfinished {
+    /// Connections that wait for a whole request.
+    /// Invariant: as many as are in the phases Head and Body.
+    pub(crate) requests: u32,
+    /// All of those in the order in which they came, and others that are none any more.
+    pub(crate) queue: VecDeque<Key>,
+    /// What messages cost that have not come whole, in bytes.
+    /// Invariant: the sum over all open sockets.
+    pub(crate) message_bytes: usize,
 }
 
 /// What is measured now and then.
@@ -227,6 +259,8 @@ impl Shard {
             receipts: Slab::new(),
             tally: Tally::default(),
             probe: Probe::default(),
+            unfinished: Unfinished::default(),
+            drain: None,
         }
     }
 }

@@ -24,3 +24,4 @@ mod direct;
 mod api;
 mod durable;
 mod metrics;
+mod drain;

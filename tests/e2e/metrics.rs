@@ -1,10 +1,12 @@
 //! `/metrics`: who may read it, what it counts, and that nothing that a client sends becomes a label.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 
 use serde_json::json;
 
-use crate::support::{Server, eventually};
+use crate::support::{Server, eventually, head};
 
 /// An answer to `GET /metrics` with these headers, head and body.
 fn ask(server: &Server, method: &str, headers: &str) -> (String, String) {
@@ -18,6 +20,20 @@ fn ask(server: &Server, method: &str, headers: &str) -> (String, String) {
 pub(crate) fn scrape(server: &Server) -> BTreeMap<String, f64> {
     let (head, body) = ask(server, "GET", "Host: localhost\r\n");
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    series(&body)
+}
+
+/// The same by a connection that is open, for when no new one is let in.
+pub(crate) fn scrape_by(stream: &mut TcpStream) -> BTreeMap<String, f64> {
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("the request goes out");
+    let head = head(stream);
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).expect("a length");
+    let mut body = vec![0; length.parse().expect("a number")];
+    stream.read_exact(&mut body).expect("a body");
+    series(&String::from_utf8(body).expect("text"))
+}
+
+fn series(body: &str) -> BTreeMap<String, f64> {
     let series = body.lines().filter(|line| !line.starts_with('#'));
     series
         .map(|line| {

@@ -27,8 +27,8 @@ use crate::net::{Dice, Got, Link};
 
 /// The wall clock when the simulation begins, in milliseconds.
 const WALL: u64 = 1_700_000_000_000;
-/// Over which clients come back after a drain.
-const RECONNECT_WINDOW: Duration = Duration::from_secs(3);
+/// Over which clients are sent away.
+const DRAIN_WINDOW: Duration = Duration::from_secs(3);
 /// Turns in a row that do nothing which can be seen from outside although the shard wants them at once. Unfinished
 /// fan-outs to blocked connections are work of that kind.
 const QUIET_TURNS_MAX: u32 = 5000;
@@ -286,7 +286,7 @@ impl World {
         }
         self.nodes[n].shard.begin_turn(at(self.now_us));
         if std::mem::take(&mut self.nodes[n].drains) {
-            self.nodes[n].shard.handle_drain(RECONNECT_WINDOW);
+            self.nodes[n].shard.handle_drain(DRAIN_WINDOW, true);
         }
         let mut seen = self.take_sockets(n);
         seen += self.take_mail(n, dice);

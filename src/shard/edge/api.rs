@@ -137,6 +137,7 @@ impl Shard {
             Call::CloseUser { user } => self
                 .addressed(TopicKind::Inbox, &user)
                 .and_then(|topic| self.ask_shards(key, terms, Question::CloseUser(topic), None)),
+            Call::Drain => self.ask_shards(key, terms, Question::Drain, None),
             Call::Nodes | Call::BestNode => {
                 self.answer_nodes(key, &call, terms);
                 Ok(())
@@ -265,6 +266,7 @@ impl Shard {
     /// The request waits for others from now on, and its connection's input for the answer.
     pub(crate) fn await_orders(&mut self, key: Key, terms: Terms, batch: Option<Batch>) {
         let until = self.now.mono + self.limits.handshake_timeout;
+        self.leave_phase(key);
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.phase = Phase::Asking(Box::new(Asking { terms, until, batch }));
         conn.hold.set(Hold::ANSWER);
@@ -277,6 +279,7 @@ impl Shard {
         let Phase::Asking(asking) = &conn.phase else { return None };
         let terms = asking.terms;
         conn.phase = Phase::Head { reader: None, until: asking.until };
+        self.begin_request(key);
         self.release(key, Hold::ANSWER);
         Some(terms)
     }
@@ -329,6 +332,7 @@ impl Shard {
             }
             Part::Closed(count) => encode::closed(&mut text, *count),
             Part::Measured => return self.answer_metrics(key, terms),
+            Part::Draining(count) => encode::draining(&mut text, *count),
             Part::Stats(_) => debug_assert!(false, "no request asks for these"),
         }
         self.answer_json(key, terms, Status::Ok, &text);

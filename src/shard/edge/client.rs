@@ -1,9 +1,6 @@
 //! A client of the native protocol: its messages become commands, answers and events become its messages.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use crate::base::bucket::Bucket;
+use crate::base::bucket::{Bucket, Dry};
 use crate::base::clock::Mono;
 use crate::base::id::{Key, ShardId};
 use crate::base::shared::Shared;
@@ -24,6 +21,7 @@ use crate::shard::port::Question;
 use crate::shard::state::Shard;
 use crate::wire::ws::close::CloseCode;
 use crate::wire::ws::frame::{self, Opcode};
+use std::sync::Arc;
 
 /// Letters of a client id: 80 bits, so that ids don't meet by chance across nodes.
 const CLIENT_ID_LETTERS: usize = 16;
@@ -57,6 +55,7 @@ impl Shard {
             place: 0,
         };
         let user = client.user.clone();
+        self.leave_phase(key);
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.phase = Phase::Socket(Socket::new(Role::Client(Box::new(client)), now));
         match user {
@@ -130,8 +129,13 @@ impl Shard {
 
     /// One message of a native client.
     pub(crate) fn on_client_message(&mut self, key: Key, opcode: Opcode, payload: &[u8]) {
-        let limited = self.take_token(key).err().map(|wait| Refusal::RateLimited {
-            retry_after_ms: u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX),
+        let limited = self.take_tokens(key, payload.len()).err().map(|dry| {
+            if dry.persistent {
+                self.close(key, CloseCode::RATE_LIMITED, "too many messages");
+                self.turn.offences.push(key);
+            }
+            let retry_after_ms = u64::try_from(dry.wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+            Refusal::RateLimited { retry_after_ms }
         });
         if opcode != Opcode::Text {
             return match limited {
@@ -155,13 +159,23 @@ impl Shard {
         }
     }
 
-    fn take_token(&mut self, key: Key) -> Result<(), Duration> {
+    /// Each message costs, whatever is answered to it; a long one as much as several.
+    #[inline]
+    fn take_tokens(&mut self, key: Key, bytes: usize) -> Result<(), Dry> {
         let Some(rate) = self.limits.rate else { return Ok(()) };
+        let tokens = self.limits.tokens(rate, bytes);
         let now = self.now.mono;
-        match self.conns.get_mut(key).and_then(Conn::client) {
-            Some(client) => client.bucket.take(now, rate.per_second, rate.burst),
-            None => Ok(()),
+        let Some(client) = self.conns.get_mut(key).and_then(Conn::client) else { return Ok(()) };
+        let drawn = client.bucket.draw(now, rate.per_second, rate.burst, tokens);
+        if drawn.is_err() && tokens > 1 {
+            self.tally.count(const { LIMITS_HIT.of("byte_rate") });
         }
+        drawn
+    }
+
+    /// The next connection that was closed for what it did, again and again: its driver may know where it comes from.
+    pub fn poll_offence(&mut self) -> Option<Key> {
+        self.turn.offences.pop()
     }
 
     fn on_command(&mut self, key: Key, tag: Tag, command: Command<'_>) {

@@ -17,10 +17,13 @@ use crate::shard::conn::request::Terms;
 use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Phase};
 use crate::shard::state::Shard;
-use crate::wire::http::answer::{self, After, Answer, NOSNIFF, Problem, Status};
+use crate::wire::http::answer::{self, After, Answer, Hint, NOSNIFF, Problem, Status};
 use crate::wire::http::head::{Body, Head, HeadError, HeadReader, Slots};
 use crate::wire::http::target::Target;
 use crate::wire::ws::handshake;
+
+/// Told to whom the server takes no more: until then another one may stand in its place.
+const RETRY_AFTER_S: u32 = 5;
 
 impl Shard {
     /// Handles a request from the front of `input`; returns how many bytes are done with.
@@ -89,6 +92,10 @@ impl Shard {
                 self.answer_problem(key, problem, head_only, After::Close);
             }
             Ok(Endpoint::Health) => self.answer_health(key, Terms { head_only, after }),
+            Ok(Endpoint::Ready) if self.is_draining() => {
+                let (terms, status) = (Terms { head_only, after }, Status::ServiceUnavailable);
+                self.answer_json(key, terms, status, b"{\"status\":\"draining\"}\n");
+            }
             Ok(Endpoint::Ready) => {
                 self.answer_json(key, Terms { head_only, after }, Status::Ok, b"{\"status\":\"ready\"}\n");
             }
@@ -107,6 +114,19 @@ impl Shard {
                 return self.answer_problem(key, refusal.into(), head.method() == "HEAD", After::Close);
             }
         };
+        if self.is_draining() {
+            self.tally.count(const { HANDSHAKES.of("draining") });
+            let problem = Problem::new(
+                Status::ServiceUnavailable,
+                "No new clients here; try another server, or later.",
+            );
+            return self.answer_problem(
+                key,
+                problem.with(Hint::RetryAfter(RETRY_AFTER_S)),
+                false,
+                After::Close,
+            );
+        }
         let known: &[&'static str] = if introduction.is_some() { &native::SUBPROTOCOLS } else { &[] };
         let subprotocol = handshake::choose(head.tokens("sec-websocket-protocol"), known);
         let now = self.now.mono;
@@ -116,6 +136,7 @@ impl Shard {
         match introduction {
             None => {
                 self.tally.count(const { HANDSHAKES.of("echo") });
+                self.leave_phase(key);
                 if let Some(conn) = self.conns.get_mut(key) {
                     conn.phase = Phase::Socket(Socket::new(Role::Echo, now));
                 }
@@ -186,7 +207,7 @@ impl Shard {
 
     fn after_answer(&mut self, key: Key, after: After) {
         self.touch(key);
-        if after == After::Close {
+        if after == After::Close || self.is_ending() {
             return self.end(key);
         }
         let until = self.now.mono + self.limits.handshake_timeout;

@@ -9,6 +9,7 @@ mod membership;
 pub(crate) mod session;
 mod inbox;
 mod moderation;
+mod unfinished;
 mod binary;
 mod documents;
 mod client;

@@ -26,10 +26,11 @@ impl Shard {
         let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return input.len() };
         // The receive state is on the stack while its bytes are handled, as handling needs the whole shard.
         let mut assembler = std::mem::take(&mut socket.assembler);
+        self.unfinished.message_bytes -= assembler.buffered_bytes();
         let is_echo = matches!(socket.role, Role::Echo);
         let (mut used, mut frames) = (0, 0);
         loop {
-            match assembler.step(&mut input[used..], self.limits.message_bytes_max) {
+            match assembler.step(&mut input[used..], self.limits.bounds()) {
                 Err(violation) => {
                     self.count_violation(violation);
                     self.fail(key, violation.close_code(), violation.reason());
@@ -67,14 +68,21 @@ impl Shard {
         }
         self.tally.add(const { FRAMES_RECEIVED.cell() }, frames);
         if let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) {
+            let bytes = assembler.buffered_bytes();
             socket.assembler = assembler;
+            if bytes > 0 {
+                self.unfinished.message_bytes += bytes;
+                self.fit_messages();
+            }
         }
         used
     }
 
     fn count_violation(&mut self, violation: Violation) {
-        if violation == Violation::TooBig {
-            self.tally.count(const { LIMITS_HIT.of("message_size") });
+        match violation {
+            Violation::TooBig => self.tally.count(const { LIMITS_HIT.of("message_size") }),
+            Violation::TooManyFragments => self.tally.count(const { LIMITS_HIT.of("fragments") }),
+            _ => {}
         }
     }
 
@@ -198,6 +206,8 @@ impl Shard {
         if matches!(conn.phase, Phase::Closing { .. } | Phase::Over) {
             return;
         }
+        self.leave_phase(key);
+        let Some(conn) = self.conns.get_mut(key) else { return };
         conn.phase = Phase::Closing { until, shut: false, ended: false };
         conn.rest = None;
         self.turn.closing.push(key);
