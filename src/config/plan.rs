@@ -43,6 +43,8 @@ pub struct Machine {
     pub host_name: Option<String>,
     /// Any number, new at every start.
     pub random: u32,
+    /// Memory that this process may use, in bytes; none if the system does not tell.
+    pub memory: Option<u64>,
 }
 
 /// What the server is to do.
@@ -87,6 +89,9 @@ impl Plan {
         let max_connections = max_connections(&typed, machine, shards, &mut warnings)?;
         let mut limits = limits(typed.limits, shards, &mut warnings);
         limits.feeds = typed.feeds.iter().map(|feed| feed.name.clone()).collect();
+        if typed.memory_fits {
+            limits.memory = machine.memory.map(|bytes| bytes / 2);
+        }
         limits.durability = if typed.data_dir.is_some() { typed.durability } else { Durability::Off };
         debug_assert!(!typed.listen.is_empty(), "the table's default names an address");
         Ok(Plan {
@@ -181,7 +186,8 @@ mod tests {
     use super::*;
     use crate::config::source::{Asked, read};
 
-    const MACHINE: Machine = Machine { cores: 4, descriptors: 20_000, host_name: None, random: 0xbeef };
+    const MACHINE: Machine =
+        Machine { cores: 4, descriptors: 20_000, host_name: None, random: 0xbeef, memory: Some(8 << 30) };
 
     fn plan(args: &str, machine: &Machine) -> Result<Plan, Complaint> {
         let args = std::iter::once("roomcast").chain(args.split_whitespace()).map(Into::into);
@@ -201,6 +207,15 @@ mod tests {
         assert_eq!(plan.limits.reconnect_window, Duration::from_secs(10));
         assert_eq!(plan.node_name, "node-0000beef");
         assert!(plan.warnings.is_empty());
+    }
+
+    #[test]
+    fn memory_is_half_of_what_there_is_unless_it_is_said() {
+        let memory = |args, memory| plan(args, &Machine { memory, ..MACHINE }).unwrap().limits.memory;
+        assert_eq!(memory("", Some(4 << 30)), Some(2 << 30));
+        assert_eq!(memory("", None), None);
+        assert_eq!(memory("--memory 6GiB", Some(4 << 30)), Some(6 << 30));
+        assert_eq!(memory("--memory off", Some(4 << 30)), None);
     }
 
     #[test]

@@ -89,6 +89,8 @@ pub struct Typed {
     pub handshake_rate: ByAddress<Rate>,
     /// How long repeat offenders' addresses are refused.
     pub ban_time: ByAddress<Duration>,
+    /// Whether the memory budget is what fits the machine.
+    pub memory_fits: bool,
     /// What the shards keep to.
     pub limits: Limits,
     /// Feeds with their sources.
@@ -115,6 +117,7 @@ impl Typed {
             max_connections_per_address: ByAddress::OFF,
             handshake_rate: ByAddress::OFF,
             ban_time: ByAddress::OFF,
+            memory_fits: false,
             limits: Limits::default(),
             feeds: Vec::new(),
             data_dir: None,
@@ -182,6 +185,8 @@ pub enum Kind {
     Count(u32, u32, fn(&mut Typed, u32)),
     /// A size; bounds in bytes.
     Bytes(u32, u32, fn(&mut Typed, usize)),
+    /// A size beyond what 32 bits count; the least of it, in bytes.
+    Memory(u64, fn(&mut Typed, u64)),
     /// A duration.
     Time(Duration, Duration, fn(&mut Typed, Duration)),
     /// A rate; the bound of both its numbers.
@@ -240,7 +245,7 @@ impl Setting {
             Kind::Choice(words) => return Some(names(words).join("|")),
             Kind::Addresses(_) => "ADDR",
             Kind::Count(..) => "N",
-            Kind::Bytes(..) => "BYTES",
+            Kind::Bytes(..) | Kind::Memory(..) => "BYTES",
             Kind::Time(..) => "DURATION",
             Kind::Rate(..) => "N/s",
             Kind::Name(..) => "NAME",
@@ -260,6 +265,7 @@ impl Setting {
             Kind::Bytes(min, max, _) => {
                 format!("a size from {} to {}", show_bytes((*min).into()), show_bytes((*max).into()))
             }
+            Kind::Memory(min, _) => format!("a size from {}", show_bytes(*min)),
             Kind::Time(min, max, _) => {
                 format!("a duration from {} to {}", show_duration(*min), show_duration(*max))
             }
@@ -301,6 +307,10 @@ impl Setting {
             Kind::Bytes(min, max, set) => {
                 set(typed, value::ranged(value::bytes(text)?, *min, *max, show_bytes)? as usize);
             }
+            Kind::Memory(min, set) => match value::bytes(text)? {
+                bytes if bytes < *min => return Err(Wrong::Below(show_bytes(*min))),
+                bytes => set(typed, bytes),
+            },
             Kind::Time(min, max, set) => set(typed, value::between(value::duration(text)?, *min, *max)?),
             Kind::Rate(max, set) => set(typed, value::rate(text, *max)?),
             Kind::Name(max, set) => {

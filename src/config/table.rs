@@ -28,6 +28,9 @@ const MANY: u32 = 100_000_000;
 /// Largest message or queue of one connection.
 const SIZE_MAX: u32 = 1 << 30;
 
+/// Least memory that anything can be done with.
+const MEMORY_MIN: u64 = 16 << 20;
+
 /// Most users that a room may list: the list goes to each who joins.
 const PRESENCE_LIST_MAX: u32 = 10_000;
 
@@ -279,6 +282,21 @@ pub static SETTINGS: &[Setting] = &[
             those who send nothing do not keep out those who do.",
     },
     Setting {
+        name: "memory",
+        category: Category::Limits,
+        kind: Kind::Memory(MEMORY_MIN, |t, v| (t.limits.memory, t.memory_fits) = (Some(v), false)),
+        words: &[
+            ("auto", |t| (t.limits.memory, t.memory_fits) = (None, true)),
+            ("off", |t| (t.limits.memory, t.memory_fits) = (None, false)),
+        ],
+        default: "auto",
+        example: "2GiB",
+        help: "Memory for what clients make the process remember; auto is half of the machine's.",
+        details: "Histories, documents, sessions, half-received messages and send queues together; a message in many \
+            queues counts once. From nine tenths of it on, clients that do not read are closed with 4004, those with \
+            the most waiting first; at all of it newcomers get 503. `auto` knows the limit of a container.",
+    },
+    Setting {
         name: "max-rooms-per-connection",
         category: Category::Limits,
         kind: Kind::Count(1, MANY, |t, v| t.limits.rooms_per_connection_max = v),
@@ -431,6 +449,17 @@ pub static SETTINGS: &[Setting] = &[
         help: "Bytes of messages per second of one connection.",
         details: "A long message counts as several for `--rate-limit`, whose burst holds for bytes alike; without \
             that there is no limit on bytes. At the defaults 20 KiB count as one message, and 8 MiB may come at once.",
+    },
+    Setting {
+        name: "overload-turn",
+        category: Category::Limits,
+        kind: Kind::Time(Duration::from_millis(1), STEP_MAX, |t, v| t.limits.overload_turn = Some(v)),
+        words: &[("off", |t| t.limits.overload_turn = None)],
+        default: "50ms",
+        example: "20ms",
+        help: "Mean time of a shard's turn above which it does not read from the heaviest publishers.",
+        details: "A turn serves everybody once, so its length is how long anybody waits. Those who bring most are held \
+            for 100 ms at a time until the mean is below half of this; the log and the metrics tell.",
     },
     Setting {
         name: "handshake-timeout",

@@ -60,13 +60,14 @@ pub struct Gauges {
     connections: AtomicU64,
     clients: AtomicU64,
     rooms: AtomicU64,
+    memory: AtomicU64,
     cells: [AtomicU64; CELLS],
 }
 
 impl Default for Gauges {
     fn default() -> Gauges {
-        let (connections, clients, rooms) = Default::default();
-        Gauges { connections, clients, rooms, cells: [const { AtomicU64::new(0) }; CELLS] }
+        let (connections, clients, rooms, memory) = Default::default();
+        Gauges { connections, clients, rooms, memory, cells: [const { AtomicU64::new(0) }; CELLS] }
     }
 }
 
@@ -87,6 +88,17 @@ impl Gauges {
         self.connections.store(reading.connections, Ordering::Relaxed);
         self.clients.store(reading.clients, Ordering::Relaxed);
         self.rooms.store(reading.rooms, Ordering::Relaxed);
+    }
+
+    /// Publishes what clients make a shard remember, in bytes.
+    pub fn set_memory(&self, bytes: u64) {
+        self.memory.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What was published so.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.memory.load(Ordering::Relaxed)
     }
 
     /// Publishes all that was counted.

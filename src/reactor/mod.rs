@@ -29,6 +29,7 @@ use crate::reactor::lodger::{Lodger, Next};
 use crate::reactor::socket::{Got, Socket, token};
 use crate::shard::arrival::Arrival;
 use crate::shard::flush::SLICES_MAX;
+use crate::shard::load::Turned;
 use crate::shard::port::{Close, Move, ToEdge, ToOwner, Written};
 use crate::shard::state::Shard;
 use crate::store::writer::Outlet;
@@ -222,7 +223,9 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
             self.reap();
             self.send_mail();
             self.parts.shard.end_turn();
-            self.parts.shard.handle_turned(self.parts.clock.mono());
+            if let Some(turned) = self.parts.shard.handle_turned(self.parts.clock.mono()) {
+                report(self.parts.id, turned);
+            }
             if self.draining && self.parts.shard.is_empty() {
                 return Ok(());
             }
@@ -538,6 +541,15 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
         }
         edges.flush_wakes();
         requests.flush_wakes();
+    }
+}
+
+/// Overload is said once when it begins and once when it ends.
+#[cold]
+fn report(shard: ShardId, turned: Turned) {
+    match turned {
+        Turned::Over => tracing::warn!(%shard, "overloaded: the heaviest publishers are not read from"),
+        Turned::Relieved => tracing::info!(%shard, "overloaded no more"),
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Caps {
     /// Open connections from one address (IPv4) or one network (IPv6, /64: a single subscriber has all of
     /// it).
     pub per_address: ByAddress<u32>,
+    /// What clients may make the process remember, in bytes, before nobody is let in; none = unlimited.
+    pub memory_max: Option<u64>,
 }
 
 /// Why a connection is not let in.
@@ -42,17 +44,20 @@ pub enum Refused {
     TooFast,
     /// Clients from this address were closed for what they did, again and again.
     Banned,
+    /// [`Caps::memory_max`] is in use.
+    Memory,
     /// The process is going to end, or has been asked to let nobody in.
     Draining,
 }
 
 impl Refused {
     /// All of them, in order.
-    pub const ALL: [Refused; 5] = [
+    pub const ALL: [Refused; 6] = [
         Refused::TooManyConnections,
         Refused::TooManyFromAddress,
         Refused::TooFast,
         Refused::Banned,
+        Refused::Memory,
         Refused::Draining,
     ];
 
@@ -63,6 +68,7 @@ impl Refused {
             Refused::TooManyFromAddress => REFUSED.of("address"),
             Refused::TooFast => REFUSED.of("handshake_rate"),
             Refused::Banned => REFUSED.of("banned"),
+            Refused::Memory => REFUSED.of("memory"),
             Refused::Draining => REFUSED.of("draining"),
         }
     }
@@ -79,6 +85,8 @@ pub struct Admission {
     /// Connections of each shard, those on the way to it included.
     by_shard: Box<[AtomicU32]>,
     counts: Arc<Gauges>,
+    /// What the shards use.
+    gauges: Arc<[Gauges]>,
     draining: AtomicBool,
     /// Whether `offences` holds any.
     offended: AtomicBool,
@@ -129,19 +137,21 @@ pub struct Ticket {
 }
 
 impl Admission {
-    /// No connections yet. `keys` guard the address map against chosen collisions; refusals go to `counts`.
+    /// No connections yet. `keys` guard the address map against chosen collisions; refusals go to `counts`, and
+    /// how many shards there are and what they use is in `gauges`.
     ///
     /// # Panics
     /// If there are no shards.
     #[must_use]
-    pub fn new(caps: Caps, shards: u16, keys: Keys, counts: Arc<Gauges>) -> Arc<Admission> {
-        assert!(shards > 0, "somebody has to take the connections");
+    pub fn new(caps: Caps, keys: Keys, counts: Arc<Gauges>, gauges: Arc<[Gauges]>) -> Arc<Admission> {
+        assert!(!gauges.is_empty(), "somebody has to take the connections");
         Arc::new(Admission {
             caps,
             open: AtomicU32::new(0),
             by_address: Mutex::new(Map::with_hasher(keys)),
-            by_shard: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            by_shard: gauges.iter().map(|_| AtomicU32::new(0)).collect(),
             counts,
+            gauges,
             draining: AtomicBool::new(false),
             offended: AtomicBool::new(false),
             offences: Mutex::default(),
@@ -155,6 +165,10 @@ impl Admission {
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Ticket, Refused> {
         if self.draining.load(Ordering::Relaxed) {
             return Err(self.refuse(Refused::Draining));
+        }
+        let used = || self.gauges.iter().map(Gauges::memory).sum::<u64>();
+        if self.caps.memory_max.is_some_and(|max| used() > max) {
+            return Err(self.refuse(Refused::Memory));
         }
         let max = self.caps.connections_max;
         let more = |open: u32| (open < max).then(|| open + 1);
@@ -277,7 +291,9 @@ mod tests {
 
     fn admission(connections_max: u32, per_address_max: Option<u32>) -> Arc<Admission> {
         let per_address = ByAddress { limit: per_address_max, spares_loopback: false };
-        Admission::new(Caps { connections_max, per_address }, 2, Keys::new([3; 16]), Arc::default())
+        let caps = Caps { connections_max, per_address, memory_max: Some(1000) };
+        let gauges = [Gauges::default(), Gauges::default()];
+        Admission::new(caps, Keys::new([3; 16]), Arc::default(), Arc::from(gauges))
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -321,6 +337,18 @@ mod tests {
             assert_eq!(refused, same.then_some(Refused::TooManyFromAddress), "{first} and {second}");
             assert_eq!(admission.open(), 1, "a refusal and a dropped ticket leave no trace");
         }
+    }
+
+    #[test]
+    fn nobody_is_let_in_while_all_memory_is_in_use() {
+        let admission = admission(10, None);
+        admission.gauges[0].set_memory(600);
+        admission.gauges[1].set_memory(400);
+        assert!(admission.admit(ip("10.0.0.1")).is_ok());
+        admission.gauges[1].set_memory(401);
+        assert_eq!(admission.admit(ip("10.0.0.1")).unwrap_err(), Refused::Memory);
+        admission.gauges[0].set_memory(0);
+        assert!(admission.admit(ip("10.0.0.1")).is_ok());
     }
 
     #[test]

@@ -130,6 +130,7 @@ fn problem(why: Refused) -> Problem {
     use Status::{ServiceUnavailable, TooManyRequests};
     let (status, text) = match why {
         Refused::TooManyConnections => (ServiceUnavailable, "Too many connections; come back in a moment."),
+        Refused::Memory => (ServiceUnavailable, "The server is full; come back in a moment."),
         Refused::Draining => (ServiceUnavailable, "The server is going down; come back in a moment."),
         Refused::TooManyFromAddress => {
             (TooManyRequests, "Too many connections from this address; close some first.")

@@ -36,6 +36,7 @@ use crate::hub::journal::{Durability, Restored};
 use crate::hub::owner;
 use crate::mailbox::{Mailbox, Wake, mesh};
 use crate::metrics::shard::Gauges;
+use crate::metrics::table::{MEMORY_BUDGET, MEMORY_WORST};
 use crate::pages;
 use crate::reactor::{Accepted, Clock, Control, Handed, Home, Parts, Reactor};
 use crate::server::acceptor::{Acceptor, Door, Stop};
@@ -45,6 +46,7 @@ use crate::server::feed::Feeds;
 use crate::server::listener::{BindError, Listener};
 use crate::server::outside::Outside;
 use crate::server::signals::Wanted;
+use crate::shard::limits::Term;
 use crate::shard::placement;
 use crate::shard::port::{ToEdge, ToOwner};
 use crate::shard::state::{Setting, Shard};
@@ -122,7 +124,9 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     let handed: Vec<Handing> = (0..plan.shards).map(|_| unbounded()).collect();
     let outside = outside(plan, keys, &wakes, &mut ends);
     let process: Arc<Gauges> = Arc::default();
-    let admission = admission(plan, keys, &process);
+    let gauges: Arc<[Gauges]> = (0..plan.shards).map(|_| Gauges::default()).collect();
+    tell_memory(plan, &process);
+    let admission = admission(plan, keys, (&process, &gauges));
     let acceptor =
         acceptor(plan, keys, listeners, &shards, &wakes, &admission).map_err(system("make a poll"))?;
     let door = Entrance { admission, stop: acceptor.stopper() };
@@ -132,7 +136,7 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
         spawn("acceptor".to_owned(), failed.clone(), move || acceptor.run())?;
         None
     };
-    start_shards(plan, keys, (&wakes, &process), (ends, &handed, store), lodger, &failed)?;
+    start_shards(plan, keys, (&wakes, &process, &gauges), (ends, &handed, store), lodger, &failed)?;
     let feeds = Feeds::start(&plan.feeds, outside.as_ref(), plan.limits.message_bytes_max, &failed)?;
     for address in &addresses {
         tracing::info!(%address, "listening");
@@ -143,6 +147,18 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     }
     tracing::info!(shards = plan.shards, connections_max = plan.max_connections, "started");
     Ok(wait(plan, signals, &door, &shards, &wakes, feeds, &failures))
+}
+
+/// Says, and exports, how much memory may be used, and how much could be.
+fn tell_memory(plan: &Plan, process: &Gauges) {
+    let terms = plan.limits.worst_case(plan.shards, plan.max_connections as u64);
+    let worst = terms.iter().fold(0_u64, |sum, term| sum.saturating_add(term.bytes));
+    for Term { part, bytes } in &terms {
+        tracing::info!(part, bytes, "memory, at worst");
+    }
+    tracing::info!(budget = plan.limits.memory, worst, "memory, all together");
+    process.set(MEMORY_BUDGET.cell(), plan.limits.memory.unwrap_or(0));
+    process.set(MEMORY_WORST.cell(), worst);
 }
 
 /// What the end of the server does to the acceptor.
@@ -199,7 +215,7 @@ fn seed() -> io::Result<[u8; 16]> {
 fn start_shards(
     plan: &Plan,
     keys: Keys,
-    (wakes, process): (&[Arc<Wake>], &Arc<Gauges>),
+    (wakes, process, gauges): (&[Arc<Wake>], &Arc<Gauges>, &Arc<[Gauges]>),
     (ends, handed, store): (Vec<Ends>, &[Handing], Store),
     mut lodger: Option<Acceptor>,
     exits: &Sender<Exit>,
@@ -210,7 +226,7 @@ fn start_shards(
         keys,
         limits: plan.limits.clone(),
         node: plan.node_name.as_str().into(),
-        gauges: (0..plan.shards).map(|_| Gauges::default()).collect(),
+        gauges: Arc::clone(gauges),
         process: Arc::clone(process),
     };
     let requests: Vec<Mailbox<ToOwner>> = mesh(wakes, LANE_CAPACITY);
@@ -283,12 +299,13 @@ fn open_store(
     Ok(Store { restored, outlets })
 }
 
-fn admission(plan: &Plan, keys: Keys, process: &Arc<Gauges>) -> Arc<Admission> {
+fn admission(plan: &Plan, keys: Keys, (process, gauges): (&Arc<Gauges>, &Arc<[Gauges]>)) -> Arc<Admission> {
     let caps = Caps {
         connections_max: u32::try_from(plan.max_connections).unwrap_or(u32::MAX),
         per_address: plan.max_connections_per_address,
+        memory_max: plan.limits.memory,
     };
-    Admission::new(caps, plan.shards, keys, Arc::clone(process))
+    Admission::new(caps, keys, Arc::clone(process), Arc::clone(gauges))
 }
 
 fn acceptor(

@@ -19,6 +19,9 @@ use crate::shard::outbox::{Delivery, Keepers, Pushed};
 use crate::shard::state::Shard;
 use crate::wire::ws::frame;
 
+/// What a delivery costs beside its frame: itself, and what the allocator keeps.
+const DELIVERY_BYTES: usize = size_of::<Delivery>() + 64;
+
 impl Shard {
     /// Takes an owner's word: an answer, or an event for the members here.
     pub(crate) fn on_outcome(&mut self, outcome: Outcome) {
@@ -262,8 +265,8 @@ impl Shard {
             _ => (0, Shared::copy_of(frame::text(scratch, |out| encode::event(out, topic, event, None)))),
         };
         let (announced, conflates) = (event.is_announced(), topic.kind() == TopicKind::Feed);
-        let keepers = Keepers::default();
-        Arc::new(Delivery { topic: topic.clone(), offset, announced, conflates, frame, keepers })
+        let (keepers, _share) = (Keepers::default(), self.held.share(frame.len() + DELIVERY_BYTES));
+        Arc::new(Delivery { topic: topic.clone(), offset, announced, conflates, frame, keepers, _share })
     }
 
     /// Lets go of clients that did not read as fast as their topics went: before anything else is queued for them, as

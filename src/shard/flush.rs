@@ -69,7 +69,9 @@ impl Shard {
             && let Some(slot) = turn.soon.pop_front()
         {
             turn.flushes_left -= 1;
-            self.probe.written |= slot == self.probe.slot;
+            if slot == self.probe.slot {
+                self.probe.written = true;
+            }
             return Some(slot);
         }
         while turn.bulk_left > 0 {
@@ -77,7 +79,9 @@ impl Shard {
             // One that is soon was promoted; one that is nothing any more was flushed.
             if self.conns.by_slot(slot).is_some_and(|conn| !matches!(conn.dirty, Dirty::No | Dirty::Soon)) {
                 turn.bulk_left -= 1;
-                self.probe.written |= slot == self.probe.slot;
+                if slot == self.probe.slot {
+                    self.probe.written = true;
+                }
                 return Some(slot);
             }
         }
@@ -183,6 +187,7 @@ impl Shard {
     fn free(&mut self, key: Key) -> bool {
         let Some(conn) = self.conns.remove(key) else { return false };
         debug_assert!(conn.memberships.is_empty());
+        self.spares.forget(&conn.outbox);
         if let Some(timer) = conn.timer {
             self.wheel.cancel(timer);
         }

@@ -4,8 +4,26 @@ use std::time::Duration;
 
 use crate::hub::journal::Durability;
 use crate::hub::moderation::Appointment;
-use crate::hub::policy::{Documents, HISTORY_MEMORY, PRESENCE_LIST_MAX, Rule};
+use crate::hub::policy::{Documents, HISTORY_MEMORY, PRESENCE_LIST_MAX, ROOM_HISTORY_BYTES, Rule};
 use crate::wire::ws::message::Bounds;
+
+/// What the sessions of one shard keep for their clients at most, in bytes.
+pub const SESSIONS_MEMORY: usize = 64 << 20;
+/// Percent of the memory budget from which on slow clients are let go; at all of it newcomers are refused.
+pub const MEMORY_SOFT_PERCENT: u64 = 90;
+/// What an idle connection costs at most, with what the kernel needs for it (docs/performance.md).
+pub const CONNECTION_BYTES: u64 = 8 << 10;
+/// Input that a connection may have sent before it was held: one read.
+pub const HELD_INPUT_BYTES: u64 = 256 << 10;
+
+/// One term of the most memory that the process may need, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// What for.
+    pub part: &'static str,
+    /// How much.
+    pub bytes: u64,
+}
 
 /// What happens to a connection that does not read as fast as it is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +112,10 @@ pub struct Limits {
     pub drain_window: Duration,
     /// Over which clients that are sent away spread their return.
     pub reconnect_window: Duration,
+    /// What clients may make all shards remember together, in bytes; none = unlimited.
+    pub memory: Option<u64>,
+    /// Mean time of a turn above which the shard does not hear the loudest; none = it hears everybody always.
+    pub overload_turn: Option<Duration>,
     /// From our close frame to the peer's.
     pub close_timeout: Duration,
     /// Whether every native connection gets `heartbeat` messages, not only those that ask for them.
@@ -189,6 +211,30 @@ impl Limits {
         self.half_open_max.div_ceil(u32::from(shards))
     }
 
+    /// The most memory that so many connections on so many shards can make the process need, term by term. What stands
+    /// under the budget of `memory` counts as that budget, if there is one.
+    #[must_use]
+    pub fn worst_case(&self, shards: u16, connections: u64) -> Vec<Term> {
+        let each = u64::from(shards);
+        let term = |part, bytes| Term { part, bytes };
+        let queue = (self.queue_bytes_max as u64).saturating_add(ROOM_HISTORY_BYTES as u64);
+        let budgeted = vec![
+            term("histories", self.history_memory as u64),
+            term("documents", each * self.documents.bytes_total_max as u64),
+            term("sessions", each * SESSIONS_MEMORY as u64),
+            term("half-received messages", each * self.partial_share(shards) as u64),
+            term("send queues", connections.saturating_mul(queue)),
+        ];
+        let sum = budgeted.iter().fold(0_u64, |sum, term| sum.saturating_add(term.bytes));
+        let mut terms = match self.memory {
+            Some(budget) if budget < sum => vec![term("all under --memory", budget)],
+            _ => budgeted,
+        };
+        terms.push(term("connections", connections.saturating_mul(CONNECTION_BYTES)));
+        terms.push(term("input that is held", connections.saturating_mul(HELD_INPUT_BYTES)));
+        terms
+    }
+
     /// Tokens of its sender's bucket that a message of this length costs.
     #[inline]
     pub(crate) fn tokens(&self, rate: Rate, bytes: usize) -> u32 {
@@ -243,6 +289,8 @@ impl Default for Limits {
             idle_timeout: None,
             resume_window: Some(Duration::from_secs(120)),
             away_max: 10_000,
+            memory: None,
+            overload_turn: Some(Duration::from_millis(50)),
             drain_window: Duration::from_secs(1),
             reconnect_window: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),

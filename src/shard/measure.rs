@@ -18,6 +18,7 @@ use crate::metrics::text;
 use crate::shard::conn::Phase;
 use crate::shard::conn::request::Terms;
 use crate::shard::conn::socket::Role;
+use crate::shard::load::Turned;
 use crate::shard::port::{Part, Question};
 use crate::shard::state::{Probe, Shard};
 use crate::wire::http::answer::{After, Answer, NOSNIFF, Status};
@@ -26,6 +27,8 @@ use crate::wire::http::target::Target;
 
 /// For each connection, the age up to which a count of them is good enough: a hundred times what it takes.
 const STALE_PER_CONNECTION: Duration = Duration::from_nanos(500);
+/// Memory is looked at every so many turns, however little waits in queues.
+const WEIGHED_EVERY: u32 = 64;
 /// One fan-out of so many is timed.
 const TIMED_EVERY: u32 = 64;
 
@@ -96,6 +99,8 @@ impl Shard {
     pub(crate) fn measure(&mut self) {
         self.measure_connections();
         self.measure_unfinished();
+        self.measure_memory();
+        self.measure_load();
         let counts = self.owner.counts();
         let dropped = self.spares.dropped;
         let [requests, edges] = [
@@ -179,13 +184,19 @@ impl Shard {
         }
     }
 
-    /// The turn's work is done at `end`: how long it took, and how long what is timed and was written in it.
-    pub fn handle_turned(&mut self, end: Mono) {
+    /// The turn's work is done at `end`: how long it took, and how long what is timed and was written in it. Says when
+    /// the shard begins or ceases to be overloaded.
+    pub fn handle_turned(&mut self, end: Mono) -> Option<Turned> {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.tally.observe(&TURNS, micros(end.since(self.now.mono)));
+        self.probe.turns = self.probe.turns.wrapping_add(1);
+        if self.probe.turns.is_multiple_of(WEIGHED_EVERY) {
+            self.fit_memory();
+        }
         if self.probe.written {
             self.tally.observe(&DELIVERY_TIMES, micros(end.since(self.probe.since)));
             (self.probe.slot, self.probe.written) = (Probe::NOBODY, false);
         }
+        self.weigh_turn(end.since(self.now.mono), end)
     }
 }

@@ -35,6 +35,8 @@ pub mod limits;
 pub mod arrival;
 pub mod port;
 pub mod placement;
+pub(crate) mod held;
+pub mod load;
 pub(crate) mod outbox;
 pub(crate) mod window;
 pub(crate) mod members;
@@ -46,6 +48,8 @@ mod edge;
 mod fanout;
 mod gather;
 pub mod drain;
+mod shed;
+mod overload;
 pub mod measure;
 pub mod flush;
 mod check;
@@ -65,6 +69,10 @@ use crate::shard::conn::{Conn, Phase};
 use crate::shard::limits::Pace;
 use crate::shard::port::ToEdge;
 use crate::shard::state::{Drain, Shard, TICK_US, Timer};
+
+/// What waits in send queues, in bytes, from which on a shard looks after each turn whether that is too much; else
+/// only now and then.
+const QUEUED_NOTICED: usize = 1 << 20;
 
 impl Shard {
     /// A turn begins; `now` holds until it ends.
@@ -100,6 +108,9 @@ impl Shard {
     /// Bytes came. They are handled as far as possible; `input` may be changed.
     pub fn handle_bytes(&mut self, key: Key, input: &mut [u8]) {
         self.tally.add(const { BYTES_RECEIVED.cell() }, input.len() as u64);
+        if self.load.is_over {
+            self.note_loud(key, input.len());
+        }
         match self.conns.get_mut(key).and_then(|conn| conn.rest.as_deref_mut()) {
             // What came before and was held goes first.
             Some(rest) => rest.extend_from_slice(input),
@@ -242,6 +253,9 @@ impl Shard {
     /// The turn is over.
     pub fn end_turn(&mut self) {
         self.release_stalled();
+        if self.queued_bytes() > QUEUED_NOTICED {
+            self.fit_memory();
+        }
         self.gauges[self.id.index()].publish(Reading {
             connections: (self.conns.len() - self.sessions.away.len()) as u64,
             clients: self.clients_open,
@@ -260,8 +274,12 @@ impl Shard {
         let timers = self.wheel.next_deadline().map(|tick| Mono(tick.saturating_mul(TICK_US)));
         let away = self.sessions.away.first().map(|(until, _)| *until);
         let expiry = self.owner.next_expiry().filter(|_| self.takes_requests());
-        let leaving = self.drain.as_ref().and_then(Drain::next);
-        let due = [timers, expiry, self.window.due(), away, leaving].into_iter().flatten().min()?;
+        let mut due = [timers, expiry, self.window.due(), away].into_iter().flatten().min();
+        if self.drain.is_some() || self.load.is_over {
+            let leaving = self.drain.as_ref().and_then(Drain::next);
+            due = [due, leaving, self.next_relief()].into_iter().flatten().min();
+        }
+        let due = due?;
         Some(due.since(self.now.mono))
     }
 

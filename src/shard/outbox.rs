@@ -25,6 +25,7 @@ use crate::base::id::index32;
 use crate::base::shared::Shared;
 use crate::dialect::native::encode::Dropped;
 use crate::hub::name::Topic;
+use crate::shard::held::Share;
 use crate::shard::limits::{Limits, SlowConsumer};
 
 /// Bytes of buffers that a shard keeps for the next own frames instead of freeing them: enough for one turn's replies,
@@ -52,6 +53,8 @@ pub(crate) struct Delivery {
     pub(crate) frame: Shared,
     /// Sessions that keep it.
     pub(crate) keepers: Keepers,
+    /// What it costs.
+    pub(crate) _share: Share,
 }
 
 /// Counts the sessions that keep a delivery, so that its bytes count once. Only its shard counts.
@@ -184,6 +187,8 @@ pub(crate) struct Spares {
     pub(crate) dropped: Drops,
     /// Frames written whole.
     pub(crate) frames_written: u64,
+    /// Invariant: the sum of own frames in all queues, in bytes.
+    own_bytes: usize,
     buffers: Vec<Vec<u8>>,
     /// Invariant: the sum of their capacities.
     bytes: usize,
@@ -194,6 +199,16 @@ pub(crate) struct Spares {
 }
 
 impl Spares {
+    /// Bytes of own frames that wait in all queues.
+    pub(crate) fn own_bytes(&self) -> usize {
+        self.own_bytes
+    }
+
+    /// An outbox is thrown away with what waits in it.
+    pub(crate) fn forget(&mut self, outbox: &Outbox) {
+        self.own_bytes -= outbox.own_bytes();
+    }
+
     fn take(&mut self) -> Vec<u8> {
         let buffer = self.buffers.pop().unwrap_or_default();
         self.bytes -= buffer.capacity();
@@ -214,6 +229,7 @@ impl Spares {
     #[inline]
     fn take_queue(&mut self, first: Item, weight: Weight) -> Box<Queue> {
         let Weight { bytes, own_bytes, messages } = weight;
+        self.own_bytes += own_bytes;
         let Some(mut queue) = self.queues.pop() else {
             let (rest, head_written, blocked) = (VecDeque::new(), 0, false);
             return Box::new(Queue { first, rest, bytes, own_bytes, messages, head_written, blocked });
@@ -229,6 +245,7 @@ impl Spares {
     #[inline]
     fn give_queue(&mut self, mut queue: Box<Queue>) {
         debug_assert!(queue.rest.is_empty());
+        self.own_bytes -= queue.own_bytes;
         self.give(std::mem::replace(&mut queue.first, Item::NOTHING));
         let items = queue.rest.capacity();
         if self.queues.len() < SPARE_QUEUES_MAX
@@ -353,6 +370,7 @@ impl Outbox {
             queue.messages += 1;
             queue.bytes += added;
             queue.own_bytes += added;
+            spares.own_bytes += added;
             return;
         }
         let mut frame = spares.take();
@@ -365,7 +383,10 @@ impl Outbox {
         let weight = Weight { bytes: frame.len(), own_bytes: frame.len(), messages: 1 };
         let item = Item::Own { frames: frame, messages: 1 };
         match self.make_queue(spares) {
-            Some(queue) => queue.append(item, weight),
+            Some(queue) => {
+                queue.append(item, weight);
+                spares.own_bytes += weight.own_bytes;
+            }
             None => self.waiting = Waiting::Queue(spares.take_queue(item, weight)),
         }
     }
@@ -421,12 +442,14 @@ impl Outbox {
         while let Some(item) = queue.rest.pop_front() {
             spares.give(item);
         }
+        let owned = queue.own_bytes;
         // A frame of a server does not begin with `H`: that would be reserved bits.
         if queue.head_written == 0 && !queue.first.bytes().starts_with(b"HTTP/") {
             return spares.give_queue(queue);
         }
         queue.bytes = queue.first.bytes().len() - queue.head_written as usize;
         queue.own_bytes = if matches!(queue.first, Item::Own { .. }) { queue.bytes } else { 0 };
+        spares.own_bytes = spares.own_bytes + queue.own_bytes - owned;
         queue.messages = queue.first.messages();
         self.waiting = Waiting::Queue(queue);
     }
@@ -457,6 +480,7 @@ impl Outbox {
                 write(gap, &mut frames);
                 queue.bytes += frames.len();
                 queue.own_bytes += frames.len();
+                spares.own_bytes += frames.len();
                 *item = Item::Own { frames, messages: 1 };
             }
         }
@@ -513,6 +537,7 @@ impl Outbox {
             let left = queue.first.bytes().len() - queue.head_written as usize;
             if matches!(queue.first, Item::Own { .. }) {
                 queue.own_bytes -= left.min(count);
+                spares.own_bytes -= left.min(count);
             }
             if count < left {
                 queue.head_written += index32(count);

@@ -17,7 +17,9 @@ use crate::hub::policy::{Options, Policies};
 use crate::metrics::shard::{Gauges, Tally};
 use crate::shard::conn::Conn;
 use crate::shard::conn::session::Sessions;
+use crate::shard::held::Held;
 use crate::shard::limits::Limits;
+use crate::shard::load::Load;
 use crate::shard::members::{Fanout, Members};
 use crate::shard::outbox::{Delivery, Spares};
 use crate::shard::port::{Part, ToEdge};
@@ -135,6 +137,12 @@ pub struct Shard {
     pub(super) tally: Tally,
     pub(super) probe: Probe,
     pub(super) unfinished: Unfinished,
+    /// How loaded the shard is.
+    pub(super) load: Load,
+    /// What deliveries cost that are still in some queue.
+    pub(super) held: Held,
+    /// Nobody is looked for until then who could be let go for memory.
+    pub(super) fruitless_until: Mono,
     /// Once clients are to be sent away.
     pub(super) drain: Option<Drain>,
 }
@@ -174,6 +182,8 @@ pub(crate) struct Probe {
     pub(crate) scrapes: Vec<Key>,
     /// When the connections were last counted.
     pub(crate) counted: Option<Mono>,
+    /// Turns so far.
+    pub(crate) turns: u32,
     /// Fan-outs since the last that was timed.
     pub(crate) fanouts: u32,
     /// The connection whose write ends the fan-out that is timed.
@@ -191,8 +201,8 @@ impl Probe {
 
 impl Default for Probe {
     fn default() -> Probe {
-        let (scrapes, counted, fanouts, since, written) = Default::default();
-        Probe { scrapes, counted, fanouts, slot: Probe::NOBODY, since, written }
+        let (scrapes, counted, turns, fanouts, since, written) = Default::default();
+        Probe { scrapes, counted, turns, fanouts, slot: Probe::NOBODY, since, written }
     }
 }
 
@@ -260,6 +270,9 @@ impl Shard {
             tally: Tally::default(),
             probe: Probe::default(),
             unfinished: Unfinished::default(),
+            load: Load::default(),
+            held: Held::default(),
+            fruitless_until: Mono(0),
             drain: None,
         }
     }

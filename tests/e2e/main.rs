@@ -25,3 +25,4 @@ mod api;
 mod durable;
 mod metrics;
 mod drain;
+mod memory;

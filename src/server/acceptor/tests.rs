@@ -25,8 +25,9 @@ struct Running {
 
 fn prepare(caps: Caps, shards: u16, lane: usize, listeners: usize) -> (Acceptor, Running) {
     let listeners = bind(&vec![SocketAddr::from(([127, 0, 0, 1], 0)); listeners]).unwrap();
+    let gauges = (0..shards).map(|_| Default::default()).collect();
     let addresses = listeners.iter().map(|listener| listener.address).collect();
-    let admission = Admission::new(caps, shards, Keys::new([1; 16]), Arc::default());
+    let admission = Admission::new(caps, Keys::new([1; 16]), Arc::default(), gauges);
     let (doors, shards) = (0..shards)
         .map(|_| {
             let (lane, receiver) = bounded(lane);
@@ -44,7 +45,7 @@ fn start(caps: Caps, shards: u16, lane: usize, listeners: usize) -> Running {
     Running { thread: thread::spawn(|| acceptor.run()), ..running }
 }
 
-const NO_CAPS: Caps = Caps { connections_max: 1000, per_address: ByAddress::OFF };
+const NO_CAPS: Caps = Caps { connections_max: 1000, per_address: ByAddress::OFF, memory_max: None };
 
 /// Waits for something that another thread is about to do.
 fn until(condition: impl Fn() -> bool) {
@@ -140,7 +141,7 @@ fn over_capacity_is_told_and_room_is_used_again() {
 
 #[test]
 fn too_many_from_one_address_is_told() {
-    let running = start(Caps { connections_max: 10, per_address: ByAddress::all(1) }, 1, 10, 1);
+    let running = start(Caps { connections_max: 10, per_address: ByAddress::all(1), ..NO_CAPS }, 1, 10, 1);
     let _first = Client::connect(running.addresses[0]).unwrap();
     let _accepted = running.shards[0].recv_timeout(PATIENCE).unwrap();
     let answer = read_all(&mut Client::connect(running.addresses[0]).unwrap());

@@ -38,7 +38,7 @@ impl Shard {
                 }
                 Ok((count, step)) => {
                     used += count;
-                    frames += u64::from(step != Step::More);
+                    frames += u64::from(!matches!(step, Step::More));
                     let mut long = None;
                     match step {
                         Step::More => break,

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::hash::Keys;
 use crate::hub::name::TopicKind;
+use crate::shard::held::Held;
 
 /// A client that reads, but never all: what is written must go, or its queue becomes a record of the connection.
 #[test]
@@ -78,6 +79,7 @@ impl Line {
             conflates: false,
             frame,
             keepers: Keepers::default(),
+            _share: Held::default().share(0),
         };
         let pushed = self.outbox.push(&mut self.spares, &Arc::new(delivery), &self.limits);
         self.outbox.check();
@@ -95,6 +97,7 @@ impl Line {
             conflates: true,
             frame,
             keepers: Keepers::default(),
+            _share: Held::default().share(0),
         };
         let pushed = self.outbox.push(&mut self.spares, &Arc::new(delivery), &self.limits);
         self.outbox.check();
