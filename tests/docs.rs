@@ -359,6 +359,30 @@ fn numbers_in_the_text_are_those_of_the_code() {
     }
 }
 
+/// The tests that a table of a page names are there.
+#[test]
+fn tests_that_pages_name_are_there() {
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "loadtest/tests", "fuzz"] {
+        rust_files(&root().join(folder), &mut files);
+    }
+    let sources: String = files.iter().map(|file| read(file)).collect();
+    let page = read(&root().join("docs/testing.md"));
+    let rows = page.lines().filter(|line| line.starts_with("| ") && line.ends_with("` |"));
+    let is_test = |word: &&str| word.contains('_') && !word.contains(['/', '.']);
+    let last_cells = rows.filter_map(|row| row.rsplit(" | ").next());
+    let named: Vec<&str> = last_cells.flat_map(words).filter(is_test).collect();
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        assert!(sources.contains(&format!("fn {name}()")), "there is no test {name}");
+    }
+}
+
+/// What stands between backticks.
+fn words(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
 #[test]
 fn links_lead_somewhere() {
     for path in pages() {
@@ -373,8 +397,8 @@ fn links_lead_somewhere() {
     }
 }
 
-/// The flags that a page gives to the server: code that begins with one, and what follows `roomcast` or a bare `--`
-/// on a command line. Other programs have flags too.
+/// The flags that a page gives to the server: code that begins with one, and what follows `roomcast`, or the bare `--`
+/// of `cargo run`, on a command line. Other programs have flags too.
 fn flags(page: &str) -> BTreeSet<String> {
     let blocks = page.split("```").skip(1).step_by(2).flat_map(str::lines);
     let prose = markdown::prose(page);
@@ -382,7 +406,7 @@ fn flags(page: &str) -> BTreeSet<String> {
     for command in code(&prose).into_iter().chain(blocks) {
         let start = if command.starts_with("--") {
             Some(0)
-        } else if let Some(at) = command.find(" -- ") {
+        } else if let Some(at) = command.find(" -- ").filter(|_| command.starts_with("cargo run")) {
             Some(at + 4)
         } else {
             command

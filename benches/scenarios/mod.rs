@@ -205,26 +205,18 @@ fn fanout(rooms: usize, members: usize) -> Run {
 
 /// An eleventh client joins a room and leaves it; the ten others hear of both.
 fn join_leave() -> Run {
-    let (mut rig, mut prng) = (Rig::new(), Prng::new(7));
-    rig.room("lobby", 10);
-    let key = rig.connect("/ws?user_id=guest");
-    let mut join = Sent::new(input::text(&rig::join("lobby"), &mut prng));
-    let mut leave = Sent::new(input::text("{\"type\":\"leave_room\",\"room\":\"lobby\"}", &mut prng));
-    rig.take_tally();
-    let mut run = move || {
-        rig.turn(key, join.fresh());
-        rig.turn(key, leave.fresh());
-        rig.take_tally()
-    };
-    let tally = run();
-    assert_eq!(tally.writes, 22, "two answers, and each of ten members hears of both: {tally:?}");
-    Box::new(move || _ = black_box(run()))
+    guest(10, 22)
 }
 
 /// The same where very many are: nobody is told of each, nothing is listed, and nothing is looked through.
 fn join_large() -> Run {
+    guest(CROWD, 2)
+}
+
+/// A guest joins a room of so many and leaves it, which makes so many writes: two are the answers.
+fn guest(members: usize, writes: u64) -> Run {
     let (mut rig, mut prng) = (Rig::new(), Prng::new(7));
-    rig.room("lobby", CROWD);
+    rig.room("lobby", members);
     let key = rig.connect("/ws?user_id=guest");
     let mut join = Sent::new(input::text(&rig::join("lobby"), &mut prng));
     let mut leave = Sent::new(input::text("{\"type\":\"leave_room\",\"room\":\"lobby\"}", &mut prng));
@@ -235,7 +227,7 @@ fn join_large() -> Run {
         rig.take_tally()
     };
     let tally = run();
-    assert_eq!(tally.writes, 2, "two answers: {tally:?}");
+    assert_eq!(tally.writes, writes, "{tally:?}");
     Box::new(move || _ = black_box(run()))
 }
 

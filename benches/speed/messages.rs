@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::io::{self, ErrorKind, Read, Write};
 
 use criterion::{Criterion, Throughput};
+use roomcast::base::buffers::Buffers;
 use roomcast::base::prng::Prng;
 use roomcast::wire::ws::frame::Opcode;
 use roomcast::wire::ws::message::{Assembler, Step};
@@ -47,13 +48,13 @@ impl Write for Stream {
 }
 
 /// Bytes of all messages that come.
-fn ours(assembler: &mut Assembler, bytes: &mut [u8], read: usize) -> usize {
+fn ours((assembler, spares): &mut (Assembler, Buffers), bytes: &mut [u8], read: usize) -> usize {
     let mut total = 0;
     for piece in bytes.chunks_mut(read) {
         let mut used = 0;
         loop {
             let (count, step) = assembler
-                .step(&mut piece[used..], MESSAGE_BYTES_MAX)
+                .step(&mut piece[used..], MESSAGE_BYTES_MAX, spares)
                 .expect("a simulated client keeps the rules");
             used += count;
             match step {
@@ -97,7 +98,7 @@ pub(crate) fn assembly(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         // Both get a fresh copy per round: ours here, tungstenite's in what stands for its socket.
         let mut sent = Sent::new(bytes.clone());
-        let mut assembler = Assembler::new();
+        let mut assembler = (Assembler::new(), Buffers::new(4 << 20));
         let expected = ours(&mut assembler, sent.fresh(), read);
         group.bench_function(format!("{name}, roomcast"), |b| {
             b.iter(|| ours(&mut assembler, sent.fresh(), read));

@@ -13,3 +13,4 @@ pub mod shared;
 pub mod slab;
 pub mod wheel;
 pub mod bucket;
+pub mod buffers;

@@ -298,7 +298,7 @@ pub enum Told {
         /// Distinct users.
         user_count: u32,
         /// The first so many.
-        users: Vec<Arc<User>>,
+        roll: Roll,
     },
     /// To `History`.
     History {

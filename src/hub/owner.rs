@@ -438,17 +438,21 @@ impl Owner {
 
     /// Tells the others something that is neither numbered nor remembered: who gets it could not tell its place.
     fn relay(&mut self, asker: Asker, payload: Shared, now: Now) {
+        let (slot, user) = match self.speaker(&asker, now) {
+            Ok(speaker) => speaker,
+            Err(refusal) => return self.reply(asker, Reply::Refused(refusal)),
+        };
+        let publication = fresh(0, user, (payload, Body::Plain), now);
+        self.tell(slot, &Event::Published(publication), Sender { origin: asker.origin, copy: None });
+    }
+
+    /// The topic's slot and the user of the asker, who is a member and not muted.
+    fn speaker(&self, asker: &Asker, now: Now) -> Result<(u32, Arc<User>), Refusal> {
         let slot = self.slots.get(&asker.topic).copied();
         let member =
             slot.and_then(|slot| Some((slot, self.records[slot as usize].record.member(asker.origin)?)));
-        let Some((slot, user)) = member else {
-            return self.refuse(asker, Refusal::NotMember);
-        };
-        if let Some(refusal) = self.muted(&asker.topic, user, now) {
-            return self.reply(asker, Reply::Refused(refusal));
-        }
-        let publication = fresh(0, Arc::clone(user), (payload, Body::Plain), now);
-        self.tell(slot, &Event::Published(publication), Sender { origin: asker.origin, copy: None });
+        let (slot, user) = member.ok_or_else(|| Refusal::NotMember(asker.topic.kind()))?;
+        self.muted(&asker.topic, user, now).map_or_else(|| Ok((slot, Arc::clone(user))), Err)
     }
 
     /// The user in whose name the asker publishes.
@@ -472,16 +476,11 @@ impl Owner {
     }
 
     fn typing(&mut self, asker: Asker, is_typing: bool, now: Now) {
-        let slot = self.slots.get(&asker.topic).copied();
-        let member =
-            slot.and_then(|slot| Some((slot, self.records[slot as usize].record.member(asker.origin)?)));
-        let Some((slot, user)) = member else {
-            return self.refuse(asker, Refusal::NotMember);
+        let (slot, user) = match self.speaker(&asker, now) {
+            Ok(speaker) => speaker,
+            Err(refusal) => return self.reply(asker, Reply::Refused(refusal)),
         };
-        if let Some(refusal) = self.muted(&asker.topic, user, now) {
-            return self.reply(asker, Reply::Refused(refusal));
-        }
-        let (origin, event) = (asker.origin, Event::Typing { user: Arc::clone(user), is_typing });
+        let (origin, event) = (asker.origin, Event::Typing { user, is_typing });
         if asker.tag.is_some() {
             self.reply(asker, Reply::Accepted { offset: 0 });
         }

@@ -461,7 +461,14 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
             if !takes {
                 continue;
             }
-            match socket.read(&mut self.buffer) {
+            let room = self.parts.shard.message_room(key);
+            let placed = room.is_some();
+            let got = socket.read(room.unwrap_or(&mut self.buffer));
+            if placed {
+                let count = if let Got::Bytes { count, .. } = got { count } else { 0 };
+                self.parts.shard.handle_placed(key, count);
+            }
+            match got {
                 Got::Bytes { count, drained } => {
                     budget = budget.saturating_sub(count);
                     socket.readable = !drained;
@@ -469,7 +476,9 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
                         socket.queued = true;
                         self.ready.push_back(key);
                     }
-                    self.parts.shard.handle_bytes(key, &mut self.buffer[..count]);
+                    if !placed {
+                        self.parts.shard.handle_bytes(key, &mut self.buffer[..count]);
+                    }
                     self.move_sockets();
                     if self.parts.shard.poll_reply(key) {
                         self.write(key);

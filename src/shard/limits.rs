@@ -169,6 +169,8 @@ pub struct Pace {
     pub own_bytes_low: usize,
     /// Pushes in a millisecond from which on a shard counts as busy: written one by one, 64 take a quarter of it.
     pub busy_pushes_per_ms: u32,
+    /// Bytes of a message still to come from which on they are read into it, and not copied there.
+    pub placed_bytes_min: usize,
     /// Bytes waiting for a connection at which it is written to although the window is open: a longer write is no
     /// cheaper for each byte.
     pub window_bytes_max: usize,
@@ -189,6 +191,7 @@ impl Default for Pace {
             own_bytes_high: 64 << 10,
             own_bytes_low: 16 << 10,
             busy_pushes_per_ms: 64,
+            placed_bytes_min: 64 << 10,
             window_bytes_max: 16 << 10,
         }
     }
@@ -256,6 +259,7 @@ impl Pace {
     pub(crate) fn check(&self) {
         assert!(self.pushes_per_turn > 0 && self.requests_per_turn > 0);
         assert!(self.jobs_high > 0 && self.mail_high > 0);
+        assert!(self.placed_bytes_min > 0, "no room is none");
         assert!(self.flushes_per_turn > 0 && self.bulk_flushes_per_turn > 0);
         assert!(self.requests_low < self.requests_high, "who is held at one is let go at the other");
         assert!(self.own_bytes_low < self.own_bytes_high, "who is held at one is let go at the other");

@@ -15,7 +15,8 @@
 //! 2. mail: [`Shard::handle_stored`]; [`Shard::handle_edge_mail`] while [`Shard::takes_edge_mail`],
 //!    [`Shard::handle_request`] while [`Shard::takes_requests`]
 //! 3. sockets: [`Shard::handle_arrival`]; [`Shard::handle_writable`]; [`Shard::poll_resume`]; [`Shard::handle_bytes`]
-//!    (while [`Shard::takes_input`]) and then [`Shard::poll_reply`]; [`Shard::handle_eof`], [`Shard::handle_reset`]
+//!    (while [`Shard::takes_input`]; [`Shard::handle_placed`] after a read to [`Shard::message_room`]) and then
+//!    [`Shard::poll_reply`]; [`Shard::handle_eof`], [`Shard::handle_reset`]
 //! 4. [`Shard::handle_timers`]
 //! 5. [`Shard::work`]: owner work, then unfinished fan-outs
 //! 6. [`Shard::poll_flush`], [`Shard::outgoing`], [`Shard::is_last`] (after such bytes step 7 has to follow in the same
@@ -107,14 +108,27 @@ impl Shard {
 
     /// Bytes came. They are handled as far as possible; `input` may be changed.
     pub fn handle_bytes(&mut self, key: Key, input: &mut [u8]) {
-        self.tally.add(const { BYTES_RECEIVED.cell() }, input.len() as u64);
-        if self.load.is_over {
-            self.note_loud(key, input.len());
-        }
+        self.count_input(key, input.len());
         match self.conns.get_mut(key).and_then(|conn| conn.rest.as_deref_mut()) {
             // What came before and was held goes first.
             Some(rest) => rest.extend_from_slice(input),
             None => self.consume(key, input),
+        }
+    }
+
+    /// Where the next bytes of a connection may be read to in place of a buffer of the driver's: into the long message
+    /// that they continue. [`Shard::handle_placed`] has to follow, whatever the read gave.
+    pub fn message_room(&mut self, key: Key) -> Option<&mut [u8]> {
+        let least = self.limits.pace.placed_bytes_min;
+        let conn = self.conns.get_mut(key).filter(|conn| conn.hold.none() && conn.rest.is_none())?;
+        conn.socket()?.assembler.room(least)
+    }
+
+    #[inline]
+    pub(crate) fn count_input(&mut self, key: Key, count: usize) {
+        self.tally.add(const { BYTES_RECEIVED.cell() }, count as u64);
+        if self.load.is_over {
+            self.note_loud(key, count);
         }
     }
 

@@ -21,6 +21,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::base::buffers::Buffers;
 use crate::base::id::index32;
 use crate::base::shared::Shared;
 use crate::dialect::native::encode::Dropped;
@@ -28,9 +29,9 @@ use crate::hub::name::Topic;
 use crate::shard::held::Share;
 use crate::shard::limits::{Limits, SlowConsumer};
 
-/// Bytes of buffers that a shard keeps for the next own frames instead of freeing them: enough for one turn's replies,
-/// and little enough that a burst's memory goes back.
-const SPARE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of buffers that a shard keeps for the next own frames and long messages instead of freeing them: eight
+/// messages of the usual longest, and little enough that a burst's memory goes back.
+const SPARE_BYTES_MAX: usize = 9 << 20;
 /// Emptied queues that a shard keeps: as many as a large room's fan-out has under way.
 const SPARE_QUEUES_MAX: usize = 4096;
 /// Items that those have room for: what a window gathers for as many members, in 4 MiB at most.
@@ -181,21 +182,28 @@ pub(crate) struct Drops {
     pub(crate) disconnected: u64,
 }
 
-/// Buffers for own frames and emptied queues, kept by the shard; and what its queues have counted.
-#[derive(Debug, Default)]
+/// What is used again instead of being freed; and what the queues of a shard have counted.
+#[derive(Debug)]
 pub(crate) struct Spares {
     pub(crate) dropped: Drops,
     /// Frames written whole.
     pub(crate) frames_written: u64,
     /// Invariant: the sum of own frames in all queues, in bytes.
     own_bytes: usize,
-    buffers: Vec<Vec<u8>>,
-    /// Invariant: the sum of their capacities.
-    bytes: usize,
+    /// For own frames, and for messages that come in pieces.
+    pub(crate) buffers: Buffers,
     #[expect(clippy::vec_box, reason = "they come from boxes and go into boxes")]
     queues: Vec<Box<Queue>>,
     /// Invariant: the sum of the items that they have room for.
     items: usize,
+}
+
+impl Default for Spares {
+    fn default() -> Spares {
+        let (dropped, frames_written, own_bytes) = Default::default();
+        let (buffers, queues) = (Buffers::new(SPARE_BYTES_MAX), Vec::new());
+        Spares { dropped, frames_written, own_bytes, buffers, queues, items: 0 }
+    }
 }
 
 impl Spares {
@@ -209,19 +217,10 @@ impl Spares {
         self.own_bytes -= outbox.own_bytes();
     }
 
-    fn take(&mut self) -> Vec<u8> {
-        let buffer = self.buffers.pop().unwrap_or_default();
-        self.bytes -= buffer.capacity();
-        buffer
-    }
-
     /// Takes back what an item held.
     fn give(&mut self, item: Item) {
-        let Item::Own { frames: mut buffer, .. } = item else { return };
-        if self.bytes + buffer.capacity() <= SPARE_BYTES_MAX {
-            self.bytes += buffer.capacity();
-            buffer.clear();
-            self.buffers.push(buffer);
+        if let Item::Own { frames, .. } = item {
+            self.buffers.give(frames);
         }
     }
 
@@ -373,7 +372,7 @@ impl Outbox {
             spares.own_bytes += added;
             return;
         }
-        let mut frame = spares.take();
+        let mut frame = spares.buffers.take();
         write(&mut frame);
         self.push_whole(spares, frame);
     }
@@ -476,7 +475,7 @@ impl Outbox {
         let Waiting::Queue(queue) = &mut self.waiting else { return };
         for item in std::iter::once(&mut queue.first).chain(&mut queue.rest).take(window) {
             if let Item::Gap(gap) = item {
-                let mut frames = spares.take();
+                let mut frames = spares.buffers.take();
                 write(gap, &mut frames);
                 queue.bytes += frames.len();
                 queue.own_bytes += frames.len();

@@ -92,21 +92,27 @@ fn what_the_application_publishes_reaches_everybody() {
     assert_eq!(app.post("/api/channels/news/messages", &json!({"data": ""}))["delivered"], 6);
     assert_eq!(app.post("/api/broadcast", &json!({"message": "all"})), json!({"topic": "everyone"}));
     for client in &mut clients {
-        let got = client.find("chat_message");
+        // Each topic has its order; there is none between them, and the others' arrivals come, too.
+        let told = ["chat_message", "chat_message", "message", "broadcast"];
+        let mut got: Vec<Value> = Vec::new();
+        while got.len() < told.len() {
+            let object = client.object();
+            if object["type"].as_str().is_some_and(|kind| told.contains(&kind)) {
+                got.push(object);
+            }
+        }
+        let mut chat = got.iter().filter(|object| object["type"] == "chat_message");
+        let first = chat.next().expect("a first");
         assert_eq!(
-            (&got["message"], &got["user_id"], &got["username"]),
+            (&first["message"], &first["user_id"], &first["username"]),
             (&json!({"a": 1}), &json!("bot"), &json!("Bot"))
         );
-        let got = client.find("chat_message");
-        assert_eq!((offset(&got), &got["user_id"], got.get("username")), (2, &json!("server"), None));
-    }
-    for client in &mut clients {
-        let mut seen = client.settle();
-        while seen.len() < 2 {
-            seen.extend(client.settle());
+        let second = chat.next().expect("a second");
+        let said = (offset(second), &second["user_id"], second.get("username"));
+        assert_eq!(said, (2, &json!("server"), None));
+        for kind in ["message", "broadcast"] {
+            assert!(got.iter().any(|object| object["type"] == kind), "{got:?}");
         }
-        let kinds: Vec<_> = seen.iter().map(|object| object["type"].as_str().unwrap_or_default()).collect();
-        assert!(kinds.contains(&"message") && kinds.contains(&"broadcast"), "{kinds:?}");
     }
 }
 
@@ -290,6 +296,49 @@ fn connections_are_listed_page_by_page_and_closed_one_by_one() {
     }
     assert_eq!(clients[5].settle().len(), 0, "the others stay");
     assert_eq!(app.get("/api/rooms")["total_rooms"], 0);
+}
+
+#[test]
+fn the_application_writes_to_users_finds_them_and_sends_them_away() {
+    let server = Server::start(&["--shards", "3"]);
+    let mut app = App::new(&server);
+    let post = |message: u32| json!({"message": message, "user_id": "shop"});
+    assert_eq!(app.post("/api/users/ann/messages", &post(1)), json!({"topic": "user:ann", "seq": 1}));
+    let mut anns: Vec<Client> = (0..5).map(|_| server.user("ann")).collect();
+    let mut bob = server.user("bob");
+    let results = app.post("/api/batch", &json!([{"topic": "user:ann", "message": 2, "user_id": "shop"}]));
+    assert_eq!(results, json!({"results": [{"topic": "user:ann", "seq": 2}]}));
+    for ann in &mut anns {
+        for seq in [1, 2] {
+            let heard = ann.expect("direct_message");
+            let told = (&heard["message"], &heard["seq"], &heard["user_id"]);
+            assert_eq!(told, (&json!(seq), &json!(seq), &json!("shop")));
+        }
+    }
+    assert_eq!(bob.settle(), Vec::<Value>::new());
+
+    let user = app.get("/api/users/ann");
+    let listed = user["connections"].as_array().expect("connections");
+    let mut ids: Vec<_> = listed.iter().map(|one| one["client_id"].as_str().expect("an id")).collect();
+    let mut want: Vec<_> = anns.iter().map(id_of).collect();
+    ids.sort_unstable();
+    want.sort();
+    assert_eq!(
+        (&user["user_id"], &user["total_connections"], ids),
+        (&json!("ann"), &json!(5), want.iter().map(String::as_str).collect())
+    );
+
+    let away = request("DELETE", "/api/users/ann/connections", "", None);
+    assert_eq!(app.ask(&away), (200, json!({"closed": 5})));
+    for ann in &mut anns {
+        assert_eq!(ann.closed(), 4008);
+    }
+    assert_eq!(app.ask(&away).0, 404, "once");
+    assert_eq!(app.get("/api/users/ann")["total_connections"], 0);
+    assert_eq!(bob.settle(), Vec::<Value>::new(), "the others stay");
+    assert_eq!(app.ask(&request("GET", &format!("/api/users/{}", "x".repeat(129)), "", None)).0, 400);
+    let pattern = request("POST", "/api/channels/news.%3E/messages", "", Some(r#"{"data":1}"#));
+    assert_eq!(app.ask(&pattern).0, 400, "many channels are none");
 }
 
 #[test]

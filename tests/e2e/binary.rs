@@ -94,6 +94,8 @@ fn a_plain_message_needs_one_room() {
     // Channels are no rooms.
     ann.send(&json!({"type": "subscribe", "channel": "c"}));
     assert_eq!(ann.object()["type"], "subscribed");
+    // The answer of the room comes after what was sent to it.
+    ann.join("r");
     let mut bob = Raw::user(&server, "bob");
     bob.join("r");
     assert_eq!(ann.object()["type"], "user_joined");

@@ -29,7 +29,7 @@ fn gone(clients: Vec<Client>) -> (Vec<u64>, Vec<Client>) {
         let object = client.object();
         if object["type"] == "server_shutdown" {
             delays.push(object["reconnect_after_ms"].as_u64().expect("a number"));
-            while !matches!(client.next(), Got::Ended) {}
+            while !matches!(client.next(), Got::Ended(_)) {}
         } else {
             assert_eq!(object["type"], "pong");
             stay.push(client);

@@ -161,7 +161,7 @@ fn who_does_not_slow_down_is_closed_with_4005_and_its_address_banned() {
             match flood.next() {
                 Got::Object(object) => refused += u32::from(object["code"] == "rate_limited"),
                 Got::Closed(code) => break code,
-                Got::Ended => panic!("no word"),
+                Got::Ended(_) => panic!("no word"),
             }
         };
         assert_eq!(code, 4005);

@@ -23,6 +23,8 @@ mod sessions;
 mod direct;
 mod api;
 mod durable;
+mod complaints;
+mod storm;
 mod metrics;
 mod drain;
 mod memory;

@@ -307,5 +307,5 @@ fn a_stopping_server_keeps_nobody() {
     assert_eq!(seq(&there.expect("server_shutdown")), 1);
     assert_eq!(there.closed(), 1001);
     assert!(server.exit_status().success());
-    assert!(matches!(there.next(), Got::Ended));
+    assert!(matches!(there.next(), Got::Ended(_)));
 }

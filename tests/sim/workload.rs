@@ -132,6 +132,7 @@ fn limits(dice: &mut Dice) -> Limits {
             own_bytes_low: own_bytes_high / 4,
             busy_pushes_per_ms: *dice.pick(&[0, 1, 64]),
             window_bytes_max: *dice.pick(&[0, 300, 16 << 10]),
+            placed_bytes_min: *dice.pick(&[1, 20, 64 << 10]),
         }
     };
     Limits {

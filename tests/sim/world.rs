@@ -428,15 +428,24 @@ impl World {
                 continue;
             }
             seen += 1;
-            match links[socket.link].read(&mut node.buffer) {
+            let room = node.shard.message_room(key);
+            let placed = room.is_some();
+            let room = room.unwrap_or(&mut node.buffer);
+            let (got, offered) = (links[socket.link].read(room), room.len());
+            if placed {
+                node.shard.handle_placed(key, if let Got::Bytes(count) = got { count } else { 0 });
+            }
+            match got {
                 Got::Bytes(count) => {
-                    let drained = count < node.buffer.len() && !socket.ended;
+                    let drained = count < offered && !socket.ended;
                     socket.readable = !drained;
                     if !drained {
                         socket.queued = true;
                         node.ready.push_back(key);
                     }
-                    node.shard.handle_bytes(key, &mut node.buffer[..count]);
+                    if !placed {
+                        node.shard.handle_bytes(key, &mut node.buffer[..count]);
+                    }
                     // As after a move the key may be of no socket, nothing is owed to it then.
                     if node.shard.poll_reply(key) {
                         write(node, links, key, dice);

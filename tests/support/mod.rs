@@ -155,14 +155,15 @@ impl Server {
 }
 
 impl Drop for Server {
+    #[expect(clippy::print_stderr, reason = "a test that fails already can say no more by a panic")]
     fn drop(&mut self) {
         let early = if self.ended { None } else { self.child.try_wait().ok().flatten() };
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if let Some(status) = early
-            && !thread::panicking()
-        {
-            panic!("the server ended by itself: {status}");
+        match early {
+            Some(status) if thread::panicking() => eprintln!("the server ended by itself: {status}"),
+            Some(status) => panic!("the server ended by itself: {status}"),
+            None => {}
         }
     }
 }
@@ -190,8 +191,8 @@ pub(crate) enum Got {
     Object(Value),
     /// The server's close frame; 1005 if it has no code.
     Closed(u16),
-    /// The connection is gone.
-    Ended,
+    /// The connection is gone, for this reason.
+    Ended(Error),
 }
 
 /// A native client by somebody else's WebSocket implementation. It answers pings while it reads.
@@ -241,7 +242,7 @@ impl Client {
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     panic!("nothing came for {GUARD:?}");
                 }
-                Err(_) => return Got::Ended,
+                Err(error) => return Got::Ended(error),
             }
         }
     }
@@ -328,17 +329,17 @@ impl Client {
             match self.next() {
                 Got::Object(_) => {}
                 Got::Closed(code) => break code,
-                Got::Ended => panic!("ended without a close frame"),
+                Got::Ended(error) => panic!("ended without a close frame: {error}"),
             }
         };
-        while !matches!(self.next(), Got::Ended) {}
+        while !matches!(self.next(), Got::Ended(_)) {}
         code
     }
 
     /// Closes from this side and waits for the end.
     pub(crate) fn close(mut self) {
         self.socket.close(None).expect("the close frame goes out");
-        while !matches!(self.next(), Got::Ended) {}
+        while !matches!(self.next(), Got::Ended(_)) {}
     }
 
     /// The connection below.

@@ -1,5 +1,6 @@
 //! Feeds bytes to an `Assembler` in pieces and writes down what comes out: shared by tests and fuzz targets.
 
+use roomcast::base::buffers::Buffers;
 use roomcast::wire::ws::message::{Assembler, Step, Violation};
 
 /// A step that owns its payload.
@@ -25,7 +26,7 @@ pub(crate) fn receive(
     piece_lens: impl IntoIterator<Item = usize>,
     message_bytes_max: usize,
 ) -> Story {
-    let mut assembler = Assembler::new();
+    let (mut assembler, mut spares) = (Assembler::new(), Buffers::new(4 * message_bytes_max));
     let mut received = Vec::new();
     let mut rest = stream;
     let mut piece_lens = piece_lens.into_iter();
@@ -35,7 +36,7 @@ pub(crate) fn receive(
         let mut input = piece.to_vec();
         let mut at = 0;
         loop {
-            let (used, step) = match assembler.step(&mut input[at..], message_bytes_max) {
+            let (used, step) = match assembler.step(&mut input[at..], message_bytes_max, &mut spares) {
                 Ok(found) => found,
                 Err(violation) => return (received, Err(violation)),
             };

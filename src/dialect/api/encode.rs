@@ -49,10 +49,10 @@ pub fn told(out: &mut Vec<u8>, topic: &Topic, told: &Told) -> Status {
             position(out, *offset, epoch.as_deref());
             out.push(b'}');
         }
-        Told::Users { members_count, user_count, users: listed } => {
+        Told::Users { members_count, user_count, roll } => {
             text(out, "{\"room\":", topic.name());
             counts(out, *members_count, *user_count);
-            users(out, listed, &[]);
+            users(out, &roll.users, &roll.moderators);
             out.push(b'}');
         }
         Told::History { messages, offset, epoch } => {
@@ -205,7 +205,7 @@ mod tests {
     use crate::base::clock::Wall;
     use crate::base::hash::Keys;
     use crate::base::shared::Shared;
-    use crate::hub::event::{Body, Publication};
+    use crate::hub::event::{Body, Publication, Roll};
     use crate::hub::name::User;
 
     fn topic(kind: TopicKind, name: &str) -> Topic {
@@ -255,9 +255,13 @@ mod tests {
             told(Told::Standing { members_count: 0, user_count: 0, offset: 0, epoch: None }),
             r#"{"room":"r","members_count":0,"user_count":0,"offset":0}"#
         );
+        let roll = Roll { users: vec![user], moderators: vec![0] };
         assert_eq!(
-            told(Told::Users { members_count: 2, user_count: 1, users: vec![user] }),
-            r#"{"room":"r","members_count":2,"user_count":1,"users":[{"user_id":"ann","username":"Ann"}]}"#
+            told(Told::Users { members_count: 2, user_count: 1, roll }),
+            concat!(
+                r#"{"room":"r","members_count":2,"user_count":1,"#,
+                r#""users":[{"user_id":"ann","username":"Ann","role":"moderator"}]}"#
+            )
         );
         assert_eq!(
             told(Told::History { messages: vec![publication], offset: 4, epoch }),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::base::clock::Now;
 use crate::base::shared::Shared;
 use crate::hub::command::Order;
-use crate::hub::event::{Body, Outcome, Sender, Stamp, Told};
+use crate::hub::event::{Body, Outcome, Roll, Sender, Stamp, Told};
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::hub::owner::{Asker, Owner};
 use crate::hub::stamps::Known;
@@ -88,11 +88,13 @@ impl Owner {
 
     fn users_for(&self, topic: &Topic, limit: u32) -> Told {
         let Some(slot) = self.slots.get(topic) else {
-            return Told::Users { members_count: 0, user_count: 0, users: Vec::new() };
+            return Told::Users { members_count: 0, user_count: 0, roll: Roll::default() };
         };
         let record = &self.records[*slot as usize].record;
         let (members_count, user_count) = (record.members_count(), record.user_count());
-        Told::Users { members_count, user_count, users: record.users(limit as usize) }
+        let users = record.users(limit as usize);
+        let moderators = self.policies.moderators(topic, &users);
+        Told::Users { members_count, user_count, roll: Roll { users, moderators } }
     }
 
     fn history_for(&mut self, topic: &Topic, limit: u32, before: Option<u64>, now: Now) -> Told {

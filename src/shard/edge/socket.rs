@@ -9,7 +9,7 @@ use crate::shard::outbox::Spares;
 use crate::shard::state::Shard;
 use crate::wire::ws::close::{self, CloseCode};
 use crate::wire::ws::frame::{self, CONTROL_BYTES_MAX, Opcode};
-use crate::wire::ws::message::{FRONT, Step, Violation};
+use crate::wire::ws::message::{Assembler, FRONT, Step, Violation};
 
 /// Messages from this length on have the longest header (RFC 6455 §5.2), so that what came can be sent back from the
 /// buffer that it came into.
@@ -18,43 +18,24 @@ const WHOLE_BYTES_MIN: usize = 1 << 16;
 impl Shard {
     /// Handles frames from the front of `input`; returns how many bytes are done with.
     pub(crate) fn consume_frames(&mut self, key: Key, input: &mut [u8]) -> usize {
-        let now = self.now.mono;
-        let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return input.len() };
-        if socket.hear(now) {
-            self.rearm(key);
-        }
-        let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return input.len() };
-        // The receive state is on the stack while its bytes are handled, as handling needs the whole shard.
-        let mut assembler = std::mem::take(&mut socket.assembler);
-        self.unfinished.message_bytes -= assembler.buffered_bytes();
-        let is_echo = matches!(socket.role, Role::Echo);
-        let (mut used, mut frames) = (0, 0);
+        let Some((mut assembler, is_echo)) = self.take_assembler(key) else { return input.len() };
+        let (mut used, mut frames, all) = (0, 0, input.len());
         loop {
-            match assembler.step(&mut input[used..], self.limits.bounds()) {
+            let bounds = self.limits.bounds();
+            match assembler.step(&mut input[used..], bounds, &mut self.spares.buffers) {
                 Err(violation) => {
                     self.count_violation(violation);
                     self.fail(key, violation.close_code(), violation.reason());
-                    return input.len();
+                    return all;
+                }
+                Ok((_, Step::More)) => {
+                    used = all;
+                    break;
                 }
                 Ok((count, step)) => {
                     used += count;
-                    frames += u64::from(!matches!(step, Step::More));
-                    let mut long = None;
-                    match step {
-                        Step::More => break,
-                        Step::Text(text) if is_echo && text.len() >= WHOLE_BYTES_MIN => {
-                            long = Some((Opcode::Text, text.len()));
-                        }
-                        Step::Binary(bytes) if is_echo && bytes.len() >= WHOLE_BYTES_MIN => {
-                            long = Some((Opcode::Binary, bytes.len()));
-                        }
-                        Step::Text(text) => self.on_message(key, Opcode::Text, text),
-                        Step::Binary(bytes) => self.on_message(key, Opcode::Binary, bytes),
-                        Step::Ping(payload) => self.on_ping(key, payload),
-                        Step::Pong(_) => {}
-                        Step::Close(close) => self.on_close(key, close.code, used == input.len()),
-                    }
-                    if let Some((opcode, length)) = long {
+                    frames += 1;
+                    if let Some((opcode, length)) = self.act(key, step, is_echo, used == all) {
                         match assembler.take_message() {
                             Some(message) => self.echo_whole(key, opcode, message),
                             None => self.on_message(key, opcode, &input[used - length..used]),
@@ -67,6 +48,53 @@ impl Shard {
             }
         }
         self.tally.add(const { FRAMES_RECEIVED.cell() }, frames);
+        self.give_assembler(key, assembler);
+        used
+    }
+
+    /// So many bytes were read to where [`Shard::message_room`] said, which may be none.
+    pub fn handle_placed(&mut self, key: Key, count: usize) {
+        if count == 0 {
+            // No sign of life, but what was given away is taken back.
+            if let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) {
+                let taken_back = socket.assembler.placed(0);
+                debug_assert_eq!(taken_back, Ok(Step::More), "nothing is no violation");
+            }
+            return;
+        }
+        self.count_input(key, count);
+        let Some((mut assembler, is_echo)) = self.take_assembler(key) else { return };
+        match assembler.placed(count) {
+            Err(violation) => return self.fail(key, violation.close_code(), violation.reason()),
+            Ok(step) => {
+                self.tally.add(const { FRAMES_RECEIVED.cell() }, u64::from(!matches!(step, Step::More)));
+                let long = self.act(key, step, is_echo, true);
+                if let Some((opcode, message)) =
+                    long.and_then(|(opcode, _)| Some((opcode, assembler.take_message()?)))
+                {
+                    self.echo_whole(key, opcode, message);
+                }
+            }
+        }
+        assembler.release(&mut self.spares.buffers);
+        self.give_assembler(key, assembler);
+    }
+
+    /// The receive state is on the stack while its bytes are handled, as handling needs the whole shard. With it,
+    /// whether the connection is an echo.
+    fn take_assembler(&mut self, key: Key) -> Option<(Assembler, bool)> {
+        let now = self.now.mono;
+        if self.conns.get_mut(key).and_then(Conn::socket)?.hear(now) {
+            self.rearm(key);
+        }
+        let socket = self.conns.get_mut(key).and_then(Conn::socket)?;
+        let assembler = std::mem::take(&mut socket.assembler);
+        let is_echo = matches!(socket.role, Role::Echo);
+        self.unfinished.message_bytes -= assembler.buffered_bytes();
+        Some((assembler, is_echo))
+    }
+
+    fn give_assembler(&mut self, key: Key, assembler: Assembler) {
         if let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) {
             let bytes = assembler.buffered_bytes();
             socket.assembler = assembler;
@@ -75,7 +103,26 @@ impl Shard {
                 self.fit_messages();
             }
         }
-        used
+    }
+
+    /// Handles what has come whole, but for a long message of an echo: it is its opcode and length, as the message may
+    /// become the answer without being copied. `is_end` is whether nothing has come behind it.
+    fn act(&mut self, key: Key, step: Step<'_>, is_echo: bool, is_end: bool) -> Option<(Opcode, usize)> {
+        match step {
+            Step::More => {}
+            Step::Text(text) if is_echo && text.len() >= WHOLE_BYTES_MIN => {
+                return Some((Opcode::Text, text.len()));
+            }
+            Step::Binary(bytes) if is_echo && bytes.len() >= WHOLE_BYTES_MIN => {
+                return Some((Opcode::Binary, bytes.len()));
+            }
+            Step::Text(text) => self.on_message(key, Opcode::Text, text),
+            Step::Binary(bytes) => self.on_message(key, Opcode::Binary, bytes),
+            Step::Ping(payload) => self.on_ping(key, payload),
+            Step::Pong(_) => {}
+            Step::Close(close) => self.on_close(key, close.code, is_end),
+        }
+        None
     }
 
     fn count_violation(&mut self, violation: Violation) {

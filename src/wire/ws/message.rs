@@ -11,6 +11,7 @@
 //!    └─┘ frame whole in the input      └─┘ fragments; control frames
 //! ```
 
+use crate::base::buffers::Buffers;
 use crate::wire::ws::close::{self, Close, CloseCode};
 use crate::wire::ws::frame::{
     self, CLIENT_HEADER_BYTES_MAX, CONTROL_BYTES_MAX, Header, Opcode, SERVER_HEADER_BYTES_MAX,
@@ -21,8 +22,14 @@ use crate::wire::ws::utf8::{self, Utf8};
 /// Smallest buffer of a message that comes in pieces: what a first read usually brings, so that short
 /// messages are allocated once.
 const BUFFER_BYTES_MIN: usize = 256;
-/// How much larger a buffer becomes that is full: a message of 1 MiB that comes in four reads is moved once.
+/// How much room there is for each byte that has come: a message of 1 MiB that comes in four reads is never moved.
 const GROWTH: usize = 4;
+/// The same for a buffer that is there anyway: who sends little holds little, whatever was sent by others.
+const SPARE_GROWTH: usize = 16;
+/// A piece that is unmasked, validated and copied before the next is touched: it stays in the processor's first cache.
+const PIECE_BYTES: usize = 16 << 10;
+/// Most that is read into a message at once: it stays in the processor's second cache until it is unmasked.
+const ROOM_BYTES_MAX: usize = 256 << 10;
 /// Room before a message that comes in pieces, for the header of the frame that it may become.
 pub const FRONT: usize = SERVER_HEADER_BYTES_MAX;
 
@@ -155,6 +162,9 @@ struct Partial {
     /// Payload of a cut control frame, of which `control_len` bytes have come.
     control: [u8; CONTROL_BYTES_MAX],
     control_len: u8,
+    /// Bytes at the end of the buffer that are given away to be read into. Invariant: 0 but between
+    /// [`Assembler::room`] and [`Assembler::placed`].
+    room: usize,
     /// What the last step gave away, to be freed by the next.
     delivered: Delivered,
 }
@@ -224,6 +234,45 @@ impl Assembler {
         taken.then(|| std::mem::take(&mut partial.buffer))
     }
 
+    /// Where the next bytes of input may be put instead of being given to [`Assembler::step`]: into the message that
+    /// they continue, so that they need not be copied. None unless `least` bytes of the frame are still to come and
+    /// have room in what is there; the frame does not end within less. After it comes [`Assembler::placed`], and
+    /// nothing else.
+    pub fn room(&mut self, least: usize) -> Option<&mut [u8]> {
+        let partial = self.partial.as_deref_mut()?;
+        debug_assert_eq!(partial.room, 0, "what was given is told of first");
+        let frame = partial.frame.filter(|frame| !frame.opcode.is_control())?;
+        let len = partial.buffer.len();
+        let room = frame.remaining.min(partial.buffer.capacity() - len).min(ROOM_BYTES_MAX);
+        if room < least || len == 0 {
+            return None;
+        }
+        // Not needless: it fetches into the processor's caches what the kernel is about to write.
+        partial.buffer.resize(len + room, 0);
+        partial.room = room;
+        partial.buffer.get_mut(len..)
+    }
+
+    /// So many bytes were put where [`Assembler::room`] said, which may be none. As [`Assembler::step`] with these as
+    /// input, all of which is consumed.
+    ///
+    /// # Errors
+    /// As [`Assembler::step`].
+    pub fn placed(&mut self, count: usize) -> Result<Step<'_>, Violation> {
+        let Some(partial) = self.partial.as_deref_mut() else { return Ok(Step::More) };
+        let room = std::mem::take(&mut partial.room);
+        debug_assert!(count <= room, "more than there was room for");
+        let from = partial.buffer.len() - room;
+        partial.buffer.truncate(from + count);
+        let Some(mut frame) = partial.frame.take() else { return Ok(Step::More) };
+        for piece in partial.buffer[from..].chunks_mut(PIECE_BYTES) {
+            unmask(piece, frame.key, frame.taken);
+            frame.taken += piece.len();
+            check_text(&mut partial.message, piece)?;
+        }
+        if partial.go_on(frame, count)? { partial.deliver() } else { Ok(Step::More) }
+    }
+
     /// Consumes from the front of `input` up to the end of one message or control frame, and says how many
     /// bytes that were. Call again with the rest until [`Step::More`]: only then is everything consumed,
     /// and what was delivered last freed.
@@ -238,6 +287,7 @@ impl Assembler {
         &'a mut self,
         input: &'a mut [u8],
         bounds: impl Into<Bounds>,
+        spares: &mut Buffers,
     ) -> Result<(usize, Step<'a>), Violation> {
         let bounds = bounds.into();
         // The end of most reads: everything was used up, and nothing is kept.
@@ -258,7 +308,7 @@ impl Assembler {
             unmask(payload, header.key, 0);
             return Ok((used, whole(header.opcode, payload)?));
         }
-        self.step_in_pieces(input, bounds)
+        self.step_in_pieces(input, bounds, spares)
     }
 
     /// [`Assembler::step`] for whatever the ends of input cut, for fragments, and for violations.
@@ -267,9 +317,10 @@ impl Assembler {
         &'a mut self,
         input: &'a mut [u8],
         bounds: Bounds,
+        spares: &mut Buffers,
     ) -> Result<(usize, Step<'a>), Violation> {
-        self.release();
-        let (used, found) = self.advance(input, bounds)?;
+        self.release(spares);
+        let (used, found) = self.advance(input, bounds, spares)?;
         let step = match found {
             Found::Nothing => Step::More,
             Found::InPlace(opcode, from) => whole(opcode, &mut input[from..used])?,
@@ -281,10 +332,10 @@ impl Assembler {
         Ok((used, step))
     }
 
-    /// Frees what the step before delivered.
-    fn release(&mut self) {
+    /// Frees what the step before delivered; the next step does so by itself.
+    pub fn release(&mut self, spares: &mut Buffers) {
         if let Some(partial) = self.partial.as_deref_mut() {
-            partial.release();
+            partial.release(spares);
         }
         self.drop_unneeded();
     }
@@ -295,7 +346,12 @@ impl Assembler {
         }
     }
 
-    fn advance(&mut self, input: &mut [u8], bounds: Bounds) -> Result<(usize, Found), Violation> {
+    fn advance(
+        &mut self,
+        input: &mut [u8],
+        bounds: Bounds,
+        spares: &mut Buffers,
+    ) -> Result<(usize, Found), Violation> {
         let mut at = 0;
         loop {
             if !self.is_in_payload() {
@@ -314,7 +370,7 @@ impl Assembler {
                 self.begin(&header, payload_len, bounds.bytes);
             }
             let partial = self.partial.get_or_insert_default();
-            let (used, is_complete) = partial.take(&mut input[at..])?;
+            let (used, is_complete) = partial.take(&mut input[at..], bounds.bytes, spares)?;
             at += used;
             if is_complete {
                 return Ok((at, Found::Buffered));
@@ -418,6 +474,16 @@ fn after_front(buffer: &mut [u8]) -> &mut [u8] {
     buffer.get_mut(FRONT..).unwrap_or_default()
 }
 
+/// Checks the next piece of a message, if it is text.
+fn check_text(message: &mut Option<Kind>, piece: &[u8]) -> Result<(), Violation> {
+    // §8.1 "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is
+    // not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
+    match message {
+        Some(Kind::Text(utf8)) => utf8.push(piece).map_err(|_| Violation::Text),
+        Some(Kind::Binary) | None => Ok(()),
+    }
+}
+
 /// Whether the frame is a message, or a control frame, by itself.
 #[inline]
 fn stands_alone(header: &Header) -> bool {
@@ -457,6 +523,7 @@ impl Default for Partial {
             fragments: 0,
             control: [0; CONTROL_BYTES_MAX],
             control_len: 0,
+            room: 0,
             delivered: Delivered::Nothing,
         }
     }
@@ -474,22 +541,39 @@ impl Partial {
     }
 
     /// Takes payload from the front of `input`: how many bytes, and whether that completed something.
-    fn take(&mut self, input: &mut [u8]) -> Result<(usize, bool), Violation> {
+    fn take(
+        &mut self,
+        input: &mut [u8],
+        message_bytes_max: usize,
+        spares: &mut Buffers,
+    ) -> Result<(usize, bool), Violation> {
         let Some(mut frame) = self.frame.take() else { return Ok((0, false)) };
         let used = frame.remaining.min(input.len());
-        let piece = &mut input[..used];
-        unmask(piece, frame.key, frame.taken);
-        if frame.opcode.is_control() {
-            self.keep_control(piece);
-        } else {
-            self.keep(piece, frame.message_len_max)?;
+        if !frame.opcode.is_control() {
+            let needed = FRONT + self.len() + used;
+            let spare_max = needed.saturating_mul(SPARE_GROWTH).min(FRONT + message_bytes_max);
+            self.make_room(needed, FRONT + frame.message_len_max, |least| {
+                spares.take_long(least..=spare_max)
+            });
         }
-        frame.remaining -= used;
-        frame.taken += used;
+        for piece in input[..used].chunks_mut(PIECE_BYTES) {
+            unmask(piece, frame.key, frame.taken);
+            frame.taken += piece.len();
+            if frame.opcode.is_control() {
+                self.keep_control(piece);
+            } else {
+                self.keep(piece)?;
+            }
+        }
+        Ok((used, self.go_on(frame, used)?))
+    }
 
+    /// After so many more bytes of the frame's payload: whether that completed something.
+    fn go_on(&mut self, mut frame: Frame, used: usize) -> Result<bool, Violation> {
+        frame.remaining -= used;
         if frame.remaining > 0 {
             self.frame = Some(frame);
-            return Ok((used, false));
+            return Ok(false);
         }
         if frame.opcode.is_control() {
             self.delivered = Delivered::Control(frame.opcode);
@@ -499,7 +583,7 @@ impl Partial {
             }
             self.delivered = Delivered::Message;
         }
-        Ok((used, self.delivered != Delivered::Nothing))
+        Ok(self.delivered != Delivered::Nothing)
     }
 
     fn keep_control(&mut self, piece: &[u8]) {
@@ -511,24 +595,28 @@ impl Partial {
         }
     }
 
-    /// Appends to the message. `len_max` is the longest that it can become.
-    fn keep(&mut self, piece: &[u8], len_max: usize) -> Result<(), Violation> {
-        // §8.1 "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is
-        // not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
-        if let Some(Kind::Text(utf8)) = &mut self.message {
-            utf8.push(piece).map_err(|_| Violation::Text)?;
-        }
-        let needed = FRONT + self.len() + piece.len();
+    /// Makes room for a message and its front of `needed` bytes, which can become `bytes_max` long.
+    fn make_room(&mut self, needed: usize, bytes_max: usize, spare: impl FnOnce(usize) -> Option<Vec<u8>>) {
         if needed > self.buffer.capacity() {
             // Growing by a factor keeps the copies below a part of one more per byte, however small the pieces; the
             // ceiling keeps the last step from asking for more than can come.
-            let grown = self.buffer.capacity().saturating_mul(GROWTH).max(BUFFER_BYTES_MIN);
-            let capacity = grown.min(FRONT + len_max).max(needed);
-            self.buffer.reserve_exact(capacity - self.buffer.len());
+            let grown = needed.saturating_mul(GROWTH).max(BUFFER_BYTES_MIN);
+            let capacity = grown.min(bytes_max).max(needed);
+            if let Some(mut larger) = spare(capacity) {
+                larger.extend_from_slice(&self.buffer);
+                self.buffer = larger;
+            } else {
+                self.buffer.reserve_exact(capacity - self.buffer.len());
+            }
         }
         if self.buffer.is_empty() {
             self.buffer.resize(FRONT, 0);
         }
+    }
+
+    /// Appends to the message, for which there is room.
+    fn keep(&mut self, piece: &[u8]) -> Result<(), Violation> {
+        check_text(&mut self.message, piece)?;
         self.buffer.extend_from_slice(piece);
         Ok(())
     }
@@ -544,13 +632,13 @@ impl Partial {
         }
     }
 
-    fn release(&mut self) {
+    fn release(&mut self, spares: &mut Buffers) {
         match self.delivered {
             Delivered::Nothing => {}
             Delivered::Control(_) => self.control_len = 0,
             Delivered::Message => {
                 self.message = None;
-                self.buffer = Vec::new();
+                spares.give(std::mem::take(&mut self.buffer));
             }
         }
         self.delivered = Delivered::Nothing;

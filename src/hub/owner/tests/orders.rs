@@ -113,7 +113,7 @@ fn questions_need_no_membership_and_create_nothing() {
         Told::Standing { members_count: 3, user_count: 2, offset: 3, epoch: Some(_) }
     ));
     match desk.told(&r, Order::Users { limit: 1 }) {
-        Told::Users { members_count: 3, user_count: 2, users } => assert_eq!(&*users[0].id, "ann"),
+        Told::Users { members_count: 3, user_count: 2, roll } => assert_eq!(&*roll.users[0].id, "ann"),
         other => panic!("{other:?}"),
     }
     match desk.told(&r, history(1, Some(3))) {

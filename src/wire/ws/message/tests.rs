@@ -37,20 +37,47 @@ fn frame(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+fn spares() -> Buffers {
+    Buffers::new(1 << 20)
+}
+
 /// Feeds one piece after the other, checking what holds after each step.
-fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, max: usize) -> Story {
-    let mut assembler = Assembler::new();
+fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]> + Clone, max: usize) -> Story {
+    let story = feed_with(pieces.clone(), max, usize::MAX);
+    assert_eq!(feed_with(pieces, max, 1), story, "where what can be is read into the message");
+    story
+}
+
+/// As above; where there is room for `least` bytes in the message, that is where a piece begins.
+fn feed_with<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, max: usize, least: usize) -> Story {
+    let (mut assembler, mut spares) = (Assembler::new(), spares());
     let mut seen = Vec::new();
     for piece in pieces {
         let mut input = piece.to_vec();
         let mut at = 0;
         loop {
-            let (used, step) = match assembler.step(&mut input[at..], max) {
+            let stepped = match assembler.room(least) {
+                Some(room) => {
+                    let count = room.len().min(input.len() - at);
+                    room[..count].copy_from_slice(&input[at..at + count]);
+                    assembler.placed(count).map(|step| (count, step))
+                }
+                None => {
+                    let rest = input.len() - at;
+                    let stepped = assembler.step(&mut input[at..], max, &mut spares);
+                    if let Ok((used, Step::More)) = stepped {
+                        assert_eq!(used, rest, "more was asked for before everything was consumed");
+                    }
+                    stepped
+                }
+            };
+            let (used, step) = match stepped {
                 Ok(found) => found,
                 Err(violation) => return (seen, Err(violation)),
             };
             at += used;
             match step {
+                Step::More if at < piece.len() => {}
                 Step::More => break,
                 Step::Text(text) => seen.push(Seen::Text(String::from_utf8(text.to_vec()).unwrap())),
                 Step::Binary(bytes) => seen.push(Seen::Binary(bytes.to_vec())),
@@ -62,7 +89,6 @@ fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, max: usize) -> Story {
             }
             assert!(assembler.buffered_bytes() <= FRONT + max + size_of::<Partial>());
         }
-        assert_eq!(at, piece.len(), "more was asked for before everything was consumed");
         assert!(!assembler.is_idle() || assembler.buffered_bytes() == 0, "an idle connection holds nothing");
     }
     (seen, Ok(assembler.is_idle()))
@@ -257,7 +283,7 @@ fn memory_follows_what_arrived_and_not_what_was_declared() {
     for piece in stream.chunks(100) {
         arrived += piece.len();
         let mut input = piece.to_vec();
-        let (_, step) = assembler.step(&mut input, MAX).unwrap();
+        let (_, step) = assembler.step(&mut input, MAX, &mut spares()).unwrap();
         let is_whole = step != Step::More;
         assert_eq!(is_whole, arrived == stream.len());
         assert!(
@@ -266,7 +292,7 @@ fn memory_follows_what_arrived_and_not_what_was_declared() {
         );
     }
     assert!(!assembler.is_idle());
-    assert_eq!(assembler.step(&mut [], MAX), Ok((0, Step::More)));
+    assert_eq!(assembler.step(&mut [], MAX, &mut spares()), Ok((0, Step::More)));
     assert!(assembler.is_idle());
     assert_eq!(assembler.buffered_bytes(), 0);
 }
@@ -276,7 +302,7 @@ fn a_whole_frame_is_given_back_in_place() {
     let mut input = [frame(true, 2, b"one"), frame(true, 1, b"two")].concat();
     let range = input.as_ptr_range();
     let mut assembler = Assembler::new();
-    let (used, step) = assembler.step(&mut input, MAX).unwrap();
+    let (used, step) = assembler.step(&mut input, MAX, &mut spares()).unwrap();
     let Step::Binary(payload) = step else { panic!("{step:?}") };
     assert_eq!((&*payload, used), (&b"one"[..], 9));
     assert!(range.contains(&payload.as_ptr()));
@@ -286,13 +312,13 @@ fn a_whole_frame_is_given_back_in_place() {
 #[test]
 fn fragments_leave_nothing_but_their_payload() {
     let mut assembler = Assembler::new();
-    assembler.step(&mut frame(false, 1, b"a"), MAX).unwrap();
+    assembler.step(&mut frame(false, 1, b"a"), MAX, &mut spares()).unwrap();
     let before = assembler.buffered_bytes();
     let mut flood = frame(false, 0, b"").repeat(10_000);
-    assert_eq!(assembler.step(&mut flood, MAX).unwrap().1, Step::More);
+    assert_eq!(assembler.step(&mut flood, MAX, &mut spares()).unwrap().1, Step::More);
     assert_eq!(assembler.buffered_bytes(), before);
     let mut end = frame(true, 0, b"z");
-    assert_eq!(assembler.step(&mut end, MAX).unwrap().1, Step::Text(&mut b"az".to_vec()));
+    assert_eq!(assembler.step(&mut end, MAX, &mut spares()).unwrap().1, Step::Text(&mut b"az".to_vec()));
 }
 
 #[test]
@@ -302,7 +328,7 @@ fn small_fragments_are_not_copied_again_and_again() {
     let (mut moves, mut capacity) = (0, 0);
     for i in 0..MAX / 64 {
         let mut input = frame(false, if i == 0 { 2 } else { 0 }, &[9; 64]);
-        assembler.step(&mut input, MAX).unwrap();
+        assembler.step(&mut input, MAX, &mut spares()).unwrap();
         moves += usize::from(assembler.buffered_bytes() != capacity);
         capacity = assembler.buffered_bytes();
     }
@@ -327,7 +353,7 @@ fn fragments_are_counted() {
         }
         let (mut assembler, mut at, mut whole) = (Assembler::new(), 0, false);
         let end = loop {
-            match assembler.step(&mut input[at..], bounds) {
+            match assembler.step(&mut input[at..], bounds, &mut Buffers::new(0)) {
                 Ok((_, Step::More)) => break Ok(()),
                 Ok((used, step)) => {
                     whole |= matches!(step, Step::Text(_));
