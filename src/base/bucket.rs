@@ -52,9 +52,9 @@ impl Bucket {
 
     /// Takes `tokens` at once, or says how long to wait and whether patience is at an end.
     ///
-    /// A refusal is not free: the debt grows a little beyond the burst, so whoever goes on without waiting waits longer,
-    /// up to [`PATIENCE`], and after [`REFUSALS_MIN`] refusals or the burst, whichever is more, on top of what was paid
-    /// back meanwhile, it is persistent. More tokens than the bucket holds are taken from a full one.
+    /// A refusal is not free: the debt grows a little beyond the burst, so whoever goes on without waiting waits
+    /// longer, up to [`PATIENCE`]. After [`REFUSALS_MIN`] refusals or the burst, whichever is more, on top of what was
+    /// paid back meanwhile, it is persistent. More tokens than the bucket holds are taken from a full one.
     ///
     /// # Errors
     /// What is missing; nothing was taken then.

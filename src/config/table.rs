@@ -622,8 +622,8 @@ pub static SETTINGS: &[Setting] = &[
         default: "1s",
         example: "30s",
         help: "Time over which the closes of a drain are spread.",
-        details: "Clients go in a random order, evenly over it. A drain is begun by SIGTERM or SIGINT, then it takes at \
-            most half of `--drain-timeout`; or by SIGUSR2 or `roomcast drain`, then the process stays.",
+        details: "Clients go in a random order, evenly over it. SIGTERM and SIGINT begin a drain, which takes at most \
+            half of `--drain-timeout` then; SIGUSR2 and `roomcast drain` begin one after which the process stays.",
     },
     Setting {
         name: "reconnect-window",

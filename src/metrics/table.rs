@@ -145,7 +145,6 @@ const LIMITS: &[&str] = &[
     "rooms_per_connection",
     "send_queue",
     "user_connections",
-    "user_rate",
 ];
 
 /// Bounds of the time of a turn: half a millisecond is a busy one, a tenth of a second a stall.

@@ -58,6 +58,8 @@ impl Shard {
     }
 
     /// Sends those away whose moment has come.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn send_away(&mut self) {
         while let Some(drain) = &mut self.drain
             && drain.next().is_some_and(|due| due <= self.now.mono)

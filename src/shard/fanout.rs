@@ -13,9 +13,10 @@ use crate::hub::name::{Topic, TopicKind};
 use crate::metrics::table::DELIVERIES;
 use crate::shard::conn::session::Kept;
 use crate::shard::conn::{Dirty, reposition};
+use crate::shard::delivery::{Delivery, Keepers};
 use crate::shard::edge::session::deliver;
 use crate::shard::members::{Fanout, Job, LocalTopic};
-use crate::shard::outbox::{Delivery, Keepers, Pushed};
+use crate::shard::outbox::Pushed;
 use crate::shard::state::Shard;
 use crate::wire::ws::frame;
 

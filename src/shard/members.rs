@@ -19,7 +19,7 @@ use crate::base::id::{Origin, index32};
 use crate::hub::command::Tag;
 use crate::hub::event::Reply;
 use crate::hub::name::{Topic, TopicKind};
-use crate::shard::outbox::Delivery;
+use crate::shard::delivery::Delivery;
 use crate::shard::window::Pulse;
 
 /// In [`LocalTopic::list`]: the member left while a fan-out was under way. In [`Membership::position`]: not placed yet.

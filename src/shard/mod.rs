@@ -36,7 +36,7 @@ pub mod limits;
 pub mod arrival;
 pub mod port;
 pub mod placement;
-pub(crate) mod held;
+pub(crate) mod delivery;
 pub mod load;
 pub(crate) mod outbox;
 pub(crate) mod window;
@@ -290,11 +290,18 @@ impl Shard {
         let expiry = self.owner.next_expiry().filter(|_| self.takes_requests());
         let mut due = [timers, expiry, self.window.due(), away].into_iter().flatten().min();
         if self.drain.is_some() || self.load.is_over {
-            let leaving = self.drain.as_ref().and_then(Drain::next);
-            due = [due, leaving, self.next_relief()].into_iter().flatten().min();
+            due = self.sooner(due);
         }
         let due = due?;
         Some(due.since(self.now.mono))
+    }
+
+    /// What is due while clients are sent away, or held for the load, if that is before `due`.
+    #[cold]
+    #[inline(never)]
+    fn sooner(&self, due: Option<Mono>) -> Option<Mono> {
+        let leaving = self.drain.as_ref().and_then(Drain::next);
+        [due, leaving, self.next_relief()].into_iter().flatten().min()
     }
 
     /// When deliveries go out that wait for one another; [`Shard::poll_timeout`] knows it too.

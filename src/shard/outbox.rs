@@ -19,14 +19,12 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::base::buffers::Buffers;
 use crate::base::id::index32;
-use crate::base::shared::Shared;
 use crate::dialect::native::encode::Dropped;
 use crate::hub::name::Topic;
-use crate::shard::held::Share;
+use crate::shard::delivery::Delivery;
 use crate::shard::limits::{Limits, SlowConsumer};
 
 /// Bytes of buffers that a shard keeps for the next own frames and long messages instead of freeing them: eight
@@ -38,45 +36,6 @@ const SPARE_QUEUES_MAX: usize = 4096;
 const SPARE_ITEMS_MAX: usize = 128 << 10;
 /// An emptied queue that has room for more items than this is not kept: it was an exception.
 const KEPT_ITEMS_MAX: usize = 256;
-
-/// One event of a topic as all its members here get it.
-#[derive(Debug)]
-pub(crate) struct Delivery {
-    /// Of which topic.
-    pub(crate) topic: Topic,
-    /// The publication's offset; 0 for events that are not numbered.
-    pub(crate) offset: u64,
-    /// Whether its loss must be announced.
-    pub(crate) announced: bool,
-    /// Whether it makes those of its topic needless that wait.
-    pub(crate) conflates: bool,
-    /// The encoded frame.
-    pub(crate) frame: Shared,
-    /// Sessions that keep it.
-    pub(crate) keepers: Keepers,
-    /// What it costs.
-    pub(crate) _share: Share,
-}
-
-/// Counts the sessions that keep a delivery, so that its bytes count once. Only its shard counts.
-#[derive(Debug, Default)]
-pub(crate) struct Keepers(AtomicU32);
-
-impl Keepers {
-    /// One more; how many there were.
-    pub(crate) fn add(&self) -> u32 {
-        let before = self.0.load(Ordering::Relaxed);
-        self.0.store(before + 1, Ordering::Relaxed);
-        before
-    }
-
-    /// One less; how many are left.
-    pub(crate) fn sub(&self) -> u32 {
-        let left = self.0.load(Ordering::Relaxed) - 1;
-        self.0.store(left, Ordering::Relaxed);
-        left
-    }
-}
 
 /// A run of deliveries of one topic that were dropped.
 #[derive(Debug)]

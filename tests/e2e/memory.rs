@@ -1,10 +1,10 @@
 //! The budget for the whole process: who does not read goes first, who reads notices nothing, newcomers wait; and what
 //! a shard does that has too much to do.
 
-use serde_json::json;
+use std::{io, thread};
 
 use crate::metrics::{scrape, scrape_by};
-use crate::support::raw::Raw;
+use crate::support::raw::{Raw, TEXT, frame};
 use crate::support::{Server, eventually, offset};
 
 const QUEUED: &str = "roomcast_memory_bytes{part=\"send_queues\"}";
@@ -78,25 +78,21 @@ fn at_the_hard_bound_newcomers_are_refused() {
 #[test]
 fn an_overloaded_shard_does_not_hear_the_loudest_for_a_while() {
     let server = Server::start(&["--overload-turn", "1ms", "--shards", "1"]);
-    let mut members = server.users(30);
-    for member in &mut members {
-        member.join("r");
-    }
-    let flood = json!({"type": "chat_message", "room": "r", "message": "x".repeat(100)}).to_string();
-    eventually("somebody is held", || {
-        for _ in 0..300 {
-            members[0].send_text(flood.clone());
-        }
-        for member in &mut members {
-            member.settle();
-        }
-        scrape(&server)["roomcast_publishers_held_total"] >= 1.0
+    let mut member = server.user("member");
+    member.join("r");
+    let mut loud = Raw::open(&server, "/echo");
+    let mut unread = loud.stream().try_clone().expect("a socket");
+    let reader = thread::spawn(move || io::copy(&mut unread, &mut io::sink()));
+    let flood = frame(TEXT, &[b'x'; 100]).repeat(20_000);
+    let mut watch = server.connect();
+    eventually("it is held", || {
+        loud.bytes(&flood);
+        scrape_by(&mut watch)["roomcast_publishers_held_total"] >= 1.0
     });
-    let mut said = 0;
+    loud.shut();
+    let _ = reader.join().expect("it has read");
     eventually("it ends", || {
-        said += 1;
-        members[1].say("r", said);
-        members[1].settle();
-        scrape(&server)["roomcast_overloaded_shards"] == 0.0
+        member.settle();
+        scrape_by(&mut watch)["roomcast_overloaded_shards"] == 0.0
     });
 }

@@ -20,6 +20,7 @@ mod documents;
 mod crowds;
 mod process;
 mod mutation;
+mod together;
 
 use std::time::Duration;
 

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use crate::base::clock::Mono;
 use crate::base::hash::{Keys, Map};
 use crate::hub::name::TopicKind;
+use crate::shard::delivery::Delivery;
 use crate::shard::limits::SESSIONS_MEMORY;
-use crate::shard::outbox::Delivery;
 
 /// Most messages that are kept: what a client misses in a short loss, not an archive.
 pub(crate) const MESSAGES_MAX: usize = 100;

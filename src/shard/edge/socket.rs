@@ -90,17 +90,20 @@ impl Shard {
         let socket = self.conns.get_mut(key).and_then(Conn::socket)?;
         let assembler = std::mem::take(&mut socket.assembler);
         let is_echo = matches!(socket.role, Role::Echo);
-        self.unfinished.message_bytes -= assembler.buffered_bytes();
+        if !assembler.is_idle() {
+            self.unfinished.message_bytes -= assembler.buffered_bytes();
+        }
         Some((assembler, is_echo))
     }
 
     fn give_assembler(&mut self, key: Key, assembler: Assembler) {
         if let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) {
-            let bytes = assembler.buffered_bytes();
-            socket.assembler = assembler;
-            if bytes > 0 {
-                self.unfinished.message_bytes += bytes;
-                self.fit_messages();
+            if assembler.is_idle() {
+                socket.assembler = assembler;
+            } else {
+                let bytes = assembler.buffered_bytes();
+                socket.assembler = assembler;
+                self.keep_message(bytes);
             }
         }
     }
@@ -125,6 +128,8 @@ impl Shard {
         None
     }
 
+    #[cold]
+    #[inline(never)]
     fn count_violation(&mut self, violation: Violation) {
         match violation {
             Violation::TooBig => self.tally.count(const { LIMITS_HIT.of("message_size") }),

@@ -55,13 +55,20 @@ impl Shard {
         }
     }
 
+    /// So much of a message has come, and not all of it.
+    #[inline(never)]
+    pub(crate) fn keep_message(&mut self, bytes: usize) {
+        self.unfinished.message_bytes += bytes;
+        let share = self.limits.partial_share(self.shards);
+        if self.unfinished.message_bytes > share {
+            self.fit_messages(share);
+        }
+    }
+
     /// Closes the connections with the most of a message that has not come whole, until a quarter of the share is free:
     /// so whoever wants us to look at all connections again has to send that much first.
-    pub(crate) fn fit_messages(&mut self) {
-        let share = self.limits.partial_share(self.shards);
-        if self.unfinished.message_bytes <= share {
-            return;
-        }
+    #[cold]
+    fn fit_messages(&mut self, share: usize) {
         let held = self.conns.iter().filter_map(|(key, conn)| match &conn.phase {
             Phase::Socket(Socket { assembler, .. }) => Some((assembler.buffered_bytes(), key)),
             _ => None,

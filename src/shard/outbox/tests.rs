@@ -4,8 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::hash::Keys;
+use crate::base::shared::Shared;
 use crate::hub::name::TopicKind;
-use crate::shard::held::Held;
+use crate::shard::delivery::{Held, Keepers};
 
 /// A client that reads, but never all: what is written must go, or its queue becomes a record of the connection.
 #[test]

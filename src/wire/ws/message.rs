@@ -135,8 +135,8 @@ impl From<frame::Violation> for Violation {
 /// nothing is copied or allocated. Only what a read cuts, and fragments, are copied, once, into a buffer
 /// that grows with what has arrived.
 ///
-/// A fragment costs its own bytes and a constant effort, and leaves nothing behind but its payload. So the bound on their
-/// number guards no memory: it ends what no honest client does. (Autobahn 9.* sends 4 MiB in 65,536 fragments.)
+/// A fragment costs its own bytes and a constant effort, and leaves nothing behind but its payload. So the bound on
+/// their number guards no memory: it ends what no honest client does. (Autobahn 9.* sends 4 MiB in 65,536 fragments.)
 #[derive(Default)]
 pub struct Assembler {
     /// What exists only in the middle of a message or of a header. Invariant: none between messages, so an idle

@@ -341,7 +341,8 @@ fn what_an_idle_connection_costs() {
     assert!(size_of::<Partial>() <= 240, "{} bytes", size_of::<Partial>());
 }
 
-/// Threat 34: however the fragments come, one more than allowed fails the connection; control frames between do not count.
+/// Threat 34: however the fragments come, one more than allowed fails the connection; control frames between them do
+/// not count.
 #[test]
 fn fragments_are_counted() {
     let bounds = Bounds { bytes: MAX, fragments: 3 };
