@@ -12,7 +12,9 @@ use crate::base::clock::Mono;
 const TOKEN: u64 = 1_000_000;
 
 /// What the refusals of [`Bucket::draw`] may cost together, in time.
-pub const PATIENCE: Duration = Duration::from_secs(2);
+pub const PATIENCE: Duration = Duration::from_micros(PATIENCE_US);
+/// The same in microseconds.
+const PATIENCE_US: u64 = 2_000_000;
 /// Refusals that are no persistence yet, however small the burst is.
 pub const REFUSALS_MIN: u32 = 100;
 
@@ -69,7 +71,7 @@ impl Bucket {
             self.debt = wanted;
             return Ok(());
         }
-        let worst = PATIENCE.as_micros() as u64 * u64::from(per_second);
+        let worst = PATIENCE_US * u64::from(per_second);
         let step = worst / u64::from(burst.max(REFUSALS_MIN));
         let persistent = self.debt + step > size + worst;
         self.debt = (self.debt + step).min(size + worst);

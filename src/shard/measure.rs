@@ -27,6 +27,8 @@ use crate::wire::http::target::Target;
 
 /// For each connection, the age up to which a count of them is good enough: a hundred times what it takes.
 const STALE_PER_CONNECTION: Duration = Duration::from_nanos(500);
+/// What waits in send queues, in bytes, from which on a shard looks after each turn whether that is too much.
+const QUEUED_NOTICED: usize = 1 << 20;
 /// Memory is looked at every so many turns, however little waits in queues.
 const WEIGHED_EVERY: u32 = 64;
 /// One fan-out of so many is timed.
@@ -184,13 +186,13 @@ impl Shard {
         }
     }
 
-    /// The turn's work is done at `end`: how long it took, and how long what is timed and was written in it. Says when
+    /// The turn is over and its work was done at `end`: how long it took, and how long what is timed and was written in it. Says when
     /// the shard begins or ceases to be overloaded.
     pub fn handle_turned(&mut self, end: Mono) -> Option<Turned> {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.tally.observe(&TURNS, micros(end.since(self.now.mono)));
         self.probe.turns = self.probe.turns.wrapping_add(1);
-        if self.probe.turns.is_multiple_of(WEIGHED_EVERY) {
+        if self.queued_bytes() > QUEUED_NOTICED || self.probe.turns.is_multiple_of(WEIGHED_EVERY) {
             self.fit_memory();
         }
         if self.probe.written {

@@ -71,10 +71,6 @@ use crate::shard::limits::Pace;
 use crate::shard::port::ToEdge;
 use crate::shard::state::{Drain, Shard, TICK_US, Timer};
 
-/// What waits in send queues, in bytes, from which on a shard looks after each turn whether that is too much; else
-/// only now and then.
-const QUEUED_NOTICED: usize = 1 << 20;
-
 impl Shard {
     /// A turn begins; `now` holds until it ends.
     pub fn begin_turn(&mut self, now: Now) {
@@ -267,9 +263,6 @@ impl Shard {
     /// The turn is over.
     pub fn end_turn(&mut self) {
         self.release_stalled();
-        if self.queued_bytes() > QUEUED_NOTICED {
-            self.fit_memory();
-        }
         self.gauges[self.id.index()].publish(Reading {
             connections: (self.conns.len() - self.sessions.away.len()) as u64,
             clients: self.clients_open,
