@@ -1,9 +1,9 @@
 //! The `roomcast` program: parses, runs, exits with a code.
 //!
-//! Exit codes: 0 after help, version and an orderly stop; 1 if a second signal cut the stop short, or a checked
-//! token is not good; 2 if it cannot
-//! start as it was asked to; 70 if a part of it failed.
+//! Exit codes: 0 after help, version and an orderly stop; 1 if a second signal cut the stop short, or a checked token
+//! is not good; 2 if it cannot start as it was asked to; 70 if a part of it failed.
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -21,8 +21,16 @@ const EXIT_NOT_GOOD: u8 = 1;
 /// The conventional code of wrong usage.
 const EXIT_USAGE: u8 = 2;
 
+/// Asks a running server to send its clients away; found by the settings that follow.
+const DRAIN: &str = "drain";
+
 fn main() -> ExitCode {
-    let typed = match source::read(std::env::args_os(), |name| std::env::var_os(name)) {
+    let mut args: Vec<OsString> = std::env::args_os().collect();
+    let drains = args.get(1).is_some_and(|word| word == DRAIN);
+    if drains {
+        args.remove(1);
+    }
+    let typed = match source::read(args, |name| std::env::var_os(name)) {
         Ok(Asked::Start(typed)) => *typed,
         Ok(Asked::Token(wish)) => return token(&wish),
         Ok(Asked::Print(text)) => {
@@ -32,6 +40,12 @@ fn main() -> ExitCode {
         }
         Err(complaint) => return refuse(&complaint),
     };
+    if drains {
+        return match server::ask::drain(&typed.listen, typed.files.api_keys.as_deref()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refuse(&error),
+        };
+    }
     let plan = match Plan::new(typed, &server::descriptors::machine()) {
         Ok(plan) => plan,
         Err(complaint) => return refuse(&complaint),

@@ -24,6 +24,7 @@ use roomcast::hub::policy::{
     INBOX_AGE, INBOX_MESSAGES, PRESENCE_LIST_MAX, ROOM_HISTORY_AGE, ROOM_HISTORY_MESSAGES,
 };
 use roomcast::hub::stamps::{STAMP_AGE, STAMPS_MAX};
+use roomcast::metrics::table::{FAMILIES, Kind};
 use roomcast::wire::http::target::Target;
 use serde_json::Value;
 
@@ -277,7 +278,7 @@ fn endpoints_are_those_of_the_router() {
         assert!(as_documented, "{path} is {found:?}", found = route::route("GET", &target, |_| None::<()>));
         count += 1;
     }
-    assert_eq!(count, 8, "endpoints in the table");
+    assert_eq!(count, 9, "endpoints in the table");
 }
 
 #[test]
@@ -300,6 +301,44 @@ fn paths_of_the_api_are_those_of_the_router() {
         format!("the newest `limit` messages ({} if it is missing)", api::HISTORY_DEFAULT),
     ] {
         assert!(page.contains(&text), "docs/api.md says nothing like `{text}`");
+    }
+}
+
+/// The table of metrics as docs/operations.md has it.
+fn metrics_table() -> String {
+    let mut table = "| metric | kind | labels | meaning |\n|---|---|---|---|\n".to_owned();
+    for family in FAMILIES.iter() {
+        let kind = match family.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram(_) => "histogram",
+        };
+        let mut labels = String::new();
+        for (at, name) in family.labels.split(',').enumerate().filter(|(_, name)| !name.is_empty()) {
+            let mut words: Vec<&str> =
+                family.values.iter().filter_map(|values| values.split(',').nth(at)).collect();
+            words.sort_unstable();
+            words.dedup();
+            // The version of the program is no word to look for.
+            let words = if name == "version" { String::new() } else { format!(": {}", words.join(", ")) };
+            labels += &format!("{}`{name}`{words}", if labels.is_empty() { "" } else { "; " });
+        }
+        table += &format!("| `{}` | {kind} | {labels} | {} |\n", family.name, family.help);
+    }
+    table
+}
+
+#[test]
+fn metrics_are_those_of_the_table() {
+    let path = root().join("docs/operations.md");
+    let page = read(&path);
+    let table = metrics_table();
+    let start = page.find("| metric | kind |").expect("docs/operations.md has the table");
+    let end = page[start..].find("\n\n").map_or(page.len(), |end| start + end + 1);
+    if std::env::var_os("ROOMCAST_BLESS").is_some() {
+        fs::write(&path, [&page[..start], &table, &page[end..]].concat()).expect("the page can be written");
+    } else {
+        assert_eq!(&page[start..end], table, "ROOMCAST_BLESS=1 cargo test --test docs writes it anew");
     }
 }
 

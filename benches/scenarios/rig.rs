@@ -48,6 +48,7 @@ impl Rig {
             limits: Limits::default(),
             node: Arc::from("bench"),
             gauges: Arc::from([Gauges::default()]),
+            process: Arc::default(),
         };
         let now = Mono(0);
         Rig { shard: Shard::new(ShardId(0), &setting, 1, at(now)), now, tally: Tally::default() }

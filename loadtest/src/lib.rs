@@ -16,6 +16,7 @@ pub mod proc;
 pub mod peers;
 pub mod control;
 pub mod net;
+pub mod stopped;
 pub mod plays;
 pub mod progress;
 pub mod conduct;

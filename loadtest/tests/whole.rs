@@ -375,7 +375,10 @@ impl Roomcast {
         let port = free.expect("a free port").port();
         let listen = format!("127.0.0.1:{port}");
         let mut command = Command::new(program);
-        command.args(["--listen", &listen, "--shards", "2"]).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["--listen", &listen, "--shards", "2", "--rate-limit", "off"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let child = command.spawn().expect("a program that exists starts");
         let server = Roomcast { child, port };
         let listens = (0..1000).any(|_| {

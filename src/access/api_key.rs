@@ -84,6 +84,20 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
+/// The first key of a file, as it stands there, that may do everything: for who holds the file and asks with it.
+#[must_use]
+pub fn admin(file: &[u8]) -> Option<&str> {
+    ApiKeys::read(file).ok()?;
+    let lines = std::str::from_utf8(file).ok()?.lines();
+    lines.map(words).find(|words| words.contains(&"admin")).and_then(|words| words.first().copied())
+}
+
+/// What stands in a line, without a comment.
+fn words(line: &str) -> Vec<&str> {
+    let words = line.split([' ', '\t', ',']).filter(|word| !word.is_empty());
+    words.take_while(|word| !word.starts_with('#')).collect()
+}
+
 /// All keys.
 pub struct ApiKeys(Vec<([u8; 32], Scopes)>);
 
@@ -102,14 +116,14 @@ impl ApiKeys {
         let text = std::str::from_utf8(file).map_err(|_| FileError::NotUtf8)?;
         let mut keys: Vec<([u8; 32], Scopes)> = Vec::new();
         for (number, line) in (1..).zip(text.lines()) {
-            let mut words = line.split([' ', '\t', ',']).filter(|word| !word.is_empty());
-            let Some(key) = words.next().filter(|key| !key.starts_with('#')) else { continue };
+            let words = words(line);
+            let Some((key, words)) = words.split_first() else { continue };
             if !(KEY_BYTES_MIN..=KEY_BYTES_MAX).contains(&key.len()) {
                 return Err(FileError::Length(number));
             }
             let mut scopes = Scopes::default();
-            for word in words.take_while(|word| !word.starts_with('#')) {
-                let known = SCOPES.iter().find(|(known, _)| *known == word);
+            for word in words {
+                let known = SCOPES.iter().find(|(known, _)| known == word);
                 let (_, scope) = known.ok_or(FileError::NotScope(number))?;
                 scopes.0 |= 1 << *scope as u8;
             }

@@ -11,10 +11,17 @@ use crate::base::clock::Mono;
 /// One token, in the unit of the debt.
 const TOKEN: u64 = 1_000_000;
 
+/// What the refusals of [`Bucket::draw`] may cost together, in time.
+pub const PATIENCE: Duration = Duration::from_micros(PATIENCE_US);
+/// The same in microseconds.
+const PATIENCE_US: u64 = 2_000_000;
+/// Refusals that are no persistence yet, however small the burst is.
+pub const REFUSALS_MIN: u32 = 100;
+
 /// What one sender has used up. The default is a full bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bucket {
-    /// Tokens taken and not yet paid back at `at`, in millionths; at most the burst.
+    /// Tokens taken and not yet paid back at `at`, in millionths; at most the burst and what refusals cost.
     debt: u64,
     /// When `debt` was computed.
     at: Mono,
@@ -44,6 +51,42 @@ impl Bucket {
         }
         Err(Duration::from_micros((wanted - size).div_ceil(u64::from(per_second))))
     }
+
+    /// Takes `tokens` at once, or says how long to wait and whether patience is at an end.
+    ///
+    /// A refusal is not free: the debt grows a little beyond the burst, so whoever goes on without waiting waits
+    /// longer, up to [`PATIENCE`]. After [`REFUSALS_MIN`] refusals or the burst, whichever is more, on top of what was
+    /// paid back meanwhile, it is persistent. More tokens than the bucket holds are taken from a full one.
+    ///
+    /// # Errors
+    /// What is missing; nothing was taken then.
+    #[inline]
+    pub fn draw(&mut self, now: Mono, per_second: u32, burst: u32, tokens: u32) -> Result<(), Dry> {
+        let paid = now.0.saturating_sub(self.at.0).saturating_mul(u64::from(per_second));
+        let size = u64::from(burst.max(1)) * TOKEN;
+        self.debt = self.debt.saturating_sub(paid);
+        self.at = self.at.max(now);
+        let wanted = self.debt + u64::from(tokens.min(burst.max(1))) * TOKEN;
+        if wanted <= size {
+            self.debt = wanted;
+            return Ok(());
+        }
+        let worst = PATIENCE_US * u64::from(per_second);
+        let step = worst / u64::from(burst.max(REFUSALS_MIN));
+        let persistent = self.debt + step > size + worst;
+        self.debt = (self.debt + step).min(size + worst);
+        let wait = (wanted + step - size).div_ceil(u64::from(per_second.max(1)));
+        Err(Dry { wait: Duration::from_micros(wait), persistent })
+    }
+}
+
+/// Why nothing could be drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dry {
+    /// Until then; a draw after it succeeds if there was none in between.
+    pub wait: Duration,
+    /// So many were refused that no more will be.
+    pub persistent: bool,
 }
 
 #[cfg(test)]
@@ -97,6 +140,40 @@ mod tests {
         assert_eq!(bucket.take(Mono(u64::MAX), 0, 0), Err(Duration::MAX));
         assert_eq!(bucket.take(Mono(u64::MAX), u32::MAX, u32::MAX), Ok(()));
         assert_eq!(bucket.take(Mono(3), u32::MAX, 1), Err(Duration::from_micros(1)), "time never goes back");
+    }
+
+    #[test]
+    fn refusals_cost_a_little_and_end_patience() {
+        let (mut bucket, now) = (Bucket::default(), Mono(7));
+        for _ in 0..400 {
+            assert_eq!(bucket.draw(now, 200, 400, 1), Ok(()));
+        }
+        let first = bucket.draw(now, 200, 400, 1).unwrap_err();
+        assert_eq!(first, Dry { wait: Duration::from_millis(10), persistent: false });
+        assert_eq!({ bucket }.draw(now + first.wait, 200, 400, 1), Ok(()), "who waits goes on");
+        let mut refused = 1;
+        while !bucket.draw(now, 200, 400, 1).unwrap_err().persistent {
+            refused += 1;
+        }
+        assert_eq!(refused, 400);
+        let last = bucket.draw(now, 200, 400, 1).unwrap_err();
+        assert!(last.wait <= PATIENCE + Duration::from_millis(10), "{last:?}");
+        assert_eq!(bucket.draw(now + last.wait, 200, 400, 1), Ok(()));
+        // However small the bucket is, some refusals are allowed for, and the wait stays short.
+        let mut small = Bucket::default();
+        assert_eq!(small.draw(now, 1, 1, 1), Ok(()));
+        let waits = (1..REFUSALS_MIN).map(|_| small.draw(now, 1, 1, 1).unwrap_err());
+        assert!(waits.into_iter().all(|dry| !dry.persistent && dry.wait <= Duration::from_secs(4)));
+        assert!((0..2).any(|_| small.draw(now, 1, 1, 1).unwrap_err().persistent));
+    }
+
+    #[test]
+    fn what_is_large_costs_more_and_passes_a_full_bucket() {
+        let mut bucket = Bucket::default();
+        assert_eq!(bucket.draw(Mono(0), 10, 20, 500), Ok(()), "more than it holds empties it");
+        let dry = bucket.draw(Mono(0), 10, 20, 5).unwrap_err();
+        assert_eq!(bucket.draw(Mono(0) + dry.wait, 10, 20, 5), Ok(()));
+        assert_eq!(Bucket::default().draw(Mono(u64::MAX), u32::MAX, u32::MAX, u32::MAX), Ok(()));
     }
 
     proptest! {

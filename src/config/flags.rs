@@ -22,6 +22,9 @@ Sizes take B, KiB, MiB, GiB (1024) and k, M, G (1000), or no unit for bytes; dur
 Every setting can also come from the environment: ROOMCAST_MAX_MESSAGE stands for --max-message, and so on; \
 switches are true or false there. A flag wins over the environment, the environment over the default.
 
+`roomcast drain` asks the server that listens on --listen to send its clients away and let no new ones in; the \
+server goes on running.
+
 Example: roomcast --listen 0.0.0.0:8080 --rate-limit 20/s --log-format json";
 
 /// The command line.
@@ -32,7 +35,9 @@ pub fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .after_help(AFTER_HELP)
-        .override_usage("roomcast [OPTIONS]\n       roomcast token [OPTIONS]")
+        .override_usage(
+            "roomcast [OPTIONS]\n       roomcast token [OPTIONS]\n       roomcast drain [OPTIONS]",
+        )
         .subcommand(mint::command())
         .disable_help_subcommand(true)
         .max_term_width(HELP_COLUMNS)

@@ -8,13 +8,13 @@ use std::time::Duration;
 use crate::config::endpoint::Endpoint;
 use crate::config::feed::Feed;
 use crate::config::identity;
-use crate::config::setting::{Files, Log, Typed};
+use crate::config::setting::{ByAddress, Files, Log, Typed};
 use crate::config::source::Complaint;
 use crate::config::table::{NODE_NAME_BYTES_MAX, SHARDS_MAX};
 use crate::config::value::show_bytes;
 use crate::hub::journal::Durability;
 use crate::hub::name;
-use crate::shard::limits::Limits;
+use crate::shard::limits::{Limits, Rate};
 
 /// Descriptors kept from connections: standard streams, listeners, per shard a poll and a waker, what
 /// libraries open for a moment; generous, as running out of descriptors is ugly.
@@ -44,6 +44,8 @@ pub struct Machine {
     pub host_name: Option<String>,
     /// Any number, new at every start.
     pub random: u32,
+    /// Memory that this process may use, in bytes; none if the system does not tell.
+    pub memory: Option<u64>,
 }
 
 /// The files that TLS needs.
@@ -74,16 +76,18 @@ pub struct Plan {
     pub feeds: Vec<Feed>,
     /// Most open connections of the process; fits the descriptors.
     pub max_connections: usize,
-    /// Most open connections of one peer address; none = unlimited.
-    pub max_connections_per_address: Option<u32>,
+    /// Most open connections of one peer address.
+    pub max_connections_per_address: ByAddress<u32>,
+    /// How fast one address may open connections.
+    pub handshake_rate: ByAddress<Rate>,
+    /// How long repeat offenders' addresses are refused.
+    pub ban_time: ByAddress<Duration>,
     /// Where histories are kept; none = in memory only.
     pub data_dir: Option<PathBuf>,
     /// Files that say who may come in.
     pub files: Files,
     /// From the signal to the exit.
     pub drain_timeout: Duration,
-    /// Over which clients spread their return.
-    pub reconnect_window: Duration,
     /// What clients are told that they reached; 1 to 128 bytes without control characters.
     pub node_name: String,
     /// How to log.
@@ -116,6 +120,9 @@ impl Plan {
         let mut limits = limits(typed.limits, shards, &mut warnings);
         limits.trusted = typed.trusted;
         limits.feeds = typed.feeds.iter().map(|feed| feed.name.clone()).collect();
+        if typed.memory_fits {
+            limits.memory = machine.memory.map(|bytes| bytes / 2);
+        }
         limits.durability = if typed.data_dir.is_some() { typed.durability } else { Durability::Off };
         debug_assert!(!typed.listen.is_empty(), "the table's default names an address");
         Ok(Plan {
@@ -127,10 +134,11 @@ impl Plan {
             feeds: typed.feeds,
             max_connections,
             max_connections_per_address: typed.max_connections_per_address,
+            handshake_rate: typed.handshake_rate,
+            ban_time: typed.ban_time,
             data_dir: typed.data_dir,
             files: typed.files,
             drain_timeout: typed.drain_timeout,
-            reconnect_window: typed.reconnect_window,
             node_name: typed.node_name.unwrap_or_else(|| node_name(machine)),
             log: typed.log,
             warnings,
@@ -233,7 +241,8 @@ mod tests {
     use super::*;
     use crate::config::source::{Asked, read};
 
-    const MACHINE: Machine = Machine { cores: 4, descriptors: 20_000, host_name: None, random: 0xbeef };
+    const MACHINE: Machine =
+        Machine { cores: 4, descriptors: 20_000, host_name: None, random: 0xbeef, memory: Some(8 << 30) };
 
     fn plan(args: &str, machine: &Machine) -> Result<Plan, Complaint> {
         let args = std::iter::once("roomcast").chain(args.split_whitespace()).map(Into::into);
@@ -248,9 +257,10 @@ mod tests {
         let plan = plan("", &MACHINE).unwrap();
         let address: std::net::SocketAddr = "127.0.0.1:8080".parse().unwrap();
         assert_eq!(plan.listen, [address.into()]);
-        assert_eq!((plan.shards, plan.max_connections, plan.max_connections_per_address), (4, 19_936, None));
+        assert_eq!((plan.shards, plan.max_connections), (4, 19_936));
+        assert_eq!(plan.max_connections_per_address, ByAddress::by_default(1000));
         assert_eq!(plan.drain_timeout, Duration::from_secs(10));
-        assert_eq!(plan.reconnect_window, Duration::from_secs(10));
+        assert_eq!(plan.limits.reconnect_window, Duration::from_secs(10));
         assert_eq!(plan.node_name, "node-0000beef");
         assert!(plan.warnings.is_empty());
     }
@@ -265,6 +275,15 @@ mod tests {
         assert_eq!(plan("--tls-cert c", &MACHINE).unwrap().warnings.len(), 1);
         assert!(refused("--proxy-protocol").contains("--trusted-proxy"));
         assert!(plan("--proxy-protocol --trusted-proxy ::1", &MACHINE).unwrap().proxy_protocol);
+    }
+
+    #[test]
+    fn memory_is_half_of_what_there_is_unless_it_is_said() {
+        let memory = |args, memory| plan(args, &Machine { memory, ..MACHINE }).unwrap().limits.memory;
+        assert_eq!(memory("", Some(4 << 30)), Some(2 << 30));
+        assert_eq!(memory("", None), None);
+        assert_eq!(memory("--memory 6GiB", Some(4 << 30)), Some(6 << 30));
+        assert_eq!(memory("--memory off", Some(4 << 30)), None);
     }
 
     #[test]

@@ -63,6 +63,30 @@ pub struct Files {
     pub content: Option<PathBuf>,
 }
 
+/// What holds for each address that clients come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByAddress<T> {
+    /// The limit; none = there is none.
+    pub limit: Option<T>,
+    /// Whether loopback addresses are exempt: a proxy on this machine has one of them for all its clients.
+    pub spares_loopback: bool,
+}
+
+impl<T> ByAddress<T> {
+    /// No limit.
+    pub const OFF: ByAddress<T> = ByAddress { limit: None, spares_loopback: false };
+
+    /// A limit that holds for whomever.
+    pub const fn all(limit: T) -> ByAddress<T> {
+        ByAddress { limit: Some(limit), spares_loopback: false }
+    }
+
+    /// A limit that nobody has asked for, so that it must not stop who is behind a proxy.
+    pub const fn by_default(limit: T) -> ByAddress<T> {
+        ByAddress { limit: Some(limit), spares_loopback: true }
+    }
+}
+
 /// What was typed, each value in its range; `None` where the operator leaves the choice to us.
 #[derive(Clone, Debug)]
 pub struct Typed {
@@ -82,8 +106,14 @@ pub struct Typed {
     pub trusted: Trusted,
     /// Whether they say for whom by the PROXY protocol.
     pub proxy_protocol: bool,
-    /// Connections of one peer address; none = unlimited.
-    pub max_connections_per_address: Option<u32>,
+    /// Connections of one peer address.
+    pub max_connections_per_address: ByAddress<u32>,
+    /// Connections that one address may open.
+    pub handshake_rate: ByAddress<Rate>,
+    /// How long repeat offenders' addresses are refused.
+    pub ban_time: ByAddress<Duration>,
+    /// Whether the memory budget is what fits the machine.
+    pub memory_fits: bool,
     /// What the shards keep to.
     pub limits: Limits,
     /// Feeds with their sources.
@@ -96,8 +126,6 @@ pub struct Typed {
     pub files: Files,
     /// From the signal to the exit.
     pub drain_timeout: Duration,
-    /// Over which clients spread their return.
-    pub reconnect_window: Duration,
     /// What clients are told that they reached; none = the host's name.
     pub node_name: Option<String>,
     /// How to log.
@@ -116,14 +144,16 @@ impl Typed {
             max_connections: None,
             trusted: Trusted::default(),
             proxy_protocol: false,
-            max_connections_per_address: None,
+            max_connections_per_address: ByAddress::OFF,
+            handshake_rate: ByAddress::OFF,
+            ban_time: ByAddress::OFF,
+            memory_fits: false,
             limits: Limits::default(),
             feeds: Vec::new(),
             data_dir: None,
             durability: Durability::Sync,
             files: Files::default(),
             drain_timeout: Duration::ZERO,
-            reconnect_window: Duration::ZERO,
             node_name: None,
             log: Log { format: LogFormat::Text, level: LogLevel::Info },
         }
@@ -194,6 +224,8 @@ pub enum Kind {
     Count(u32, u32, fn(&mut Typed, u32)),
     /// A size; bounds in bytes.
     Bytes(u32, u32, fn(&mut Typed, usize)),
+    /// A size beyond what 32 bits count; the least of it, in bytes.
+    Memory(u64, fn(&mut Typed, u64)),
     /// A duration.
     Time(Duration, Duration, fn(&mut Typed, Duration)),
     /// A rate; the bound of both its numbers.
@@ -252,7 +284,7 @@ impl Setting {
             Kind::Choice(words) => return Some(names(words).join("|")),
             Kind::Addresses(_) => "ADDR",
             Kind::Count(..) => "N",
-            Kind::Bytes(..) => "BYTES",
+            Kind::Bytes(..) | Kind::Memory(..) => "BYTES",
             Kind::Time(..) => "DURATION",
             Kind::Rate(..) => "N/s",
             Kind::Name(..) => "NAME",
@@ -272,6 +304,7 @@ impl Setting {
             Kind::Bytes(min, max, _) => {
                 format!("a size from {} to {}", show_bytes((*min).into()), show_bytes((*max).into()))
             }
+            Kind::Memory(min, _) => format!("a size from {}", show_bytes(*min)),
             Kind::Time(min, max, _) => {
                 format!("a duration from {} to {}", show_duration(*min), show_duration(*max))
             }
@@ -313,6 +346,10 @@ impl Setting {
             Kind::Bytes(min, max, set) => {
                 set(typed, value::ranged(value::bytes(text)?, *min, *max, show_bytes)? as usize);
             }
+            Kind::Memory(min, set) => match value::bytes(text)? {
+                bytes if bytes < *min => return Err(Wrong::Below(show_bytes(*min))),
+                bytes => set(typed, bytes),
+            },
             Kind::Time(min, max, set) => set(typed, value::between(value::duration(text)?, *min, *max)?),
             Kind::Rate(max, set) => set(typed, value::rate(text, *max)?),
             Kind::Name(max, set) => {

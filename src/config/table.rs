@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use crate::base::network::Trusted;
-use crate::config::setting::{Category, Kind, LogFormat, LogLevel, Setting};
+use crate::config::setting::{ByAddress, Category, Kind, LogFormat, LogLevel, Setting};
 use crate::config::{feed, identity, proxy, rule};
 use crate::hub::journal::Durability;
-use crate::shard::limits::{Coalesce, SlowConsumer};
+use crate::shard::limits::{Coalesce, Rate, SlowConsumer};
 
 /// Longest name of a node, in bytes: it is repeated in every `welcome`.
 pub const NODE_NAME_BYTES_MAX: usize = 128;
@@ -28,6 +28,9 @@ const COALESCE_MAX: Duration = Duration::from_secs(1);
 const MANY: u32 = 100_000_000;
 /// Largest message or queue of one connection.
 const SIZE_MAX: u32 = 1 << 30;
+
+/// Least memory that anything can be done with.
+const MEMORY_MIN: u64 = 16 << 20;
 
 /// Most users that a room may list: the list goes to each who joins.
 const PRESENCE_LIST_MAX: u32 = 10_000;
@@ -230,6 +233,17 @@ pub static SETTINGS: &[Setting] = &[
             `UNKNOWN`), as of a health check, leaves the address as it is.",
     },
     Setting {
+        name: "no-metrics",
+        category: Category::Server,
+        kind: Kind::Switch(|t, v| t.limits.metrics = !v),
+        words: &[],
+        default: "false",
+        example: "true",
+        help: "Do not serve metrics under `/metrics`.",
+        details: "They are in the Prometheus text format, and read by whom the API answers: processes of this machine \
+            (docs/operations.md).",
+    },
+    Setting {
         name: "max-connections",
         category: Category::Limits,
         kind: Kind::Count(1, MANY, |t, v| t.max_connections = Some(v)),
@@ -245,13 +259,42 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "max-connections-per-address",
         category: Category::Limits,
-        kind: Kind::Count(1, MANY, |t, v| t.max_connections_per_address = Some(v)),
-        words: &[("off", |t| t.max_connections_per_address = None)],
-        default: "off",
+        kind: Kind::Count(1, MANY, |t, v| t.max_connections_per_address = ByAddress::all(v)),
+        words: &[
+            ("auto", |t| t.max_connections_per_address = ByAddress::by_default(1000)),
+            ("off", |t| t.max_connections_per_address = ByAddress::OFF),
+        ],
+        default: "auto",
         example: "100",
-        help: "Most open connections of one peer address.",
-        details: "Clients behind one proxy or one NAT share an address, so leave it off unless clients \
-            connect directly.",
+        help: "Most open connections of one peer address, or of one IPv6 network (/64).",
+        details: "One more is answered with 429. `auto` is 1000, but for loopback addresses, which a proxy on this \
+            machine has for all its clients. Clients behind one NAT share an address, too.",
+    },
+    Setting {
+        name: "handshake-rate",
+        category: Category::Limits,
+        kind: Kind::Rate(RATE_MAX, |t, v| t.handshake_rate = ByAddress::all(v)),
+        words: &[
+            ("auto", |t| t.handshake_rate = ByAddress::by_default(Rate { per_second: 100, burst: 1000 })),
+            ("off", |t| t.handshake_rate = ByAddress::OFF),
+        ],
+        default: "auto",
+        example: "20/s,burst=200",
+        help: "Connections per second that one peer address, or IPv6 network (/64), may open.",
+        details: "One more is answered with 429. `auto` is 100/s,burst=1000, but for loopback addresses.",
+    },
+    Setting {
+        name: "ban-time",
+        category: Category::Limits,
+        kind: Kind::Time(TIME_MIN, SILENCE_MAX, |t, v| t.ban_time = ByAddress::all(v)),
+        words: &[
+            ("auto", |t| t.ban_time = ByAddress::by_default(Duration::from_secs(60))),
+            ("off", |t| t.ban_time = ByAddress::OFF),
+        ],
+        default: "auto",
+        example: "10m",
+        help: "Time for which an address is refused after three of its connections were closed with 4005.",
+        details: "Connections are answered with 429 then; open ones stay. `auto` is 1m, but for loopback addresses.",
     },
     Setting {
         name: "max-connections-per-user",
@@ -285,6 +328,53 @@ pub static SETTINGS: &[Setting] = &[
         help: "Longest message from a client, all its fragments together.",
         details: "A longer one closes its connection with 1009. The send queues must hold such a message: \
             see `--send-queue-bytes`.",
+    },
+    Setting {
+        name: "max-fragments",
+        category: Category::Limits,
+        kind: Kind::Count(1, MANY, |t, v| t.limits.fragments_max = Some(v)),
+        words: &[("off", |t| t.limits.fragments_max = None)],
+        default: "1024",
+        example: "65536",
+        help: "Most fragments of one message from a client.",
+        details: "One more closes its connection with 1008.",
+    },
+    Setting {
+        name: "partial-memory",
+        category: Category::Limits,
+        kind: Kind::Bytes(1 << 20, SIZE_MAX, |t, v| t.limits.partial_memory = v),
+        words: &[],
+        default: "64MiB",
+        example: "256MiB",
+        help: "Memory for messages of all clients that have not come whole.",
+        details: "Each shard has an equal part of it, and two of the longest messages in any case. When a part is \
+            used up, those connections are closed with 1013 whose messages take most of it.",
+    },
+    Setting {
+        name: "max-half-open",
+        category: Category::Limits,
+        kind: Kind::Count(1, MANY, |t, v| t.limits.half_open_max = v),
+        words: &[],
+        default: "10000",
+        example: "2000",
+        help: "Most connections that may wait for a whole request at a time.",
+        details: "Each shard has an equal part of it. One more takes the place of the one that has waited longest, so \
+            those who send nothing do not keep out those who do.",
+    },
+    Setting {
+        name: "memory",
+        category: Category::Limits,
+        kind: Kind::Memory(MEMORY_MIN, |t, v| (t.limits.memory, t.memory_fits) = (Some(v), false)),
+        words: &[
+            ("auto", |t| (t.limits.memory, t.memory_fits) = (None, true)),
+            ("off", |t| (t.limits.memory, t.memory_fits) = (None, false)),
+        ],
+        default: "auto",
+        example: "2GiB",
+        help: "Memory for what clients make the process remember; auto is half of the machine's.",
+        details: "Histories, documents, sessions, half-received messages and send queues together; a message in many \
+            queues counts once. From nine tenths of it on, clients that do not read are closed with 4004, those with \
+            the most waiting first; at all of it newcomers get 503. `auto` knows the limit of a container.",
     },
     Setting {
         name: "max-rooms-per-connection",
@@ -422,12 +512,35 @@ pub static SETTINGS: &[Setting] = &[
         category: Category::Limits,
         kind: Kind::Rate(RATE_MAX, |t, v| t.limits.rate = Some(v)),
         words: &[("off", |t| t.limits.rate = None)],
-        default: "off",
+        default: "200/s,burst=400",
         example: "20/s,burst=100",
         help: "Messages per second of one connection, as 20/s or 20/s,burst=100.",
         details: "`20/s` allows 20 in the long run and 40 at once after a pause; `20/s,burst=100` allows 100 \
             at once. One more is not taken, and answered with the error `rate_limited`, which says \
-            when to try again.",
+            when to try again. Who goes on all the same is closed with 4005, after as many refusals as the burst, \
+            100 at least. `/echo` has no such limit.",
+    },
+    Setting {
+        name: "byte-rate",
+        category: Category::Limits,
+        kind: Kind::Bytes(1 << 10, SIZE_MAX, |t, v| t.limits.byte_rate = Some(v)),
+        words: &[("off", |t| t.limits.byte_rate = None)],
+        default: "4MiB",
+        example: "256KiB",
+        help: "Bytes of messages per second of one connection.",
+        details: "A long message counts as several for `--rate-limit`, whose burst holds for bytes alike; without \
+            that there is no limit on bytes. At the defaults 20 KiB count as one message, and 8 MiB may come at once.",
+    },
+    Setting {
+        name: "overload-turn",
+        category: Category::Limits,
+        kind: Kind::Time(Duration::from_millis(1), STEP_MAX, |t, v| t.limits.overload_turn = Some(v)),
+        words: &[("off", |t| t.limits.overload_turn = None)],
+        default: "50ms",
+        example: "20ms",
+        help: "Mean time of a shard's turn above which it does not read from the heaviest publishers.",
+        details: "A turn serves everybody once, so its length is how long anybody waits. Those who bring most are held \
+            for 100 ms at a time until the mean is below half of this; the log and the metrics tell.",
     },
     Setting {
         name: "handshake-timeout",
@@ -583,9 +696,20 @@ pub static SETTINGS: &[Setting] = &[
             the process (Docker 10s, Kubernetes 30s).",
     },
     Setting {
+        name: "drain-window",
+        category: Category::Shutdown,
+        kind: Kind::Time(Duration::ZERO, STEP_MAX, |t, v| t.limits.drain_window = v),
+        words: &[],
+        default: "1s",
+        example: "30s",
+        help: "Time over which the closes of a drain are spread.",
+        details: "Clients go in a random order, evenly over it. SIGTERM and SIGINT begin a drain, which takes at most \
+            half of `--drain-timeout` then; SIGUSR2 and `roomcast drain` begin one after which the process stays.",
+    },
+    Setting {
         name: "reconnect-window",
         category: Category::Shutdown,
-        kind: Kind::Time(Duration::ZERO, SILENCE_MAX, |t, v| t.reconnect_window = v),
+        kind: Kind::Time(Duration::ZERO, SILENCE_MAX, |t, v| t.limits.reconnect_window = v),
         words: &[],
         default: "10s",
         example: "1m",

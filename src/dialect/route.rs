@@ -28,6 +28,8 @@ pub enum Endpoint<'a, P> {
     Health,
     /// `/ready`.
     Ready,
+    /// `/metrics`.
+    Metrics,
     /// A page or one of its parts.
     Page(P),
 }
@@ -62,6 +64,7 @@ pub fn route<'a, P>(
         "/echo" => (Endpoint::Echo, UPGRADE),
         "/health" | "/health/ws" => (Endpoint::Health, READ),
         "/ready" => (Endpoint::Ready, READ),
+        "/metrics" => (Endpoint::Metrics, READ),
         _ => match path.strip_prefix("/ws/") {
             Some(segment) if segment.is_empty() || segment.contains('/') => return Err(Miss::NotFound),
             Some(segment) => {
@@ -111,6 +114,7 @@ mod tests {
         check("HEAD", "/health", Ok(Endpoint::Health));
         check("GET", "/health/ws", Ok(Endpoint::Health));
         check("GET", "/ready", Ok(Endpoint::Ready));
+        check("GET", "/metrics", Ok(Endpoint::Metrics));
         check("GET", "/", Ok(Endpoint::Page(0)));
         check("HEAD", "/roomcast.js?v=1", Ok(Endpoint::Page(1)));
     }

@@ -66,9 +66,17 @@ pub struct Counts {
     pub document_bytes: usize,
     /// Topics ever forgotten, or shortened, before their time because the sum was exceeded.
     pub evicted: u64,
+    /// Topics that are held, by kind, in the order of [`TopicKind::ALL`].
+    pub by_kind: [u64; TopicKind::ALL.len()],
 }
 
 impl Counts {
+    /// Topics of this kind that are held.
+    #[must_use]
+    pub fn topics_of(&self, kind: TopicKind) -> u64 {
+        self.by_kind[kind as usize]
+    }
+
     /// The sum that what a topic of this kind remembers is part of.
     fn sum_of(&mut self, kind: TopicKind) -> &mut usize {
         if kind == TopicKind::Document { &mut self.document_bytes } else { &mut self.history_bytes }
@@ -115,6 +123,8 @@ pub struct Owner {
     /// What the application published lately and may try again.
     stamps: Stamps,
     counts: Counts,
+    /// Publications ever.
+    published: u64,
 }
 
 /// What the table itself holds of a topic: small, because a search for a victim looks at neighbours.
@@ -172,6 +182,7 @@ impl Owner {
             hand: 0,
             stamps: Stamps::new(keys),
             counts: Counts::default(),
+            published: 0,
         }
     }
 
@@ -261,6 +272,12 @@ impl Owner {
                 _ => return,
             }
         }
+    }
+
+    /// How much was ever published.
+    #[must_use]
+    pub fn published(&self) -> u64 {
+        self.published
     }
 
     /// Standings and counters.
@@ -401,6 +418,7 @@ impl Owner {
         echo: bool,
         now: Now,
     ) -> u32 {
+        self.published += 1;
         let event = Event::Published(publication);
         let Some(slot) = slot else {
             if self.policies.row(self.policies.find(topic.kind(), topic.name())).reach == Reach::AllShards {
@@ -560,6 +578,7 @@ impl Owner {
         let slot = index32(slot);
         self.slots.insert(topic.clone(), slot);
         self.counts.topics += 1;
+        self.counts.by_kind[topic.kind() as usize] += 1;
         if topic.kind() == TopicKind::Pattern {
             self.add_pattern(slot);
         }
@@ -597,6 +616,7 @@ impl Owner {
             self.check_idle(slot, held);
             self.check_attendance(slot, record);
             counts.topics += 1;
+            counts.by_kind[kind as usize] += 1;
             counts.topics_with_members += u64::from(members > 0);
             counts.rooms_with_members += u64::from(members > 0 && kind == TopicKind::Room);
             counts.members += u64::from(members);

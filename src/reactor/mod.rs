@@ -7,6 +7,7 @@
 
 mod alarm;
 pub mod lodger;
+mod process;
 mod socket;
 mod through;
 
@@ -30,6 +31,7 @@ use crate::reactor::socket::{Got, Socket, token};
 use crate::shard::arrival::Arrival;
 use crate::shard::flush::SLICES_MAX;
 use crate::shard::front::{Front, Terms};
+use crate::shard::load::Turned;
 use crate::shard::port::{Close, Move, Papers, ToEdge, ToOwner, Written};
 use crate::shard::state::Shard;
 use crate::shard::tls::Room;
@@ -55,10 +57,12 @@ const LODGER: Token = Token(usize::MAX - 2);
 /// What the server tells a running reactor.
 #[derive(Clone, Debug)]
 pub enum Control {
-    /// Close everything in an orderly way; clients come back within the window.
+    /// Send the clients away in an orderly way.
     Drain {
-        /// Over which the clients' return is spread.
+        /// Over which that is spread.
         window: Duration,
+        /// The reactor ends when all connections are gone; it goes on otherwise.
+        last: bool,
     },
     /// Keys and rules were read anew.
     Papers(Papers),
@@ -69,6 +73,8 @@ pub trait Kept {
     /// The client is not where the socket comes from, but behind a proxy, at this address, and counts there. False if
     /// it may not.
     fn locate(&mut self, address: IpAddr) -> bool;
+    /// The connection was closed for what its client did, again and again.
+    fn offend(&self);
 }
 
 /// A socket on its way to a shard.
@@ -117,13 +123,18 @@ impl Clock {
         Clock(Instant::now())
     }
 
+    /// The monotonic clock.
+    #[must_use]
+    pub fn mono(&self) -> Mono {
+        Mono(u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
     /// Both clocks.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the drivers read the clocks")]
     pub fn now(&self) -> Now {
-        let mono = u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX);
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: Mono(mono), wall: Wall(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)) }
+        Now { mono: self.mono(), wall: Wall(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)) }
     }
 }
 
@@ -213,7 +224,7 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
         })
     }
 
-    /// Runs until it was told to drain and all connections are gone.
+    /// Runs until it was told to drain for the last time and all connections are gone.
     ///
     /// # Errors
     /// If the kernel's poll fails.
@@ -233,6 +244,9 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
             self.move_sockets();
             self.read_ready();
             self.locate_clients();
+            if self.parts.shard.wants_process() {
+                self.parts.shard.handle_process(process::read());
+            }
             self.parts.shard.handle_timers();
             self.parts.shard.work();
             self.move_sockets();
@@ -241,6 +255,9 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
             self.reap();
             self.send_mail();
             self.parts.shard.end_turn();
+            if let Some(turned) = self.parts.shard.handle_turned(self.parts.clock.mono()) {
+                report(self.parts.id, turned);
+            }
             if self.draining && self.parts.shard.is_empty() {
                 return Ok(());
             }
@@ -288,9 +305,9 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
     fn take_orders(&mut self) {
         while let Ok(order) = self.parts.control.try_recv() {
             match order {
-                Control::Drain { window } => {
-                    self.draining = true;
-                    self.parts.shard.handle_drain(window);
+                Control::Drain { window, last } => {
+                    self.draining |= last;
+                    self.parts.shard.handle_drain(window, self.draining);
                 }
                 Control::Papers(papers) => self.parts.shard.handle_papers(papers),
             }
@@ -302,9 +319,6 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
             let Ok(Accepted { mut stream, address, peer, terms, kept }) = self.parts.intake.try_recv() else {
                 return;
             };
-            if self.draining {
-                continue; // too late: dropping the socket is the answer
-            }
             let front = match Front::new(&terms) {
                 Ok(front) => front,
                 Err(error) => {
@@ -560,6 +574,11 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
     }
 
     fn reap(&mut self) {
+        while let Some(key) = self.parts.shard.poll_offence() {
+            if let Some(socket) = find(&mut self.sockets, key) {
+                socket.kept().offend();
+            }
+        }
         while let Some((key, close)) = self.parts.shard.poll_close() {
             match close {
                 Close::Drop => {
@@ -591,6 +610,15 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
         }
         edges.flush_wakes();
         requests.flush_wakes();
+    }
+}
+
+/// Overload is said once when it begins and once when it ends.
+#[cold]
+fn report(shard: ShardId, turned: Turned) {
+    match turned {
+        Turned::Over => tracing::warn!(%shard, "overloaded: the heaviest publishers are not read from"),
+        Turned::Relieved => tracing::info!(%shard, "overloaded no more"),
     }
 }
 

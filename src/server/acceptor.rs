@@ -25,9 +25,11 @@ use crate::base::id::ShardId;
 use crate::base::network::Trusted;
 use crate::base::peer::Peer;
 use crate::mailbox::Wake;
+use crate::metrics::table::ACCEPT_PAUSES;
 use crate::reactor::Accepted;
 use crate::reactor::lodger::{Lodger, Next};
 use crate::server::admission::{Admission, Ticket};
+use crate::server::doorman::Doorman;
 use crate::server::linger::Lingering;
 use crate::server::listener::Listener;
 use crate::shard::front::Terms;
@@ -94,6 +96,7 @@ pub struct Acceptor {
     touched: Vec<bool>,
     admission: Arc<Admission>,
     proxies: Proxies,
+    doorman: Doorman,
     lingering: Lingering,
     stop: Stop,
     started: Instant,
@@ -135,6 +138,7 @@ impl Acceptor {
         doors: Vec<Door>,
         admission: Arc<Admission>,
         proxies: Proxies,
+        doorman: Doorman,
     ) -> io::Result<Acceptor> {
         assert!(!doors.is_empty(), "somebody has to take the connections");
         let poll = Poll::new()?;
@@ -153,6 +157,7 @@ impl Acceptor {
             doors,
             admission,
             proxies,
+            doorman,
             lingering: Lingering::new(first_token),
             stop: Stop { wanted: Arc::new(AtomicBool::new(false)), waker },
             started: Instant::now(),
@@ -211,6 +216,9 @@ impl Acceptor {
 
     /// Accepts from every listener where somebody may wait, then wakes the shards that got something.
     fn turn(&mut self, now: Mono) {
+        for block in self.admission.offences() {
+            self.doorman.offend(block, now);
+        }
         for index in 0..self.listeners.len() {
             if now < self.paused_until {
                 break;
@@ -234,7 +242,10 @@ impl Acceptor {
     fn accept_some(&mut self, index: usize, now: Mono) -> Halt {
         for _ in 0..ACCEPTS_PER_TURN {
             // Chosen first: a socket that nobody has room for stays in the kernel's backlog.
-            let Some(door) = self.choose() else { return Halt::Pause(SHARDS_FULL_PAUSE) };
+            let Some(door) = self.choose() else {
+                self.admission.count(const { ACCEPT_PAUSES.of("shards") });
+                return Halt::Pause(SHARDS_FULL_PAUSE);
+            };
             match self.listeners[index].listener.accept() {
                 Ok((stream, peer)) => self.place(index, stream, peer, door, now),
                 Err(error) => match error.kind() {
@@ -242,6 +253,7 @@ impl Acceptor {
                     kind if is_about_one_connection(kind) => {}
                     _ => {
                         self.report(&error, now);
+                        self.admission.count(const { ACCEPT_PAUSES.of("descriptors") });
                         return Halt::Pause(EXHAUSTED_PAUSE);
                     }
                 },
@@ -272,7 +284,10 @@ impl Acceptor {
             return;
         }
         // Clients of proxies are counted where they are, once that is known.
-        match self.admission.admit(address.filter(|_| !trusted)) {
+        let near = address.filter(|_| !trusted);
+        let judged = near.map_or(Ok(()), |near| self.doorman.judge(near, now));
+        let may = judged.map_err(|why| self.admission.refuse(why));
+        match may.and_then(|()| self.admission.admit(near)) {
             // An answer that is not TLS would be no answer: its socket is closed.
             Err(_) if certs.is_some() => {}
             Err(why) => self.lingering.refuse(stream, why, now, self.poll.registry()),

@@ -3,17 +3,23 @@
 //! Counts connections from accept to close, exactly: an admitted connection carries a [`Ticket`], and dropping
 //! the ticket is the one way to be uncounted. Opens no sockets, reads no clock, writes no answers. Shared by
 //! the acceptor (which admits) and the shards (whose connections end); only the per-address counts are behind
-//! a lock, and only if there is a cap per address.
+//! a lock, and only if there is a cap per address, and so is the list of those who offend.
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
 use crate::base::hash::{Keys, Map};
 use crate::base::id::ShardId;
+use crate::config::setting::ByAddress;
+use crate::metrics::shard::Gauges;
+use crate::metrics::table::{Cell, REFUSED};
 use crate::reactor::Kept;
+
+/// Offences that wait until the next connection comes; more are forgotten.
+const OFFENCES_WAITING_MAX: usize = 1024;
 
 /// How many connections are let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +27,10 @@ pub struct Caps {
     /// Open connections of this process.
     pub connections_max: u32,
     /// Open connections from one address (IPv4) or one network (IPv6, /64: a single subscriber has all of
-    /// it); none = unlimited.
-    pub per_address_max: Option<u32>,
+    /// it).
+    pub per_address: ByAddress<u32>,
+    /// What clients may make the process remember, in bytes, before nobody is let in; none = unlimited.
+    pub memory_max: Option<u64>,
 }
 
 /// Why a connection is not let in.
@@ -30,8 +38,40 @@ pub struct Caps {
 pub enum Refused {
     /// [`Caps::connections_max`] are open.
     TooManyConnections,
-    /// [`Caps::per_address_max`] are open from this address.
+    /// [`Caps::per_address`] are open from this address.
     TooManyFromAddress,
+    /// The address opens connections too fast.
+    TooFast,
+    /// Clients from this address were closed for what they did, again and again.
+    Banned,
+    /// [`Caps::memory_max`] is in use.
+    Memory,
+    /// The process is going to end, or has been asked to let nobody in.
+    Draining,
+}
+
+impl Refused {
+    /// All of them, in order.
+    pub const ALL: [Refused; 6] = [
+        Refused::TooManyConnections,
+        Refused::TooManyFromAddress,
+        Refused::TooFast,
+        Refused::Banned,
+        Refused::Memory,
+        Refused::Draining,
+    ];
+
+    /// Where it is counted.
+    const fn cell(self) -> Cell {
+        match self {
+            Refused::TooManyConnections => REFUSED.of("capacity"),
+            Refused::TooManyFromAddress => REFUSED.of("address"),
+            Refused::TooFast => REFUSED.of("handshake_rate"),
+            Refused::Banned => REFUSED.of("banned"),
+            Refused::Memory => REFUSED.of("memory"),
+            Refused::Draining => REFUSED.of("draining"),
+        }
+    }
 }
 
 /// The counts of all open connections.
@@ -44,20 +84,35 @@ pub struct Admission {
     by_address: Mutex<Map<Block, u32>>,
     /// Connections of each shard, those on the way to it included.
     by_shard: Box<[AtomicU32]>,
-    refused_in_all: AtomicU64,
-    refused_by_address: AtomicU64,
+    counts: Arc<Gauges>,
+    /// What the shards use.
+    gauges: Arc<[Gauges]>,
+    draining: AtomicBool,
+    /// Whether `offences` holds any.
+    offended: AtomicBool,
+    /// Where clients came from that were closed for what they did, until the acceptor takes note.
+    offences: Mutex<Vec<Block>>,
 }
 
 /// What the per-address cap counts as one address; in bytes, as numbers would make every ticket larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Block {
+pub enum Block {
+    /// The address.
     V4([u8; 4]),
     /// The network's half.
     V6([u8; 8]),
 }
 
 impl Block {
-    fn of(address: IpAddr) -> Block {
+    /// Whether only this machine has such an address; the network of `::1` holds nothing that others use.
+    #[must_use]
+    pub fn is_loopback(self) -> bool {
+        matches!(self, Block::V4([127, ..]) | Block::V6([0, 0, 0, 0, 0, 0, 0, 0]))
+    }
+
+    /// What an address counts as.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Block {
         // A listener for both families reports IPv4 peers as ::ffff:a.b.c.d; all of them are one /64.
         match address.to_canonical() {
             IpAddr::V4(v4) => Block::V4(v4.octets()),
@@ -73,27 +128,33 @@ impl Block {
 #[derive(Debug)]
 pub struct Ticket {
     admission: Arc<Admission>,
-    /// Counted under this address, if addresses are counted.
+    /// Where it comes from, as far as that is known; clients of a Unix socket are nowhere.
     block: Option<Block>,
+    /// Whether it is counted there.
+    counted: bool,
     /// Counted for this shard, once it is chosen.
     shard: Option<ShardId>,
 }
 
 impl Admission {
-    /// No connections yet. `keys` guard the address map against chosen collisions.
+    /// No connections yet. `keys` guard the address map against chosen collisions; refusals go to `counts`, and
+    /// how many shards there are and what they use is in `gauges`.
     ///
     /// # Panics
     /// If there are no shards.
     #[must_use]
-    pub fn new(caps: Caps, shards: u16, keys: Keys) -> Arc<Admission> {
-        assert!(shards > 0, "somebody has to take the connections");
+    pub fn new(caps: Caps, keys: Keys, counts: Arc<Gauges>, gauges: Arc<[Gauges]>) -> Arc<Admission> {
+        assert!(!gauges.is_empty(), "somebody has to take the connections");
         Arc::new(Admission {
             caps,
             open: AtomicU32::new(0),
             by_address: Mutex::new(Map::with_hasher(keys)),
-            by_shard: (0..shards).map(|_| AtomicU32::new(0)).collect(),
-            refused_in_all: AtomicU64::new(0),
-            refused_by_address: AtomicU64::new(0),
+            by_shard: gauges.iter().map(|_| AtomicU32::new(0)).collect(),
+            counts,
+            gauges,
+            draining: AtomicBool::new(false),
+            offended: AtomicBool::new(false),
+            offences: Mutex::default(),
         })
     }
 
@@ -102,23 +163,56 @@ impl Admission {
     /// # Errors
     /// Which cap is reached; nothing was counted then but the refusal.
     pub fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Ticket, Refused> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(self.refuse(Refused::Draining));
+        }
+        let used = || self.gauges.iter().map(Gauges::memory).sum::<u64>();
+        if self.caps.memory_max.is_some_and(|max| used() > max) {
+            return Err(self.refuse(Refused::Memory));
+        }
         let max = self.caps.connections_max;
         let more = |open: u32| (open < max).then(|| open + 1);
         if self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
-            self.refused_in_all.fetch_add(1, Ordering::Relaxed);
-            return Err(Refused::TooManyConnections);
+            return Err(self.refuse(Refused::TooManyConnections));
         }
         // From here on the ticket gives back what was counted, also when it is refused below.
-        let mut ticket = Ticket { admission: Arc::clone(self), block: None, shard: None };
-        if let (Some(max), Some(address)) = (self.caps.per_address_max, address) {
-            let block = Block::of(address);
+        let block = address.map(Block::of);
+        let mut ticket = Ticket { admission: Arc::clone(self), block, counted: false, shard: None };
+        if let Some(block) = block
+            && let Some(max) = self.per_address_max(block)
+        {
             if !self.count_address(block, max) {
-                self.refused_by_address.fetch_add(1, Ordering::Relaxed);
-                return Err(Refused::TooManyFromAddress);
+                return Err(self.refuse(Refused::TooManyFromAddress));
             }
-            ticket.block = Some(block);
+            ticket.counted = true;
         }
         Ok(ticket)
+    }
+
+    /// Lets nobody in from now on.
+    pub fn close(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Where clients came from that offended since this was asked last.
+    #[must_use]
+    pub fn offences(&self) -> Vec<Block> {
+        if !self.offended.swap(false, Ordering::Acquire) {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.offences.lock())
+    }
+
+    /// How many connections of this address may be open; none = unlimited.
+    fn per_address_max(&self, block: Block) -> Option<u32> {
+        let ByAddress { limit, spares_loopback } = self.caps.per_address;
+        limit.filter(|_| !(spares_loopback && block.is_loopback()))
+    }
+
+    /// Counts a refusal, and gives it back.
+    pub fn refuse(&self, why: Refused) -> Refused {
+        self.counts.count(why.cell());
+        why
     }
 
     fn count_address(&self, block: Block, max: u32) -> bool {
@@ -153,31 +247,15 @@ impl Admission {
         self.by_shard[shard.index()].load(Ordering::Relaxed)
     }
 
+    /// Counts something else of whoever lets connections in.
+    pub fn count(&self, cell: Cell) {
+        self.counts.count(cell);
+    }
+
     /// How often connections were refused for this reason since start.
     #[must_use]
     pub fn refused(&self, why: Refused) -> u64 {
-        match why {
-            Refused::TooManyConnections => self.refused_in_all.load(Ordering::Relaxed),
-            Refused::TooManyFromAddress => self.refused_by_address.load(Ordering::Relaxed),
-        }
-    }
-}
-
-impl Kept for Ticket {
-    fn locate(&mut self, address: IpAddr) -> bool {
-        let Some(max) = self.admission.caps.per_address_max else { return true };
-        let block = Block::of(address);
-        if self.block == Some(block) {
-            return true;
-        }
-        if !self.admission.count_address(block, max) {
-            self.admission.refused_by_address.fetch_add(1, Ordering::Relaxed);
-            return false;
-        }
-        if let Some(before) = self.block.replace(block) {
-            self.admission.uncount_address(before);
-        }
-        true
+        self.counts.get(why.cell())
     }
 }
 
@@ -190,6 +268,36 @@ impl Ticket {
     }
 }
 
+impl Kept for Ticket {
+    fn locate(&mut self, address: IpAddr) -> bool {
+        let block = Block::of(address);
+        if self.block == Some(block) {
+            return true;
+        }
+        let limit = self.admission.per_address_max(block);
+        if limit.is_some_and(|max| !self.admission.count_address(block, max)) {
+            self.admission.refuse(Refused::TooManyFromAddress);
+            return false;
+        }
+        let before = self.block.replace(block).filter(|_| self.counted);
+        self.counted = limit.is_some();
+        if let Some(before) = before {
+            self.admission.uncount_address(before);
+        }
+        true
+    }
+
+    fn offend(&self) {
+        let Some(block) = self.block else { return };
+        let admission = &*self.admission;
+        let mut offences = admission.offences.lock();
+        if offences.len() < OFFENCES_WAITING_MAX {
+            offences.push(block);
+        }
+        admission.offended.store(true, Ordering::Release);
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
         let admission = &*self.admission;
@@ -197,7 +305,7 @@ impl Drop for Ticket {
             let before = admission.by_shard[shard.index()].fetch_sub(1, Ordering::Relaxed);
             debug_assert!(before > 0, "a shard gives back what was counted for it");
         }
-        if let Some(block) = self.block {
+        if let Some(block) = self.block.filter(|_| self.counted) {
             admission.uncount_address(block);
         }
         let before = admission.open.fetch_sub(1, Ordering::Relaxed);
@@ -212,7 +320,10 @@ mod tests {
     use super::*;
 
     fn admission(connections_max: u32, per_address_max: Option<u32>) -> Arc<Admission> {
-        Admission::new(Caps { connections_max, per_address_max }, 2, Keys::new([3; 16]))
+        let per_address = ByAddress { limit: per_address_max, spares_loopback: false };
+        let caps = Caps { connections_max, per_address, memory_max: Some(1000) };
+        let gauges = [Gauges::default(), Gauges::default()];
+        Admission::new(caps, Keys::new([3; 16]), Arc::default(), Arc::from(gauges))
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -269,6 +380,34 @@ mod tests {
         assert!(tickets[2].locate(ip("192.0.2.7")) && tickets[2].locate(ip("192.0.2.7")));
         tickets.clear();
         assert!(admission.by_address.lock().is_empty());
+    }
+
+    #[test]
+    fn nobody_is_let_in_while_all_memory_is_in_use() {
+        let admission = admission(10, None);
+        admission.gauges[0].set_memory(600);
+        admission.gauges[1].set_memory(400);
+        assert!(admission.admit(Some(ip("10.0.0.1"))).is_ok());
+        admission.gauges[1].set_memory(401);
+        assert_eq!(admission.admit(Some(ip("10.0.0.1"))).unwrap_err(), Refused::Memory);
+        admission.gauges[0].set_memory(0);
+        assert!(admission.admit(Some(ip("10.0.0.1"))).is_ok());
+    }
+
+    #[test]
+    fn offences_are_told_once_and_a_closed_door_stays_closed() {
+        let admission = admission(10, None);
+        let ticket = admission.admit(Some(ip("10.0.0.1"))).unwrap();
+        assert_eq!(admission.offences(), []);
+        ticket.offend();
+        ticket.offend();
+        assert_eq!(admission.offences(), [Block::of(ip("10.0.0.1")); 2]);
+        assert_eq!(admission.offences(), []);
+        (0..2 * OFFENCES_WAITING_MAX).for_each(|_| ticket.offend());
+        assert_eq!(admission.offences().len(), OFFENCES_WAITING_MAX);
+        admission.close();
+        assert_eq!(admission.admit(Some(ip("10.0.0.1"))).unwrap_err(), Refused::Draining);
+        assert_eq!((admission.open(), admission.refused(Refused::Draining)), (1, 1));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How many files this process may have open, and what else of the machine decides the plan.
+//! How many files this process may have open, how much memory there is, and what else of the machine decides the plan.
 //!
 //! Only asks the operating system; chooses nothing.
 
@@ -37,8 +37,24 @@ pub fn machine() -> Machine {
         descriptors: raise(),
         host_name: rustix::system::uname().nodename().to_str().ok().map(str::to_owned),
         // Only names a node that has no name; without the system's randomness the process number must do.
+        memory: memory(),
         random: getrandom::u32().unwrap_or_else(|_| std::process::id()),
     }
+}
+
+/// What the process may use: what the machine has, or the limit of a container (cgroup v2), whichever is less.
+fn memory() -> Option<u64> {
+    let read = |path| std::fs::read_to_string(path).ok();
+    let machine = read("/proc/meminfo").and_then(|text| machine_memory(&text));
+    let container: Option<u64> = read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse().ok());
+    [machine, container].into_iter().flatten().min()
+}
+
+/// `MemTotal:       8131520 kB`, in bytes.
+fn machine_memory(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+    kib.checked_mul(1024)
 }
 
 #[cfg(test)]
@@ -54,6 +70,12 @@ mod tests {
             assert_eq!(now.current, now.maximum);
         }
         assert_eq!(raise(), limit, "again changes nothing");
+    }
+
+    #[test]
+    fn the_size_of_memory_is_read() {
+        assert_eq!(machine_memory("MemTotal:        20 kB\nMemFree: 3 kB\n"), Some(20 << 10));
+        assert_eq!(machine_memory("MemFree: 3 kB\n"), None);
     }
 
     #[test]

@@ -33,8 +33,8 @@ pub struct Lingering {
     guests: VecDeque<Guest>,
     /// Tokens count up from here and come around only after 2^63 refusals or so.
     next_token: usize,
-    unavailable: Vec<u8>,
-    rate_limited: Vec<u8>,
+    /// Ready to be sent, in the order of [`Refused::ALL`].
+    answers: [Vec<u8>; Refused::ALL.len()],
 }
 
 #[derive(Debug)]
@@ -52,23 +52,13 @@ impl Lingering {
         Lingering {
             guests: VecDeque::with_capacity(LINGERING_MAX),
             next_token: first_token,
-            unavailable: answer(
-                Problem::new(Status::ServiceUnavailable, "Too many connections; come back in a moment.")
-                    .with(Hint::RetryAfter(RETRY_AFTER_S)),
-            ),
-            rate_limited: answer(Problem::new(
-                Status::TooManyRequests,
-                "Too many connections from this address; close some first.",
-            )),
+            answers: Refused::ALL.map(|why| answer(problem(why))),
         }
     }
 
     /// Tells the peer why and keeps the socket for a while.
     pub fn refuse(&mut self, mut stream: TcpStream, why: Refused, now: Mono, registry: &Registry) {
-        let answer = match why {
-            Refused::TooManyConnections => &self.unavailable,
-            Refused::TooManyFromAddress => &self.rate_limited,
-        };
+        let answer = &self.answers[why as usize];
         // A fresh socket's send buffer holds the whole answer; if not, or if the peer is gone, so be it.
         if !matches!(stream.write(answer), Ok(written) if written == answer.len()) {
             return;
@@ -135,6 +125,24 @@ impl Guest {
     }
 }
 
+/// What is told: what concerns all is a 503, what concerns an address a 429.
+fn problem(why: Refused) -> Problem {
+    use Status::{ServiceUnavailable, TooManyRequests};
+    let (status, text) = match why {
+        Refused::TooManyConnections => (ServiceUnavailable, "Too many connections; come back in a moment."),
+        Refused::Memory => (ServiceUnavailable, "The server is full; come back in a moment."),
+        Refused::Draining => (ServiceUnavailable, "The server is going down; come back in a moment."),
+        Refused::TooManyFromAddress => {
+            (TooManyRequests, "Too many connections from this address; close some first.")
+        }
+        Refused::TooFast => (TooManyRequests, "Too many new connections from this address; slow down."),
+        Refused::Banned => {
+            (TooManyRequests, "Clients from this address sent too much, again and again; come back later.")
+        }
+    };
+    Problem::new(status, text).with(Hint::RetryAfter(RETRY_AFTER_S))
+}
+
 fn answer(problem: Problem) -> Vec<u8> {
     let mut answer = Vec::new();
     problem.write(&mut answer, false, After::Close);
@@ -159,15 +167,15 @@ mod tests {
     fn answers_are_complete_http_with_json_in_it() {
         let lingering = Lingering::new(0);
         let table = [
-            (&lingering.unavailable, "HTTP/1.1 503 ", "unavailable"),
-            (&lingering.rate_limited, "HTTP/1.1 429 ", "rate_limited"),
+            (&lingering.answers[Refused::TooManyConnections as usize], "HTTP/1.1 503 ", "unavailable"),
+            (&lingering.answers[Refused::Banned as usize], "HTTP/1.1 429 ", "rate_limited"),
         ];
         for (answer, status, code) in table {
             let text = std::str::from_utf8(answer).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.starts_with(status), "{head}");
             assert!(head.ends_with(&format!("\r\nContent-Length: {}", body.len())), "{head}");
-            assert_eq!(head.contains("Retry-After: 5\r\n"), code == "unavailable");
+            assert!(head.contains("Retry-After: 5\r\n"), "{head}");
             let json: serde_json::Value = serde_json::from_str(body).unwrap();
             assert_eq!(json["error"]["code"], code);
             assert!(json["error"]["message"].is_string());

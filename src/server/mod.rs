@@ -3,9 +3,9 @@
 //! Everything that touches the operating system beside the shards' own loops is here: listeners, signals,
 //! threads, clocks at their source. Nothing below imports it.
 //!
-//! Start: listeners (so that a taken port ends the start), the store, acceptor, shards, signals. Stop: no
-//! new connections, every client is told when to come back and closed, the shards end when they are empty, or at the
-//! deadline, and the store after them.
+//! Start: listeners (so that a taken port ends the start), the store, acceptor, shards, signals. Stop: new
+//! connections are told so, every client is told when to come back and closed, the shards end when they are empty, or
+//! at the deadline, the listeners with them, and the store after them.
 
 pub mod descriptors;
 pub mod log;
@@ -15,10 +15,12 @@ pub mod mint;
 mod validity;
 pub mod certs;
 pub mod reload;
+pub mod doorman;
 pub mod listener;
 pub mod linger;
 pub mod acceptor;
 pub mod signals;
+pub mod ask;
 pub mod outside;
 pub mod feed;
 
@@ -41,17 +43,20 @@ use crate::hub::owner;
 use crate::hub::stored::{Image, Restored};
 use crate::mailbox::{Mailbox, Wake, mesh};
 use crate::metrics::shard::Gauges;
+use crate::metrics::table::{MEMORY_BUDGET, MEMORY_WORST};
 use crate::pages;
 use crate::reactor::{Accepted, Clock, Control, Handed, Home, Parts, Reactor};
 use crate::server::acceptor::{Acceptor, Door, Proxies, Stop};
 use crate::server::admission::{Admission, Caps, Ticket};
 use crate::server::certs::{CertError, Certs};
+use crate::server::doorman::Doorman;
 use crate::server::feed::Feeds;
 use crate::server::listener::{BindError, Listener};
 use crate::server::outside::Outside;
 use crate::server::papers::{Archive, PapersError};
 use crate::server::reload::{Reload, reload_all};
 use crate::server::signals::Wanted;
+use crate::shard::limits::Term;
 use crate::shard::placement;
 use crate::shard::port::{Papers, ToEdge, ToOwner};
 use crate::shard::state::{Setting, Shard};
@@ -137,15 +142,20 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     // Not bounded: each value holds one of the connections, which are.
     let handed: Vec<Handing> = (0..plan.shards).map(|_| unbounded()).collect();
     let outside = outside(plan, keys, &wakes, &mut ends);
-    let acceptor = acceptor(plan, keys, listeners, &shards, &wakes).map_err(system("make a poll"))?;
-    let stop = acceptor.stopper();
+    let process: Arc<Gauges> = Arc::default();
+    let gauges: Arc<[Gauges]> = (0..plan.shards).map(|_| Gauges::default()).collect();
+    tell_memory(plan, &process);
+    let admission = admission(plan, keys, (&process, &gauges));
+    let acceptor =
+        acceptor(plan, keys, listeners, &shards, &wakes, &admission).map_err(system("make a poll"))?;
+    let door = Entrance { admission, stop: acceptor.stopper() };
     let lodger = if plan.shards == 1 && cfg!(unix) {
         Some(acceptor)
     } else {
         spawn("acceptor".to_owned(), failed.clone(), move || acceptor.run())?;
         None
     };
-    start_shards(plan, keys, &papers, &wakes, (ends, &handed, store), lodger, &failed)?;
+    start_shards(plan, keys, &papers, (&wakes, &process, &gauges), (ends, &handed, store), lodger, &failed)?;
     let controls = shards.iter().zip(&wakes).map(|(shard, wake)| (shard.control.clone(), Arc::clone(wake)));
     let archive = Archive::new(plan.files.clone(), controls.collect());
     let archive = Some(archive).filter(|one| !one.is_empty()).map(Reload::Papers);
@@ -153,7 +163,7 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     let feeds = Feeds::start(&plan.feeds, outside.as_ref(), plan.limits.message_bytes_max, &failed)?;
     announce(&places);
     tracing::info!(shards = plan.shards, connections_max = plan.max_connections, "started");
-    Ok(wait(plan, (signals, &reloads), &stop, &shards, &wakes, feeds, &failures))
+    Ok(wait(plan, (signals, &reloads), &door, &shards, &wakes, feeds, &failures))
 }
 
 /// Tells where we listen, each with whether by TLS.
@@ -172,6 +182,24 @@ fn announce(places: &[(Place, bool)]) {
         (None, Some((place, _))) => writeln!(io::stdout(), "chat page: {path} at {place}"),
         (None, None) => Ok(()),
     };
+}
+
+/// Says, and exports, how much memory may be used, and how much could be.
+fn tell_memory(plan: &Plan, process: &Gauges) {
+    let terms = plan.limits.worst_case(plan.shards, plan.max_connections as u64);
+    let worst = terms.iter().fold(0_u64, |sum, term| sum.saturating_add(term.bytes));
+    for Term { part, bytes } in &terms {
+        tracing::info!(part, bytes, "memory, at worst");
+    }
+    tracing::info!(budget = plan.limits.memory, worst, "memory, all together");
+    process.set(MEMORY_BUDGET.cell(), plan.limits.memory.unwrap_or(0));
+    process.set(MEMORY_WORST.cell(), worst);
+}
+
+/// What the end of the server does to the acceptor.
+struct Entrance {
+    admission: Arc<Admission>,
+    stop: Stop,
 }
 
 /// A running shard as the server sees it.
@@ -223,7 +251,7 @@ fn start_shards(
     plan: &Plan,
     keys: Keys,
     papers: &Papers,
-    wakes: &[Arc<Wake>],
+    (wakes, process, gauges): (&[Arc<Wake>], &Arc<Gauges>, &Arc<[Gauges]>),
     (ends, handed, store): (Vec<Ends>, &[Handing], Store),
     mut lodger: Option<Acceptor>,
     exits: &Sender<Exit>,
@@ -234,7 +262,8 @@ fn start_shards(
         keys,
         limits: plan.limits.clone(),
         node: plan.node_name.as_str().into(),
-        gauges: (0..plan.shards).map(|_| Gauges::default()).collect(),
+        gauges: Arc::clone(gauges),
+        process: Arc::clone(process),
     };
     let requests: Vec<Mailbox<ToOwner>> = mesh(wakes, LANE_CAPACITY);
     let edges: Vec<Mailbox<ToEdge>> = mesh(wakes, LANE_CAPACITY);
@@ -311,22 +340,29 @@ fn open_store(
     Ok(Store { restored, inbox_floor, outlets })
 }
 
+fn admission(plan: &Plan, keys: Keys, (process, gauges): (&Arc<Gauges>, &Arc<[Gauges]>)) -> Arc<Admission> {
+    let caps = Caps {
+        connections_max: u32::try_from(plan.max_connections).unwrap_or(u32::MAX),
+        per_address: plan.max_connections_per_address,
+        memory_max: plan.limits.memory,
+    };
+    Admission::new(caps, keys, Arc::clone(process), Arc::clone(gauges))
+}
+
 fn acceptor(
     plan: &Plan,
     keys: Keys,
     listeners: Vec<Listener>,
     shards: &[Running],
     wakes: &[Arc<Wake>],
+    admission: &Arc<Admission>,
 ) -> io::Result<Acceptor> {
-    let caps = Caps {
-        connections_max: u32::try_from(plan.max_connections).unwrap_or(u32::MAX),
-        per_address_max: plan.max_connections_per_address,
-    };
     let doors = shards.iter().zip(wakes);
     let doors =
         doors.map(|(shard, wake)| Door { lane: shard.intake.clone(), wake: Arc::clone(wake) }).collect();
     let proxies = Proxies { trusted: plan.limits.trusted.clone(), header: plan.proxy_protocol };
-    Acceptor::new(listeners, doors, Admission::new(caps, plan.shards, keys), proxies)
+    let doorman = Doorman::new(plan.handshake_rate, plan.ban_time, keys);
+    Acceptor::new(listeners, doors, Arc::clone(admission), proxies, doorman)
 }
 
 /// Starts a thread that tells when and how it ended, also by a panic.
@@ -360,7 +396,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 fn wait(
     plan: &Plan,
     (signals, reloads): (signals::Signals, &[Reload]),
-    stop: &Stop,
+    door: &Entrance,
     shards: &[Running],
     wakes: &[Arc<Wake>],
     mut feeds: Feeds,
@@ -384,9 +420,15 @@ fn wait(
                 Ok(Wanted::Reload) => reload_all(reloads),
                 Ok(Wanted::Drain) => {
                     tracing::info!(timeout = ?plan.drain_timeout, "draining");
-                    begin_drain(plan, stop, shards, wakes);
+                    door.admission.close();
+                    // What is left of the time is for close frames, and for those who do not answer them.
+                    drain(plan.limits.drain_window.min(plan.drain_timeout / 2), true, shards, wakes);
                     feeds.stop();
                     deadline = after(plan.drain_timeout);
+                }
+                Ok(Wanted::Leave) => {
+                    tracing::info!("sending all clients away, letting no new ones in");
+                    drain(plan.limits.drain_window, false, shards, wakes);
                 }
                 Ok(Wanted::Now) | Err(_) => break Ended::AtOnce,
             },
@@ -408,19 +450,19 @@ fn wait(
             }
         }
     };
+    if let Err(error) = door.stop.stop() {
+        tracing::warn!(%error, "cannot wake the acceptor");
+    }
     feeds.end();
     handle.close();
     tracing::info!("stopped");
     ended
 }
 
-fn begin_drain(plan: &Plan, stop: &Stop, shards: &[Running], wakes: &[Arc<Wake>]) {
-    if let Err(error) = stop.stop() {
-        tracing::warn!(%error, "cannot wake the acceptor");
-    }
+fn drain(window: Duration, last: bool, shards: &[Running], wakes: &[Arc<Wake>]) {
     for (shard, wake) in shards.iter().zip(wakes) {
         // A shard that has ended needs no order.
-        let _ = shard.control.send(Control::Drain { window: plan.reconnect_window });
+        let _ = shard.control.send(Control::Drain { window, last });
         wake.notify();
     }
 }

@@ -1,7 +1,7 @@
-//! What the operating system's signals ask for: read files again, end in order, then end at once.
+//! What the operating system's signals ask for: read files again, send the clients away, end in order, then end at once.
 //!
-//! `SIGPIPE` is ignored by Rust's own start-up. `SIGUSR1` and `SIGUSR2` would end a process
-//! that does not catch them; a stray tool shall not end the service, so they do nothing.
+//! `SIGPIPE` is ignored by Rust's own start-up. `SIGUSR1` would end a process that does not catch it; a stray tool
+//! shall not end the service, so it does nothing.
 
 use std::io;
 
@@ -13,6 +13,8 @@ pub use signal_hook::iterator::Handle;
 pub enum Wanted {
     /// Read again what is read from files: `SIGHUP`. A closed terminal sends it as well, which does no harm.
     Reload,
+    /// Send the clients away, and stay: `SIGUSR2`.
+    Leave,
     /// Begin to drain: the first `SIGTERM` or `SIGINT`.
     Drain,
     /// End at once: any further one.
@@ -49,6 +51,9 @@ impl Iterator for Signals {
             if signal == SIGHUP {
                 return Some(Wanted::Reload);
             }
+            if signal == SIGUSR2 && !self.draining {
+                return Some(Wanted::Leave);
+            }
             tracing::debug!(signal, "signal without effect");
         }
         None
@@ -75,11 +80,12 @@ mod tests {
         let mut signals = listen().unwrap();
         raise(SIGHUP).unwrap();
         assert_eq!(signals.next(), Some(Wanted::Reload));
-        for harmless in [SIGUSR1, SIGUSR2] {
-            raise(harmless).unwrap();
-        }
+        raise(SIGUSR1).unwrap();
+        raise(SIGUSR2).unwrap();
+        assert_eq!(signals.next(), Some(Wanted::Leave));
         raise(SIGTERM).unwrap();
         assert_eq!(signals.next(), Some(Wanted::Drain));
+        raise(SIGUSR2).unwrap();
         raise(SIGINT).unwrap();
         assert_eq!(signals.next(), Some(Wanted::Now));
         signals.handle().close();

@@ -16,6 +16,8 @@ impl Shard {
         self.check_memberships();
         self.check_lists();
         self.check_counts();
+        self.check_unfinished();
+        self.check_memory();
         self.check_sessions();
         for (_, conn) in self.conns.iter() {
             conn.outbox.check();
@@ -55,6 +57,7 @@ impl Shard {
     pub fn check_empty(&self) {
         self.check_rest();
         assert!(self.conns.is_empty(), "{} connections", self.conns.len());
+        assert_eq!((self.held.bytes(), self.spares.own_bytes()), (0, 0), "something is held for nobody");
         assert!(self.wheel.is_empty(), "{} timers", self.wheel.len());
         assert_eq!(self.owner.counts().topics, 0, "topics");
         assert_eq!(self.owner.counts().history_bytes, 0, "history");

@@ -10,13 +10,18 @@ use crate::base::shared::Shared;
 use crate::dialect::native::encode::{self, typed};
 use crate::hub::event::{Event, Outcome, Publication, Sender};
 use crate::hub::name::{Topic, TopicKind};
+use crate::metrics::table::DELIVERIES;
 use crate::shard::conn::session::Kept;
 use crate::shard::conn::{Dirty, reposition};
+use crate::shard::delivery::{Delivery, Keepers};
 use crate::shard::edge::session::deliver;
 use crate::shard::members::{Fanout, Job, LocalTopic};
-use crate::shard::outbox::{Delivery, Keepers, Pushed};
+use crate::shard::outbox::Pushed;
 use crate::shard::state::Shard;
 use crate::wire::ws::frame;
+
+/// What a delivery costs beside its frame: itself, and what the allocator keeps.
+const DELIVERY_BYTES: usize = size_of::<Delivery>() + 64;
 
 impl Shard {
     /// Takes an owner's word: an answer, or an event for the members here.
@@ -156,6 +161,7 @@ impl Shard {
         let (from, to) = (fanout.cursor, fanout.cursor + slice);
         fanout.cursor = to;
         self.turn.pushes_left -= index32(slice);
+        self.tally.add(const { DELIVERIES.cell() }, slice as u64);
         for &slot in &list[from..to] {
             // Nobody is in a vacant slot.
             let Some(conn) = self.conns.by_slot_mut(slot) else { continue };
@@ -182,7 +188,12 @@ impl Shard {
             let waits = waits && conn.outbox.bytes() < self.limits.pace.window_bytes_max;
             self.turn.mark(conn, slot, if waits { later } else { at_once });
         }
-        fanout.cursor == fanout.end
+        let done = fanout.cursor == fanout.end;
+        if let Some(&last) = list.get(to.wrapping_sub(1)).filter(|_| done) {
+            let since = fanout.since;
+            self.sample(since, last);
+        }
+        done
     }
 
     /// Pushes to every native client from the cursor on. True when all have it.
@@ -214,6 +225,7 @@ impl Shard {
                 self.turn.overrun.push(slot);
                 continue;
             }
+            self.tally.count(const { DELIVERIES.cell() });
             self.turn.mark(conn, slot, Dirty::Bulk);
         }
         true
@@ -233,7 +245,7 @@ impl Shard {
                 (Some(origin.conn.slot), Some(Box::from(frame)))
             }
         };
-        Fanout { delivery, sender, copy, waits: false, cursor: 0, end }
+        Fanout { delivery, sender, copy, waits: false, since: self.now.mono, cursor: 0, end }
     }
 
     pub(crate) fn delivery(&mut self, topic: &Topic, event: &Event) -> Arc<Delivery> {
@@ -254,8 +266,8 @@ impl Shard {
             _ => (0, Shared::copy_of(frame::text(scratch, |out| encode::event(out, topic, event, None)))),
         };
         let (announced, conflates) = (event.is_announced(), topic.kind() == TopicKind::Feed);
-        let keepers = Keepers::default();
-        Arc::new(Delivery { topic: topic.clone(), offset, announced, conflates, frame, keepers })
+        let (keepers, _share) = (Keepers::default(), self.held.share(frame.len() + DELIVERY_BYTES));
+        Arc::new(Delivery { topic: topic.clone(), offset, announced, conflates, frame, keepers, _share })
     }
 
     /// Lets go of clients that did not read as fast as their topics went: before anything else is queued for them, as

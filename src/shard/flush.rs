@@ -4,8 +4,10 @@ use std::io::IoSlice;
 
 use crate::base::id::Key;
 use crate::dialect::native::encode;
+use crate::metrics::table::BYTES_SENT;
 use crate::shard::conn::socket::LINGER;
 use crate::shard::conn::{Conn, Dirty, Hold, Phase};
+use crate::shard::edge::ends;
 use crate::shard::outbox::Spares;
 use crate::shard::port::{Close, Written};
 use crate::shard::state::Shard;
@@ -67,6 +69,9 @@ impl Shard {
             && let Some(slot) = turn.soon.pop_front()
         {
             turn.flushes_left -= 1;
+            if slot == self.probe.slot {
+                self.probe.written = true;
+            }
             return Some(slot);
         }
         while turn.bulk_left > 0 {
@@ -74,6 +79,9 @@ impl Shard {
             // One that is soon was promoted; one that is nothing any more was flushed.
             if self.conns.by_slot(slot).is_some_and(|conn| !matches!(conn.dirty, Dirty::No | Dirty::Soon)) {
                 turn.bulk_left -= 1;
+                if slot == self.probe.slot {
+                    self.probe.written = true;
+                }
                 return Some(slot);
             }
         }
@@ -102,6 +110,7 @@ impl Shard {
             Written::Broken => return self.doom(key),
             Written::Full => conn.outbox.block(&mut self.spares),
             Written::Bytes(taken) => {
+                self.tally.add(const { BYTES_SENT.cell() }, taken as u64);
                 conn.outbox.written(taken, &mut self.spares);
                 if taken < offered {
                     conn.outbox.block(&mut self.spares);
@@ -133,6 +142,9 @@ impl Shard {
 
     /// The connection is over: it leaves its topics now and is freed when the driver asks.
     pub(crate) fn doom(&mut self, key: Key) {
+        if self.conns.get_mut(key).and_then(Conn::socket).is_some_and(|socket| !socket.is_closing()) {
+            self.tally.count(ends::LOST);
+        }
         let key = self.detach(key);
         self.end(key);
         let Some(conn) = self.conns.get_mut(key) else { return };
@@ -175,6 +187,7 @@ impl Shard {
     fn free(&mut self, key: Key) -> bool {
         let Some(conn) = self.conns.remove(key) else { return false };
         debug_assert!(conn.memberships.is_empty());
+        self.spares.forget(&conn.outbox);
         if let Some(timer) = conn.timer {
             self.wheel.cancel(timer);
         }

@@ -94,6 +94,10 @@ impl Shard {
     /// Somebody did not answer.
     pub(crate) fn on_gather_deadline(&mut self, slot: u32) {
         if let Some(gather) = self.gathers.key_of(slot).and_then(|number| self.gathers.remove(number)) {
+            // Of a shard that is stuck there are the numbers that it published last: that is when they are needed.
+            if matches!(gather.sum, Some(Part::Measured)) {
+                return self.answer_part(gather.asker, &Part::Measured);
+            }
             self.refuse(gather.asker, gather.tag.as_deref(), &Refusal::Unavailable);
             self.refuse_request(gather.asker, &Refusal::Unavailable);
         }
@@ -121,6 +125,15 @@ impl Shard {
                     rooms: rooms.iter().take(ROOMS_LISTED_MAX).cloned().collect(),
                     uptime_s: 0,
                 })
+            }
+            Question::Measure => {
+                self.measure();
+                Part::Measured
+            }
+            Question::Drain => {
+                let clients = self.clients_open;
+                self.handle_drain(self.limits.drain_window, false);
+                Part::Draining(clients)
             }
             Question::Rooms(limit) => {
                 let rooms = self.largest_rooms();
@@ -203,6 +216,8 @@ fn add(sum: Part, part: Part) -> Part {
             Part::Rooms { total: total + more, rooms, limit }
         }
         (Part::Closed(sum), Part::Closed(part)) => Part::Closed(sum + part),
+        (Part::Measured, Part::Measured) => Part::Measured,
+        (Part::Draining(sum), Part::Draining(part)) => Part::Draining(sum + part),
         (Part::User { topic, mut clients, total }, Part::User { clients: others, total: more, .. }) => {
             clients.extend(others);
             clients.truncate(CLIENTS_OF_USER_MAX);

@@ -6,7 +6,26 @@ use crate::access::Policy;
 use crate::base::network::Trusted;
 use crate::hub::journal::Durability;
 use crate::hub::moderation::Appointment;
-use crate::hub::policy::{Documents, HISTORY_MEMORY, PRESENCE_LIST_MAX, Rule};
+use crate::hub::policy::{Documents, HISTORY_MEMORY, PRESENCE_LIST_MAX, ROOM_HISTORY_BYTES, Rule};
+use crate::wire::ws::message::Bounds;
+
+/// What the sessions of one shard keep for their clients at most, in bytes.
+pub const SESSIONS_MEMORY: usize = 64 << 20;
+/// Percent of the memory budget from which on slow clients are let go; at all of it newcomers are refused.
+pub const MEMORY_SOFT_PERCENT: u64 = 90;
+/// What an idle connection costs at most, with what the kernel needs for it (docs/performance.md).
+pub const CONNECTION_BYTES: u64 = 8 << 10;
+/// Input that a connection may have sent before it was held: one read.
+pub const HELD_INPUT_BYTES: u64 = 256 << 10;
+
+/// One term of the most memory that the process may need, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// What for.
+    pub part: &'static str,
+    /// How much.
+    pub bytes: u64,
+}
 
 /// What happens to a connection that does not read as fast as it is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +63,17 @@ pub struct Rate {
 pub struct Limits {
     /// Longest message from a client, in bytes of payload over all its fragments.
     pub message_bytes_max: usize,
+    /// Fragments of one message; none = unlimited.
+    pub fragments_max: Option<u32>,
+    /// What messages of all connections of the process that have not come whole may cost together, in bytes.
+    pub partial_memory: usize,
+    /// Connections of the process that may be without a whole request at a time; the oldest give way to newcomers.
+    pub half_open_max: u32,
     /// Messages per second of one connection; none = unlimited.
     pub rate: Option<Rate>,
+    /// Bytes per second of one connection, where messages are limited: so many as `rate` allows messages; none =
+    /// unlimited.
+    pub byte_rate: Option<usize>,
     /// Longest room name, in bytes of UTF-8.
     pub name_bytes_max: usize,
     /// Rooms that one connection may be in.
@@ -82,6 +110,14 @@ pub struct Limits {
     pub resume_window: Option<Duration>,
     /// Sessions of the process that may wait for their clients at a time.
     pub away_max: u32,
+    /// Over which a drain spreads its closes.
+    pub drain_window: Duration,
+    /// Over which clients that are sent away spread their return.
+    pub reconnect_window: Duration,
+    /// What clients may make all shards remember together, in bytes; none = unlimited.
+    pub memory: Option<u64>,
+    /// Mean time of a turn above which the shard does not hear the loudest; none = it hears everybody always.
+    pub overload_turn: Option<Duration>,
     /// From our close frame to the peer's.
     pub close_timeout: Duration,
     /// Whether every native connection gets `heartbeat` messages, not only those that ask for them.
@@ -106,6 +142,8 @@ pub struct Limits {
     pub access: Policy,
     /// Header lines that every answer gets, each with its line end.
     pub headers: Vec<u8>,
+    /// Whether `/metrics` is.
+    pub metrics: bool,
     /// How much at a time.
     pub pace: Pace,
 }
@@ -171,6 +209,60 @@ impl Default for Pace {
     }
 }
 
+impl Limits {
+    /// What a message may have.
+    #[inline]
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds { bytes: self.message_bytes_max, fragments: self.fragments_max.unwrap_or(u32::MAX) }
+    }
+
+    /// What messages that have not come whole may cost on one shard of so many; two of the longest in any case.
+    pub(crate) fn partial_share(&self, shards: u16) -> usize {
+        (self.partial_memory / usize::from(shards)).max(2 * self.message_bytes_max)
+    }
+
+    /// Connections without a whole request that one shard of so many may have.
+    pub(crate) fn half_open_share(&self, shards: u16) -> u32 {
+        self.half_open_max.div_ceil(u32::from(shards))
+    }
+
+    /// The most memory that so many connections on so many shards can make the process need, term by term. What stands
+    /// under the budget of `memory` counts as that budget, if there is one.
+    #[must_use]
+    pub fn worst_case(&self, shards: u16, connections: u64) -> Vec<Term> {
+        let each = u64::from(shards);
+        let term = |part, bytes| Term { part, bytes };
+        let queue = (self.queue_bytes_max as u64).saturating_add(ROOM_HISTORY_BYTES as u64);
+        let budgeted = vec![
+            term("histories", self.history_memory as u64),
+            term("documents", each * self.documents.bytes_total_max as u64),
+            term("sessions", each * SESSIONS_MEMORY as u64),
+            term("half-received messages", each * self.partial_share(shards) as u64),
+            term("send queues", connections.saturating_mul(queue)),
+        ];
+        let sum = budgeted.iter().fold(0_u64, |sum, term| sum.saturating_add(term.bytes));
+        let mut terms = match self.memory {
+            Some(budget) if budget < sum => vec![term("all under --memory", budget)],
+            _ => budgeted,
+        };
+        terms.push(term("connections", connections.saturating_mul(CONNECTION_BYTES)));
+        terms.push(term("input that is held", connections.saturating_mul(HELD_INPUT_BYTES)));
+        terms
+    }
+
+    /// Tokens of its sender's bucket that a message of this length costs.
+    #[inline]
+    pub(crate) fn tokens(&self, rate: Rate, bytes: usize) -> u32 {
+        let Some(byte_rate) = self.byte_rate else { return 1 };
+        // Most messages are short, and to divide is dear.
+        if bytes as u64 * u64::from(rate.per_second) <= byte_rate as u64 {
+            return 1;
+        }
+        let each = (byte_rate / rate.per_second as usize).max(1);
+        u32::try_from(bytes.div_ceil(each).max(1)).unwrap_or(u32::MAX)
+    }
+}
+
 impl Pace {
     /// Relations without which a shard would stand still.
     ///
@@ -191,7 +283,11 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             message_bytes_max: 1 << 20,
+            fragments_max: Some(1024),
+            partial_memory: 64 << 20,
+            half_open_max: 10_000,
             rate: None,
+            byte_rate: None,
             name_bytes_max: 255,
             rooms_per_connection_max: 128,
             members_per_room_max: None,
@@ -210,6 +306,10 @@ impl Default for Limits {
             idle_timeout: None,
             resume_window: Some(Duration::from_secs(120)),
             away_max: 10_000,
+            memory: None,
+            overload_turn: Some(Duration::from_millis(50)),
+            drain_window: Duration::from_secs(1),
+            reconnect_window: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
             heartbeat_json: false,
             queue_bytes_max: 1 << 20,
@@ -222,6 +322,7 @@ impl Default for Limits {
             api: true,
             access: Policy::default(),
             headers: Vec::new(),
+            metrics: true,
             pace: Pace::default(),
         }
     }

@@ -13,12 +13,13 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+use crate::base::clock::Mono;
 use crate::base::hash::{Keys, Map};
 use crate::base::id::{Origin, index32};
 use crate::hub::command::Tag;
 use crate::hub::event::Reply;
 use crate::hub::name::{Topic, TopicKind};
-use crate::shard::outbox::Delivery;
+use crate::shard::delivery::Delivery;
 use crate::shard::window::Pulse;
 
 /// In [`LocalTopic::list`]: the member left while a fan-out was under way. In [`Membership::position`]: not placed yet.
@@ -73,6 +74,8 @@ pub(crate) struct Fanout {
     pub(crate) copy: Option<Box<[u8]>>,
     /// Whether it may wait for what follows.
     pub(crate) waits: bool,
+    /// When it began.
+    pub(crate) since: Mono,
     /// Entries of the member list visited.
     pub(crate) cursor: usize,
     /// Entries that the list had when this fan-out began.

@@ -42,6 +42,8 @@ pub mod port;
 pub mod tls;
 pub mod front;
 pub mod placement;
+pub(crate) mod delivery;
+pub mod load;
 pub(crate) mod outbox;
 pub(crate) mod window;
 pub(crate) mod members;
@@ -52,6 +54,10 @@ pub mod state;
 mod edge;
 mod fanout;
 mod gather;
+pub mod drain;
+mod shed;
+mod overload;
+pub mod measure;
 pub mod flush;
 mod check;
 
@@ -61,16 +67,16 @@ use std::time::Duration;
 use crate::base::clock::{Mono, Now};
 use crate::base::id::{Key, ShardId};
 use crate::base::peer::Peer;
-use crate::dialect::native::encode;
 use crate::hub::command::Request;
 use crate::hub::journal::Entry;
 use crate::hub::stored::Restored;
 use crate::metrics::shard::Reading;
+use crate::metrics::table::BYTES_RECEIVED;
+use crate::shard::conn::socket::LINGER;
 use crate::shard::conn::{Conn, Phase};
 use crate::shard::limits::Pace;
 use crate::shard::port::{Papers, ToEdge};
-use crate::shard::state::{Shard, TICK_US, Timer};
-use crate::wire::ws::close::CloseCode;
+use crate::shard::state::{Drain, Shard, TICK_US, Timer};
 
 impl Shard {
     /// A turn begins; `now` holds until it ends.
@@ -87,8 +93,12 @@ impl Shard {
 
     /// A socket was accepted from `peer`. Its key stays good until [`Shard::poll_close`] says drop.
     pub fn handle_open(&mut self, peer: Peer) -> Key {
-        let until = self.now.mono + self.limits.handshake_timeout;
+        // Whoever comes at the end is told so, but not waited for.
+        let patience = if self.is_ending() { LINGER } else { self.limits.handshake_timeout };
+        let until = self.now.mono + patience;
         let key = self.conns.insert(Conn::new(peer, until));
+        self.begin_request(key);
+        self.fit_requests();
         self.rearm(key);
         key
     }
@@ -101,6 +111,7 @@ impl Shard {
 
     /// Bytes came. They are handled as far as possible; `input` may be changed.
     pub fn handle_bytes(&mut self, key: Key, input: &mut [u8]) {
+        self.count_input(key, input.len());
         match self.conns.get_mut(key).and_then(|conn| conn.rest.as_deref_mut()) {
             // What came before and was held goes first.
             Some(rest) => rest.extend_from_slice(input),
@@ -114,6 +125,14 @@ impl Shard {
         let least = self.limits.pace.placed_bytes_min;
         let conn = self.conns.get_mut(key).filter(|conn| conn.hold.none() && conn.rest.is_none())?;
         conn.socket()?.assembler.room(least)
+    }
+
+    #[inline]
+    pub(crate) fn count_input(&mut self, key: Key, count: usize) {
+        self.tally.add(const { BYTES_RECEIVED.cell() }, count as u64);
+        if self.load.is_over {
+            self.note_loud(key, count);
+        }
     }
 
     /// The peer sends nothing more.
@@ -202,6 +221,9 @@ impl Shard {
         if !self.sessions.away.is_empty() {
             self.expire_sessions();
         }
+        if self.drain.is_some() {
+            self.send_away();
+        }
     }
 
     /// Owner work, then fan-outs, each as far as this turn's budget reaches.
@@ -276,37 +298,26 @@ impl Shard {
         let timers = self.wheel.next_deadline().map(|tick| Mono(tick.saturating_mul(TICK_US)));
         let away = self.sessions.away.first().map(|(until, _)| *until);
         let expiry = self.owner.next_expiry().filter(|_| self.takes_requests());
-        let due = [timers, expiry, self.window.due(), away].into_iter().flatten().min()?;
+        let mut due = [timers, expiry, self.window.due(), away].into_iter().flatten().min();
+        if self.drain.is_some() || self.load.is_over {
+            due = self.sooner(due);
+        }
+        let due = due?;
         Some(due.since(self.now.mono))
+    }
+
+    /// What is due while clients are sent away, or held for the load, if that is before `due`.
+    #[cold]
+    #[inline(never)]
+    fn sooner(&self, due: Option<Mono>) -> Option<Mono> {
+        let leaving = self.drain.as_ref().and_then(Drain::next);
+        [due, leaving, self.next_relief()].into_iter().flatten().min()
     }
 
     /// When deliveries go out that wait for one another; [`Shard::poll_timeout`] knows it too.
     #[must_use]
     pub fn poll_window(&self) -> Option<Mono> {
         self.window.due()
-    }
-
-    /// The server is going down: every client is told when to come back, each its own moment within `window`, and
-    /// is closed with 1001; requests are answered no more. [`Shard::is_empty`] tells when all are gone.
-    pub fn handle_drain(&mut self, window: Duration) {
-        let keys: Vec<Key> = self.conns.iter().map(|(key, _)| key).collect();
-        let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-        for key in keys {
-            let delay = Duration::from_millis(self.prng.below(window_ms.saturating_add(1)));
-            let Some(conn) = self.conns.get_mut(key) else { continue };
-            match conn.phase {
-                Phase::Head { .. } | Phase::Body { .. } => self.end(key),
-                Phase::Away { .. } => self.end_session(key),
-                Phase::Asking(_) => self.hurry(key),
-                Phase::Closing { .. } | Phase::Over => {}
-                Phase::Socket(_) => {
-                    if conn.hears_broadcasts() {
-                        self.send(key, |out| encode::server_shutdown(out, delay));
-                    }
-                    self.close(key, CloseCode::GOING_AWAY, "server shutdown");
-                }
-            }
-        }
     }
 
     /// Whether no connection is left.

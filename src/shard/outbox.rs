@@ -19,13 +19,12 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::base::buffers::Buffers;
 use crate::base::id::index32;
-use crate::base::shared::Shared;
 use crate::dialect::native::encode::Dropped;
 use crate::hub::name::Topic;
+use crate::shard::delivery::Delivery;
 use crate::shard::limits::{Limits, SlowConsumer};
 
 /// Bytes of buffers that a shard keeps for the next own frames and long messages instead of freeing them: eight
@@ -37,43 +36,6 @@ const SPARE_QUEUES_MAX: usize = 4096;
 const SPARE_ITEMS_MAX: usize = 128 << 10;
 /// An emptied queue that has room for more items than this is not kept: it was an exception.
 const KEPT_ITEMS_MAX: usize = 256;
-
-/// One event of a topic as all its members here get it.
-#[derive(Debug)]
-pub(crate) struct Delivery {
-    /// Of which topic.
-    pub(crate) topic: Topic,
-    /// The publication's offset; 0 for events that are not numbered.
-    pub(crate) offset: u64,
-    /// Whether its loss must be announced.
-    pub(crate) announced: bool,
-    /// Whether it makes those of its topic needless that wait.
-    pub(crate) conflates: bool,
-    /// The encoded frame.
-    pub(crate) frame: Shared,
-    /// Sessions that keep it.
-    pub(crate) keepers: Keepers,
-}
-
-/// Counts the sessions that keep a delivery, so that its bytes count once. Only its shard counts.
-#[derive(Debug, Default)]
-pub(crate) struct Keepers(AtomicU32);
-
-impl Keepers {
-    /// One more; how many there were.
-    pub(crate) fn add(&self) -> u32 {
-        let before = self.0.load(Ordering::Relaxed);
-        self.0.store(before + 1, Ordering::Relaxed);
-        before
-    }
-
-    /// One less; how many are left.
-    pub(crate) fn sub(&self) -> u32 {
-        let left = self.0.load(Ordering::Relaxed) - 1;
-        self.0.store(left, Ordering::Relaxed);
-        left
-    }
-}
 
 /// A run of deliveries of one topic that were dropped.
 #[derive(Debug)]
@@ -164,9 +126,29 @@ pub(crate) enum Pushed {
     Overrun,
 }
 
-/// What is used again instead of being freed.
+/// Deliveries that slow clients did not get, since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Drops {
+    /// They had waited longest.
+    pub(crate) oldest: u64,
+    /// They came last.
+    pub(crate) newest: u64,
+    /// Nobody misses them.
+    pub(crate) transient: u64,
+    /// A newer value stands in their place.
+    pub(crate) conflated: u64,
+    /// Their client was let go instead.
+    pub(crate) disconnected: u64,
+}
+
+/// What is used again instead of being freed; and what the queues of a shard have counted.
 #[derive(Debug)]
 pub(crate) struct Spares {
+    pub(crate) dropped: Drops,
+    /// Frames written whole.
+    pub(crate) frames_written: u64,
+    /// Invariant: the sum of own frames in all queues, in bytes.
+    own_bytes: usize,
     /// For own frames, and for messages that come in pieces.
     pub(crate) buffers: Buffers,
     #[expect(clippy::vec_box, reason = "they come from boxes and go into boxes")]
@@ -177,11 +159,23 @@ pub(crate) struct Spares {
 
 impl Default for Spares {
     fn default() -> Spares {
-        Spares { buffers: Buffers::new(SPARE_BYTES_MAX), queues: Vec::new(), items: 0 }
+        let (dropped, frames_written, own_bytes) = Default::default();
+        let (buffers, queues) = (Buffers::new(SPARE_BYTES_MAX), Vec::new());
+        Spares { dropped, frames_written, own_bytes, buffers, queues, items: 0 }
     }
 }
 
 impl Spares {
+    /// Bytes of own frames that wait in all queues.
+    pub(crate) fn own_bytes(&self) -> usize {
+        self.own_bytes
+    }
+
+    /// An outbox is thrown away with what waits in it.
+    pub(crate) fn forget(&mut self, outbox: &Outbox) {
+        self.own_bytes -= outbox.own_bytes();
+    }
+
     /// Takes back what an item held.
     fn give(&mut self, item: Item) {
         if let Item::Own { frames, .. } = item {
@@ -193,6 +187,7 @@ impl Spares {
     #[inline]
     fn take_queue(&mut self, first: Item, weight: Weight) -> Box<Queue> {
         let Weight { bytes, own_bytes, messages } = weight;
+        self.own_bytes += own_bytes;
         let Some(mut queue) = self.queues.pop() else {
             let (rest, head_written, blocked) = (VecDeque::new(), 0, false);
             return Box::new(Queue { first, rest, bytes, own_bytes, messages, head_written, blocked });
@@ -208,6 +203,7 @@ impl Spares {
     #[inline]
     fn give_queue(&mut self, mut queue: Box<Queue>) {
         debug_assert!(queue.rest.is_empty());
+        self.own_bytes -= queue.own_bytes;
         self.give(std::mem::replace(&mut queue.first, Item::NOTHING));
         let items = queue.rest.capacity();
         if self.queues.len() < SPARE_QUEUES_MAX
@@ -332,6 +328,7 @@ impl Outbox {
             queue.messages += 1;
             queue.bytes += added;
             queue.own_bytes += added;
+            spares.own_bytes += added;
             return;
         }
         let mut frame = spares.buffers.take();
@@ -355,7 +352,10 @@ impl Outbox {
         let weight = Weight { bytes: frame.len(), own_bytes: frame.len(), messages: 1 };
         let item = Item::Own { frames: frame, messages: 1 };
         match self.make_queue(spares) {
-            Some(queue) => queue.append(item, weight),
+            Some(queue) => {
+                queue.append(item, weight);
+                spares.own_bytes += weight.own_bytes;
+            }
             None => self.waiting = Waiting::Queue(spares.take_queue(item, weight)),
         }
     }
@@ -374,7 +374,7 @@ impl Outbox {
         let Some(queue) = self.make_queue(spares) else { return Pushed::Queued };
         if queue.blocked {
             if delivery.conflates {
-                queue.conflate(delivery);
+                spares.dropped.conflated += u64::from(queue.conflate(delivery));
                 return Pushed::Queued;
             }
             if !queue.has_room(delivery.frame.len(), limits) {
@@ -387,13 +387,15 @@ impl Outbox {
 
     fn push_full(&mut self, spares: &mut Spares, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
         if !delivery.announced {
+            spares.dropped.transient += 1;
             return Pushed::Queued; // a typing indicator: nobody misses it
         }
         if limits.slow_consumer == SlowConsumer::Disconnect {
+            spares.dropped.disconnected += 1;
             return Pushed::Overrun;
         }
         let Waiting::Queue(mut queue) = std::mem::take(&mut self.waiting) else { return Pushed::Queued };
-        let pushed = queue.in_a_row(|queue| queue.squeeze_in(delivery, limits));
+        let pushed = queue.in_a_row(|queue| queue.squeeze_in(delivery, limits, &mut spares.dropped));
         if queue.messages > 0 {
             self.waiting = Waiting::Queue(queue);
         } else {
@@ -409,12 +411,14 @@ impl Outbox {
         while let Some(item) = queue.rest.pop_front() {
             spares.give(item);
         }
+        let owned = queue.own_bytes;
         // A frame of a server does not begin with `H`: that would be reserved bits.
         if queue.head_written == 0 && !queue.first.bytes().starts_with(b"HTTP/") {
             return spares.give_queue(queue);
         }
         queue.bytes = queue.first.bytes().len() - queue.head_written as usize;
         queue.own_bytes = if matches!(queue.first, Item::Own { .. }) { queue.bytes } else { 0 };
+        spares.own_bytes = spares.own_bytes + queue.own_bytes - owned;
         queue.messages = queue.first.messages();
         self.waiting = Waiting::Queue(queue);
     }
@@ -445,6 +449,7 @@ impl Outbox {
                 write(gap, &mut frames);
                 queue.bytes += frames.len();
                 queue.own_bytes += frames.len();
+                spares.own_bytes += frames.len();
                 *item = Item::Own { frames, messages: 1 };
             }
         }
@@ -482,6 +487,7 @@ impl Outbox {
     /// Takes `count` written bytes off the front.
     pub(crate) fn written(&mut self, mut count: usize, spares: &mut Spares) {
         if matches!(&self.waiting, Waiting::One(delivery) if delivery.frame.len() == count) {
+            spares.frames_written += 1;
             // Said so, it is let go of right here.
             if let Waiting::One(delivery) = std::mem::take(&mut self.waiting) {
                 drop(delivery);
@@ -492,6 +498,7 @@ impl Outbox {
         debug_assert!(count <= queue.bytes);
         // The end of most queues. Only a shortcut: without it what follows would do the same.
         if count == queue.bytes && queue.rest.is_empty() && !matches!(queue.first, Item::Gap(_)) {
+            spares.frames_written += u64::from(queue.messages);
             return self.clear(spares);
         }
         queue.bytes -= count;
@@ -499,6 +506,7 @@ impl Outbox {
             let left = queue.first.bytes().len() - queue.head_written as usize;
             if matches!(queue.first, Item::Own { .. }) {
                 queue.own_bytes -= left.min(count);
+                spares.own_bytes -= left.min(count);
             }
             if count < left {
                 queue.head_written += index32(count);
@@ -507,6 +515,7 @@ impl Outbox {
             count -= left;
             queue.head_written = 0;
             queue.messages -= queue.first.messages();
+            spares.frames_written += u64::from(queue.first.messages());
             let Some(next) = queue.rest.pop_front() else {
                 self.clear(spares);
                 break;
@@ -563,8 +572,8 @@ impl Queue {
     }
 
     /// Queues a delivery in the place of the newest of its topic that waits. One that own frames follow goes, and this
-    /// comes behind them: they may say how the topic stands, or that the connection has left it.
-    fn conflate(&mut self, delivery: &Arc<Delivery>) {
+    /// comes behind them: they may say how the topic stands, or that the connection has left it. Whether there was one.
+    fn conflate(&mut self, delivery: &Arc<Delivery>) -> bool {
         let mut own_follow = false;
         let mut found = None;
         for (at, item) in self.rest.iter().enumerate().rev() {
@@ -587,18 +596,19 @@ impl Queue {
             (Some((at, bytes)), _) => {
                 self.bytes = self.bytes - bytes + delivery.frame.len();
                 self.rest[at] = fresh;
-                return;
+                return true;
             }
             (None, Item::Latest(waiting))
                 if waiting.topic == delivery.topic && self.head_written == 0 && !own_follow =>
             {
                 self.bytes = self.bytes - waiting.frame.len() + delivery.frame.len();
                 self.first = fresh;
-                return;
+                return true;
             }
             _ => {}
         }
         self.append(fresh, Weight::of(delivery));
+        found.is_some()
     }
 
     /// Does something while all items stand in `rest`.
@@ -613,14 +623,17 @@ impl Queue {
     }
 
     /// Queues a delivery for which there is no room, and a gap where one is dropped. All items stand in a row.
-    fn squeeze_in(&mut self, delivery: &Arc<Delivery>, limits: &Limits) -> Pushed {
+    fn squeeze_in(&mut self, delivery: &Arc<Delivery>, limits: &Limits, dropped: &mut Drops) -> Pushed {
         if limits.slow_consumer == SlowConsumer::DropNewest {
+            dropped.newest += 1;
             return self.drop_newest(delivery, limits);
         }
         while !self.has_room(delivery.frame.len(), limits) {
             if !self.drop_oldest() {
+                dropped.newest += 1;
                 return self.drop_newest(delivery, limits);
             }
+            dropped.oldest += 1;
         }
         self.append(Item::Shared(Arc::clone(delivery)), Weight::of(delivery));
         Pushed::Queued

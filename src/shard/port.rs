@@ -54,6 +54,10 @@ pub enum ToEdge {
 pub enum Question {
     /// How do you stand?
     Stats,
+    /// Publish what you have counted.
+    Measure,
+    /// Send your clients away.
+    Drain,
     /// Which are your largest rooms, so many at most?
     Rooms(u32),
     /// Which clients are connected to you?
@@ -105,6 +109,10 @@ pub enum Part {
     },
     /// So many clients were closed.
     Closed(u64),
+    /// What was counted is published.
+    Measured,
+    /// So many clients are being sent away.
+    Draining(u64),
 }
 
 /// A client in a list.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::clock::{Mono, Now};
 use crate::base::hash::Keys;
@@ -13,12 +14,15 @@ use crate::hub::command::{Request, Tag};
 use crate::hub::name::{Topic, TopicKind};
 use crate::hub::owner::Owner;
 use crate::hub::policy::{Options, Policies};
-use crate::metrics::shard::Gauges;
+use crate::metrics::shard::{Gauges, Tally};
 use crate::shard::conn::Conn;
 use crate::shard::conn::session::Sessions;
+use crate::shard::delivery::Delivery;
+use crate::shard::delivery::Held;
 use crate::shard::limits::Limits;
+use crate::shard::load::Load;
 use crate::shard::members::{Fanout, Members};
-use crate::shard::outbox::{Delivery, Spares};
+use crate::shard::outbox::Spares;
 use crate::shard::port::{Papers, Part, ToEdge};
 use crate::shard::turn::Turn;
 use crate::shard::users::Users;
@@ -40,6 +44,8 @@ pub struct Setting {
     pub node: Arc<str>,
     /// One per shard.
     pub gauges: Arc<[Gauges]>,
+    /// What is no shard's.
+    pub process: Arc<Gauges>,
 }
 
 /// A question under way.
@@ -96,6 +102,7 @@ pub struct Shard {
     pub(super) papers: Papers,
     pub(super) node: Arc<str>,
     pub(super) gauges: Arc<[Gauges]>,
+    pub(super) process: Arc<Gauges>,
     pub(super) now: Now,
     pub(super) conns: Slab<Conn>,
     pub(super) wheel: Wheel<Timer>,
@@ -129,6 +136,77 @@ pub struct Shard {
     pub(super) directs: VecDeque<Direct>,
     /// Those sent from here that are still being counted.
     pub(super) receipts: Slab<Awaited>,
+    /// What was counted here since the start.
+    pub(super) tally: Tally,
+    pub(super) probe: Probe,
+    pub(super) unfinished: Unfinished,
+    /// How loaded the shard is.
+    pub(super) load: Load,
+    /// What deliveries cost that are still in some queue.
+    pub(super) held: Held,
+    /// Nobody is looked for until then who could be let go for memory.
+    pub(super) fruitless_until: Mono,
+    /// Once clients are to be sent away.
+    pub(super) drain: Option<Drain>,
+}
+
+/// Clients that are being sent away.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    /// Those who are still to go, the next one last.
+    pub(crate) keys: Vec<Key>,
+    /// How many there were at first.
+    pub(crate) count: usize,
+    /// When it began.
+    pub(crate) began: Mono,
+    /// Over which they go.
+    pub(crate) window: Duration,
+    /// The process ends then.
+    pub(crate) last: bool,
+}
+
+/// What clients have begun and not finished.
+#[derive(Debug, Default)]
+pub(crate) struct Unfinished {
+    /// Connections that wait for a whole request.
+    /// Invariant: as many as are in the phases Head and Body.
+    pub(crate) requests: u32,
+    /// All of those in the order in which they came, and others that are none any more.
+    pub(crate) queue: VecDeque<Key>,
+    /// What messages cost that have not come whole, in bytes.
+    /// Invariant: the sum over all open sockets.
+    pub(crate) message_bytes: usize,
+}
+
+/// What is measured now and then.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    /// Requests for the metrics that wait until the driver has told how the process stands.
+    pub(crate) scrapes: Vec<Key>,
+    /// When the connections were last counted.
+    pub(crate) counted: Option<Mono>,
+    /// Turns so far.
+    pub(crate) turns: u32,
+    /// Fan-outs since the last that was timed.
+    pub(crate) fanouts: u32,
+    /// The connection whose write ends the fan-out that is timed.
+    pub(crate) slot: u32,
+    /// When that fan-out began.
+    pub(crate) since: Mono,
+    /// Whether it was written to.
+    pub(crate) written: bool,
+}
+
+impl Probe {
+    /// In [`Probe::slot`]: none.
+    pub(crate) const NOBODY: u32 = u32::MAX;
+}
+
+impl Default for Probe {
+    fn default() -> Probe {
+        let (scrapes, counted, turns, fanouts, since, written) = Default::default();
+        Probe { scrapes, counted, turns, fanouts, slot: Probe::NOBODY, since, written }
+    }
 }
 
 /// The first tick at or after `time`.
@@ -140,7 +218,7 @@ impl Shard {
     /// A shard without connections. `seed` decides its jitter.
     #[must_use]
     pub fn new(id: ShardId, setting: &Setting, seed: u64, now: Now) -> Shard {
-        let Setting { shards, keys, limits, node, gauges } = setting.clone();
+        let Setting { shards, keys, limits, node, gauges, process } = setting.clone();
         assert!(id.0 < shards && gauges.len() == usize::from(shards));
         limits.pace.check();
         let window = Window::new(limits.coalesce, now.mono);
@@ -166,6 +244,7 @@ impl Shard {
             papers: Papers::default(),
             node,
             gauges,
+            process,
             now,
             conns: Slab::new(),
             wheel: Wheel::new(now.mono.0 / TICK_US),
@@ -192,6 +271,13 @@ impl Shard {
             users: Users::default(),
             directs: VecDeque::new(),
             receipts: Slab::new(),
+            tally: Tally::default(),
+            probe: Probe::default(),
+            unfinished: Unfinished::default(),
+            load: Load::default(),
+            held: Held::default(),
+            fruitless_until: Mono(0),
+            drain: None,
         }
     }
 }

@@ -39,7 +39,14 @@ struct Rig {
 impl Rig {
     fn new(shards: u16, limits: Limits) -> Rig {
         let gauges = (0..shards).map(|_| Default::default()).collect();
-        let setting = Setting { shards, keys: Keys::new(KEYS), limits, node: "n".into(), gauges };
+        let setting = Setting {
+            shards,
+            keys: Keys::new(KEYS),
+            limits,
+            node: "n".into(),
+            gauges,
+            process: Arc::default(),
+        };
         let now = Mono(1);
         let shard = Shard::new(ShardId(0), &setting, 1, Now { mono: now, wall: Wall(0) });
         Rig { shard, now, written: Vec::new(), closed: Vec::new(), room: usize::MAX }

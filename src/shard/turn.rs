@@ -21,6 +21,8 @@ pub(crate) struct Turn {
     later_bulk: VecDeque<u32>,
     /// Connections whose last word may be written by now.
     pub(crate) closing: Vec<Key>,
+    /// Connections that were closed for what they did.
+    pub(crate) offences: Vec<Key>,
     /// Connections that are over; freed when the driver asks.
     pub(crate) doomed: Vec<Key>,
     /// Connections that are over and have no socket.

@@ -40,7 +40,7 @@ class Server:
 
     async def start(self, port=0, *flags):
         self.process = await asyncio.create_subprocess_exec(
-            self.binary, "--listen", f"127.0.0.1:{port}", *flags, stdout=asyncio.subprocess.PIPE)
+            self.binary, "--listen", f"127.0.0.1:{port}", "--rate-limit", "off", *flags, stdout=asyncio.subprocess.PIPE)
         self.port = await asyncio.wait_for(self.find_port(), WAIT_S)
         self.drain = asyncio.create_task(self.process.stdout.read())
         return self

@@ -216,19 +216,15 @@ fn an_edit_that_was_one_too_many_takes_those_after_it_along() {
     let taken = codes.iter().filter(|code| code.is_null()).count();
     assert!((1..5).contains(&taken) && codes.contains(&json!("rate_limited")), "{codes:?}");
     // Sooner or later it is heard again, and told to join.
-    loop {
-        match ann.client.ask(edit(0, &insert(5, "!")))["code"].as_str() {
-            Some("rate_limited") => {}
-            Some("version_too_old") => break,
-            other => panic!("{other:?}"),
-        }
-    }
-    let state = loop {
-        let state = ann.client.ask(json!({"type": "join_document", "doc_id": "d"}));
-        if state["type"] == "document_state" {
-            break state;
+    let mut heard = |object: Value| loop {
+        let answer = ann.client.ask(object.clone());
+        match answer["retry_after_ms"].as_u64() {
+            Some(wait) => std::thread::park_timeout(std::time::Duration::from_millis(wait)),
+            None => break answer,
         }
     };
+    assert_eq!(heard(edit(0, &insert(5, "!")))["code"], "version_too_old");
+    let state = heard(json!({"type": "join_document", "doc_id": "d"}));
     assert_eq!(state["content"], "01234"[..taken]);
 }
 

@@ -28,3 +28,6 @@ mod proxies;
 mod complaints;
 mod storm;
 mod auth;
+mod metrics;
+mod drain;
+mod memory;

@@ -21,6 +21,7 @@ mod crowds;
 mod process;
 mod mutation;
 mod tls;
+mod together;
 
 use std::time::Duration;
 

@@ -86,7 +86,9 @@ fn c64_a_drain() {
         assert!(delays.len() > 50 && delays.iter().all(|delay| *delay <= 3000), "{delays:?}");
         echo.send(close(1001, b""));
         assert_eq!(echo.close_code_at_end(), Some(1001));
-        assert_eq!(silent.rest(), b"");
+        // Nothing, or if the signal was seen before the connection, why.
+        let rest = silent.rest();
+        assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 503 "), "{rest:?}");
         let address = server.address;
         let (status, log) = server.end();
         assert_eq!(status.code(), Some(0), "{log}");
@@ -160,7 +162,7 @@ fn c64_a_second_signal() {
 #[test]
 fn c65_signals_without_effect() {
     withstands(&["--log-level", "debug"], |server| {
-        for signal in [Signal::HUP, Signal::PIPE, Signal::USR1, Signal::USR2] {
+        for signal in [Signal::HUP, Signal::PIPE, Signal::USR1] {
             for _ in 0..10 {
                 server.signal(signal);
             }

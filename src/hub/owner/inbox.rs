@@ -42,6 +42,7 @@ impl Owner {
         receipt: Option<Receipt>,
         now: Now,
     ) {
+        self.published += 1;
         for shard in (0..self.shards).map(ShardId) {
             let (topic, message) = (topic.clone(), Arc::clone(message));
             self.outcomes.push_back((shard, Outcome::Direct { topic, message, receipt }));

@@ -83,6 +83,7 @@ impl Owner {
         debug_assert_eq!((held.record.members_count(), held.record.user_count()), (0, 0));
         *self.counts.sum_of(held.record.topic().kind()) -= held.bytes;
         self.counts.topics -= 1;
+        self.counts.by_kind[held.record.topic().kind() as usize] -= 1;
         if held.record.topic().kind() == TopicKind::Inbox {
             self.inbox_floor = self.inbox_floor.max(held.record.head());
         }

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, bounded};
 use super::*;
 use crate::base::hash::Keys;
 use crate::config::endpoint::Place;
+use crate::config::setting::ByAddress;
 use crate::server::admission::Caps;
 use crate::server::listener::bind;
 
@@ -31,14 +32,17 @@ fn prepare(caps: Caps, shards: u16, lane: usize, listeners: usize) -> (Acceptor,
         Place::Unix(_) => any,
     });
     let addresses = addresses.collect();
-    let admission = Admission::new(caps, shards, Keys::new([1; 16]));
+    let gauges = (0..shards).map(|_| Default::default()).collect();
+    let admission = Admission::new(caps, Keys::new([1; 16]), Arc::default(), gauges);
     let (doors, shards) = (0..shards)
         .map(|_| {
             let (lane, receiver) = bounded(lane);
             (Door { lane, wake: Arc::default() }, receiver)
         })
         .unzip();
-    let acceptor = Acceptor::new(listeners, doors, Arc::clone(&admission), Proxies::default()).unwrap();
+    let doorman = Doorman::new(ByAddress::OFF, ByAddress::OFF, Keys::new([1; 16]));
+    let (doors, all) = (doors, Arc::clone(&admission));
+    let acceptor = Acceptor::new(listeners, doors, all, Proxies::default(), doorman).unwrap();
     let stop = acceptor.stopper();
     (acceptor, Running { addresses, shards, admission, stop, thread: thread::spawn(|| Ok(())) })
 }
@@ -48,7 +52,7 @@ fn start(caps: Caps, shards: u16, lane: usize, listeners: usize) -> Running {
     Running { thread: thread::spawn(|| acceptor.run()), ..running }
 }
 
-const NO_CAPS: Caps = Caps { connections_max: 1000, per_address_max: None };
+const NO_CAPS: Caps = Caps { connections_max: 1000, per_address: ByAddress::OFF, memory_max: None };
 
 /// Waits for something that another thread is about to do.
 fn until(condition: impl Fn() -> bool) {
@@ -129,7 +133,7 @@ fn each_goes_to_the_shard_with_the_fewest() {
 
 #[test]
 fn over_capacity_is_told_and_room_is_used_again() {
-    let running = start(Caps { connections_max: 1, per_address_max: None }, 1, 10, 1);
+    let running = start(Caps { connections_max: 1, ..NO_CAPS }, 1, 10, 1);
     let _first = Client::connect(running.addresses[0]).unwrap();
     let accepted = running.shards[0].recv_timeout(PATIENCE).unwrap();
     let mut second = Client::connect(running.addresses[0]).unwrap();
@@ -144,7 +148,7 @@ fn over_capacity_is_told_and_room_is_used_again() {
 
 #[test]
 fn too_many_from_one_address_is_told() {
-    let running = start(Caps { connections_max: 10, per_address_max: Some(1) }, 1, 10, 1);
+    let running = start(Caps { connections_max: 10, per_address: ByAddress::all(1), ..NO_CAPS }, 1, 10, 1);
     let _first = Client::connect(running.addresses[0]).unwrap();
     let _accepted = running.shards[0].recv_timeout(PATIENCE).unwrap();
     let answer = read_all(&mut Client::connect(running.addresses[0]).unwrap());

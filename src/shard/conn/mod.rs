@@ -116,6 +116,9 @@ impl Hold {
     /// It asked all owners at once, and is answered before it asks again: so counting the answers is enough.
     pub(crate) const OWNERS: Hold = Hold(16);
 
+    /// It brings most to a shard that has too much to do.
+    pub(crate) const LOAD: Hold = Hold(32);
+
     pub(crate) fn none(self) -> bool {
         self.0 == 0
     }

@@ -11,14 +11,15 @@ use std::sync::Arc;
 use crate::base::clock::Mono;
 use crate::base::hash::{Keys, Map};
 use crate::hub::name::TopicKind;
-use crate::shard::outbox::Delivery;
+use crate::shard::delivery::Delivery;
+use crate::shard::limits::SESSIONS_MEMORY;
 
 /// Most messages that are kept: what a client misses in a short loss, not an archive.
 pub(crate) const MESSAGES_MAX: usize = 100;
 /// What the kept messages of one session may hold together, in bytes: a few of the largest, never a hundred of them.
 pub(crate) const SESSION_BYTES_MAX: usize = 4 << 20;
 /// What all sessions of a shard may keep; beyond it those that wait for their clients go, the oldest first.
-pub(crate) const SESSIONS_BYTES_MAX: usize = 64 << 20;
+pub(crate) const SESSIONS_BYTES_MAX: usize = SESSIONS_MEMORY;
 /// Beyond this a session keeps no more than others let it: what one turn can bring before the oldest go.
 const BYTES_HARD_MAX: usize = SESSIONS_BYTES_MAX + (16 << 20);
 /// What a kept message costs beside its bytes: its place, and the rounding of its allocation.

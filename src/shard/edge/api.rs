@@ -142,6 +142,7 @@ impl Shard {
             Call::CloseUser { user } => self
                 .addressed(TopicKind::Inbox, &user)
                 .and_then(|topic| self.ask_shards(key, terms, Question::CloseUser(topic), None)),
+            Call::Drain => self.ask_shards(key, terms, Question::Drain, None),
             Call::Nodes | Call::BestNode => {
                 self.answer_nodes(key, &call, terms);
                 Ok(())
@@ -268,8 +269,9 @@ impl Shard {
     }
 
     /// The request waits for others from now on, and its connection's input for the answer.
-    fn await_orders(&mut self, key: Key, terms: Terms, batch: Option<Batch>) {
+    pub(crate) fn await_orders(&mut self, key: Key, terms: Terms, batch: Option<Batch>) {
         let until = self.now.mono + self.limits.handshake_timeout;
+        self.leave_phase(key);
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.phase = Phase::Asking(Box::new(Asking { terms, until, batch }));
         conn.hold.set(Hold::ANSWER);
@@ -282,6 +284,7 @@ impl Shard {
         let Phase::Asking(asking) = &conn.phase else { return None };
         let terms = asking.terms;
         conn.phase = Phase::Head { reader: None, until: asking.until };
+        self.begin_request(key);
         self.release(key, Hold::ANSWER);
         Some(terms)
     }
@@ -333,6 +336,8 @@ impl Shard {
                 return self.answer_problem(key, problem, terms.head_only, terms.after);
             }
             Part::Closed(count) => encode::closed(&mut text, *count),
+            Part::Measured => return self.answer_metrics(key, terms),
+            Part::Draining(count) => encode::draining(&mut text, *count),
             Part::Stats(_) => debug_assert!(false, "no request asks for these"),
         }
         self.answer_json(key, terms, Status::Ok, &text);
@@ -363,6 +368,18 @@ impl Shard {
     }
 }
 
+impl Shard {
+    /// Judges who wants to read what the API shows, as the metrics.
+    pub(crate) fn judge_reader(
+        &self,
+        peer: Peer,
+        head: &Head<'_>,
+        target: &Target<'_>,
+    ) -> Result<(), Problem> {
+        covers(judge_caller(self.papers.api_keys.as_ref(), peer, head, target)?, Scope::Read)
+    }
+}
+
 /// Judges who asks: by its key where there are keys, else by where it is. What the key may do; none: everything.
 fn judge_caller(
     keys: Option<&ApiKeys>,
@@ -382,7 +399,7 @@ fn judge_caller(
 fn within(scopes: Option<Scopes>, pending: Pending) -> Result<Pending, Problem> {
     let needed = match pending.call {
         Call::Publish { .. } | Call::Batch => Scope::Publish,
-        Call::CloseConnection { .. } | Call::CloseUser { .. } => Scope::Admin,
+        Call::CloseConnection { .. } | Call::CloseUser { .. } | Call::Drain => Scope::Admin,
         Call::Room { .. }
         | Call::RoomUsers { .. }
         | Call::RoomHistory { .. }
@@ -392,8 +409,12 @@ fn within(scopes: Option<Scopes>, pending: Pending) -> Result<Pending, Problem> 
         | Call::Nodes
         | Call::BestNode => Scope::Read,
     };
+    covers(scopes, needed).map(|()| pending)
+}
+
+fn covers(scopes: Option<Scopes>, needed: Scope) -> Result<(), Problem> {
     if scopes.is_none_or(|scopes| scopes.has(needed)) {
-        return Ok(pending);
+        return Ok(());
     }
     Err(Problem::new(Status::Forbidden, "This key of the API does not cover this."))
 }

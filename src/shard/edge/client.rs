@@ -1,8 +1,8 @@
 //! A client of the native protocol: its messages become commands, answers and events become its messages.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use crate::base::bucket::Dry;
 use crate::base::clock::Mono;
 use crate::base::id::{Key, ShardId};
 use crate::base::shared::Shared;
@@ -11,6 +11,7 @@ use crate::dialect::native::{decode, encode};
 use crate::hub::command::{Ask, By, Command, Tag};
 use crate::hub::event::Refusal;
 use crate::hub::name::{TopicKind, User};
+use crate::metrics::table::{Cell, LIMITS_HIT};
 use crate::shard::arrival::Introduction;
 use crate::shard::conn::client::{Client, More};
 use crate::shard::conn::session::Session;
@@ -18,6 +19,7 @@ use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Dirty, Hold, Phase};
 use crate::shard::edge::pattern;
 use crate::shard::edge::session::{SERIAL_BITS, digits, letters, session_id};
+use crate::shard::limits::Rate;
 use crate::shard::port::Question;
 use crate::shard::state::Shard;
 use crate::wire::ws::close::CloseCode;
@@ -46,6 +48,7 @@ impl Shard {
         let more = (!more.is_empty()).then(|| Box::new(more));
         let client = Client { user: user.map(Arc::new), heartbeat_due, more, named, ..Client::new(serial) };
         let user = client.user.clone();
+        self.leave_phase(key);
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.phase = Phase::Socket(Socket::new(Role::Client(Box::new(client)), now));
         match user {
@@ -121,8 +124,13 @@ impl Shard {
         if self.asks_for_tokens() && self.is_guest(key) {
             return self.on_guest_message(key, opcode, payload);
         }
-        let limited = self.take_token(key).err().map(|wait| Refusal::RateLimited {
-            retry_after_ms: u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX),
+        let limited = self.take_tokens(key, payload.len()).err().map(|dry| {
+            if dry.persistent {
+                self.close(key, CloseCode::RATE_LIMITED, "too many messages");
+                self.turn.offences.push(key);
+            }
+            let retry_after_ms = u64::try_from(dry.wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+            Refusal::RateLimited { retry_after_ms }
         });
         if opcode != Opcode::Text {
             return match limited {
@@ -158,7 +166,9 @@ impl Shard {
         self.on_command(key, tag, command);
     }
 
-    fn take_token(&mut self, key: Key) -> Result<(), Duration> {
+    /// Each message costs, whatever is answered to it; a long one as much as several.
+    #[inline]
+    fn take_tokens(&mut self, key: Key, bytes: usize) -> Result<(), Dry> {
         let all = self.limits.rate;
         if all.is_none() && !self.asks_for_tokens() {
             return Ok(());
@@ -166,10 +176,19 @@ impl Shard {
         let now = self.now.mono;
         let Some(client) = self.conns.get_mut(key).and_then(Conn::client) else { return Ok(()) };
         let own = client.pass().and_then(|pass| pass.grants.allowance.rate);
-        match own.or(all.map(|rate| (rate.per_second, rate.burst))) {
-            Some((per_second, burst)) => client.bucket.take(now, per_second, burst),
-            None => Ok(()),
+        let own = own.map(|(per_second, burst)| Rate { per_second, burst });
+        let Some(rate) = own.or(all) else { return Ok(()) };
+        let tokens = self.limits.tokens(rate, bytes);
+        let drawn = client.bucket.draw(now, rate.per_second, rate.burst, tokens);
+        if drawn.is_err() && tokens > 1 {
+            self.tally.count(const { LIMITS_HIT.of("byte_rate") });
         }
+        drawn
+    }
+
+    /// The next connection that was closed for what it did, again and again: its driver may know where it comes from.
+    pub fn poll_offence(&mut self) -> Option<Key> {
+        self.turn.offences.pop()
     }
 
     fn on_command(&mut self, key: Key, tag: Tag, command: Command<'_>) {
@@ -298,12 +317,16 @@ impl Shard {
 
     /// Tells a client that something cannot be done.
     pub(crate) fn refuse(&mut self, key: Key, tag: Option<&[u8]>, refusal: &Refusal) {
+        if let Some(limit) = limit_of(refusal) {
+            self.tally.count(limit);
+        }
         let wall = self.now.wall;
         self.send(key, |out| encode::error(out, tag, refusal, wall));
     }
 
     /// A client does not read as fast as its topics go.
     pub(crate) fn on_overrun(&mut self, key: Key) {
+        self.tally.count(const { LIMITS_HIT.of("send_queue") });
         self.give_up(key, CloseCode::SLOW_CONSUMER, "slow consumer");
     }
 
@@ -319,5 +342,15 @@ impl Shard {
         if low {
             self.release(key, Hold::OUTBOX);
         }
+    }
+}
+
+/// The limit that a refusal tells of, if it tells of one.
+fn limit_of(refusal: &Refusal) -> Option<Cell> {
+    match refusal {
+        Refusal::RateLimited { .. } => Some(const { LIMITS_HIT.of("message_rate") }),
+        Refusal::TooManyRooms { .. } => Some(const { LIMITS_HIT.of("rooms_per_connection") }),
+        Refusal::RoomFull => Some(const { LIMITS_HIT.of("members_per_room") }),
+        _ => None,
     }
 }

@@ -10,6 +10,7 @@ use crate::dialect::native;
 use crate::dialect::route::{self, Endpoint};
 use crate::hub::name::{self, NameError, USER_ID_BYTES_MAX};
 use crate::metrics::shard::total;
+use crate::metrics::table::{ANSWERS, Cell, HANDSHAKES, LIMITS_HIT};
 use crate::pages::{self, Page};
 use crate::shard::arrival::Introduction;
 use crate::shard::conn::request::Terms;
@@ -17,11 +18,14 @@ use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Phase};
 use crate::shard::edge::access::{self, Credential};
 use crate::shard::state::Shard;
-use crate::wire::http::answer::{self, After, Answer, NOSNIFF, Problem, Status};
-use crate::wire::http::head::{Body, Head, HeadReader, Slots};
+use crate::wire::http::answer::{self, After, Answer, Hint, NOSNIFF, Problem, Status};
+use crate::wire::http::head::{Body, Head, HeadError, HeadReader, Slots};
 use crate::wire::http::target::Target;
 use crate::wire::ws::close::CloseCode;
 use crate::wire::ws::handshake;
+
+/// Told to whom the server takes no more: until then another one may stand in its place.
+const RETRY_AFTER_S: u32 = 5;
 
 impl Shard {
     /// Handles a request from the front of `input`; returns how many bytes are done with.
@@ -44,6 +48,10 @@ impl Shard {
             }
             Ok(None) => {}
             Err(error) => {
+                use HeadError::{HeaderTooLong, MethodTooLong, TargetTooLong, TooLong, TooManyHeaders};
+                if matches!(error, HeaderTooLong | MethodTooLong | TargetTooLong | TooLong | TooManyHeaders) {
+                    self.tally.count(const { LIMITS_HIT.of("head_size") });
+                }
                 self.answer_problem(key, error.into(), false, After::Close);
                 return input.len();
             }
@@ -80,6 +88,7 @@ impl Shard {
         let after = if head.keep_alive() { After::Keep } else { After::Close };
         let endpoint = match route::route(head.method(), target, pages::find) {
             Ok(Endpoint::Echo) if !self.limits.echo => Err(route::Miss::NotFound),
+            Ok(Endpoint::Metrics) if !self.limits.metrics => Err(route::Miss::NotFound),
             endpoint => endpoint,
         };
         let body = head.body() != Body::None;
@@ -92,16 +101,24 @@ impl Shard {
             Ok(Endpoint::Echo) => self.on_upgrade(key, head, target, None),
             Ok(Endpoint::Socket { room }) => match introduction(target, room.as_deref()) {
                 Ok(introduction) => self.on_upgrade(key, head, target, Some(introduction)),
-                Err(problem) => self.answer_problem(key, problem, head_only, After::Close),
+                Err(problem) => {
+                    self.tally.count(const { HANDSHAKES.of("refused") });
+                    self.answer_problem(key, problem, head_only, After::Close);
+                }
             },
-            Ok(Endpoint::Health | Endpoint::Ready | Endpoint::Page(_)) if body => {
+            Ok(Endpoint::Health | Endpoint::Ready | Endpoint::Metrics | Endpoint::Page(_)) if body => {
                 let problem = Problem::new(Status::ContentTooLarge, "A request for this path has no body.");
                 self.answer_problem(key, problem, head_only, After::Close);
             }
             Ok(Endpoint::Health) => self.answer_health(key, Terms { head_only, after }),
+            Ok(Endpoint::Ready) if self.is_draining() => {
+                let (terms, status) = (Terms { head_only, after }, Status::ServiceUnavailable);
+                self.answer_json(key, terms, status, b"{\"status\":\"draining\"}\n");
+            }
             Ok(Endpoint::Ready) => {
                 self.answer_json(key, Terms { head_only, after }, Status::Ok, b"{\"status\":\"ready\"}\n");
             }
+            Ok(Endpoint::Metrics) => self.on_scrape(key, head, target, Terms { head_only, after }),
             Ok(Endpoint::Page(page)) => self.answer_page(key, head, page, after),
         }
     }
@@ -118,14 +135,31 @@ impl Shard {
             Ok(good) => good.accept(),
             // Whoever sees the upgrade refused may take what follows for frames: no second request.
             Err(refusal) => {
+                self.tally.count(const { HANDSHAKES.of("refused") });
                 return self.answer_problem(key, refusal.into(), head.method() == "HEAD", After::Close);
             }
         };
+        if self.is_draining() {
+            self.tally.count(const { HANDSHAKES.of("draining") });
+            let problem = Problem::new(
+                Status::ServiceUnavailable,
+                "No new clients here; try another server, or later.",
+            );
+            return self.answer_problem(
+                key,
+                problem.with(Hint::RetryAfter(RETRY_AFTER_S)),
+                false,
+                After::Close,
+            );
+        }
         let admitted = access::judge_origin(&self.limits.access, head)
             .and_then(|()| self.credential_for(head, target, introduction.is_none()));
         let credential = match admitted {
             Ok(credential) => credential,
-            Err(problem) => return self.answer_problem(key, problem, false, After::Close),
+            Err(problem) => {
+                self.tally.count(const { HANDSHAKES.of("refused") });
+                return self.answer_problem(key, problem, false, After::Close);
+            }
         };
         let known: &[&'static str] = if introduction.is_some() { &native::SUBPROTOCOLS } else { &[] };
         let subprotocol = access::subprotocol(&self.limits.access, head, known);
@@ -138,11 +172,16 @@ impl Shard {
         self.touch(key);
         match introduction {
             None => {
+                self.tally.count(const { HANDSHAKES.of("echo") });
+                self.leave_phase(key);
                 if let Some(conn) = self.conns.get_mut(key) {
                     conn.phase = Phase::Socket(Socket::new(Role::Echo, now));
                 }
             }
-            Some(introduction) => self.receive(key, introduction, credential),
+            Some(introduction) => {
+                self.tally.count(const { HANDSHAKES.of("native") });
+                self.receive(key, introduction, credential);
+            }
         }
         self.rearm(key);
     }
@@ -221,8 +260,9 @@ impl Shard {
         );
     }
 
-    fn answer(&mut self, key: Key, answer: &Answer<'_>) {
+    pub(crate) fn answer(&mut self, key: Key, answer: &Answer<'_>) {
         let Some(conn) = self.conns.get_mut(key) else { return };
+        self.tally.count(class(answer.status));
         let headers = &self.limits.headers;
         conn.outbox.push_own(&mut self.spares, |out| with_headers(out, headers, |out| answer.write(out)));
         conn.brake(&self.limits);
@@ -231,6 +271,7 @@ impl Shard {
 
     pub(crate) fn answer_problem(&mut self, key: Key, problem: Problem, head_only: bool, after: After) {
         let Some(conn) = self.conns.get_mut(key) else { return };
+        self.tally.count(class(problem.status));
         let headers = &self.limits.headers;
         conn.outbox.push_own(&mut self.spares, |out| {
             with_headers(out, headers, |out| problem.write(out, head_only, after));
@@ -241,7 +282,7 @@ impl Shard {
 
     fn after_answer(&mut self, key: Key, after: After) {
         self.touch(key);
-        if after == After::Close {
+        if after == After::Close || self.is_ending() {
             return self.end(key);
         }
         let until = self.now.mono + self.limits.handshake_timeout;
@@ -264,6 +305,13 @@ fn with_headers(out: &mut Vec<u8>, headers: &[u8], write: impl FnOnce(&mut Vec<u
         let at = start + end + 1;
         out.splice(at..at, headers.iter().copied());
     }
+}
+
+/// Where an answer is counted.
+fn class(status: Status) -> Cell {
+    const CLASSES: [Cell; 5] =
+        [ANSWERS.of("1xx"), ANSWERS.of("2xx"), ANSWERS.of("3xx"), ANSWERS.of("4xx"), ANSWERS.of("5xx")];
+    CLASSES[usize::from((status.number() / 100).clamp(1, 5)) - 1]
 }
 
 /// What the target says about who comes and where to.

@@ -12,6 +12,7 @@ use crate::dialect::native::encode;
 use crate::hub::command::{Ask, By, Request, Tag};
 use crate::hub::event::{Refusal, Reply};
 use crate::hub::name::{self, Topic, TopicKind, User};
+use crate::metrics::table::LIMITS_HIT;
 use crate::shard::conn::{Conn, Hold, reposition};
 use crate::shard::edge::pattern;
 use crate::shard::members::{self, VACANT};
@@ -250,7 +251,10 @@ impl Shard {
                 self.welcome(key);
                 self.release(key, Hold::ADMISSION);
             }
-            _ => self.close(key, CloseCode::POLICY, "too many connections of this user"),
+            _ => {
+                self.tally.count(const { LIMITS_HIT.of("user_connections") });
+                self.close(key, CloseCode::POLICY, "too many connections of this user");
+            }
         }
     }
 

@@ -3,12 +3,14 @@
 //! Adds to [`Shard`] how bytes become requests, frames and commands, and what deadlines bring about. Parses nothing
 //! itself: bytes go to `wire`, meaning comes from `dialect`.
 
+pub(crate) mod ends;
 mod pattern;
 mod membership;
 pub(crate) mod session;
 mod access;
 mod inbox;
 mod moderation;
+mod unfinished;
 mod binary;
 mod documents;
 mod client;

@@ -85,6 +85,7 @@ impl Shard {
         let key_of_input = self.follow(key, &[]).unwrap_or(key);
         self.rearm(key_of_input);
         self.consume(key_of_input, &mut input);
+        self.came_late(key_of_input);
         key
     }
 
@@ -117,8 +118,10 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let mut unsent = Vec::new();
         conn.outbox.take_all(&mut self.spares, &mut unsent);
-        conn.phase = Phase::Over;
         let arrival = Arrival { introduction, peer: conn.peer, unsent, input: Vec::new() };
+        self.leave_phase(key);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.phase = Phase::Over;
         self.turn.vacated.push(key);
         self.turn.moves.push_back((key, Move::Shard(home, Box::new(arrival))));
     }
@@ -160,6 +163,7 @@ impl Shard {
             }
             self.close(old, CloseCode::DISCONNECTED, "the session goes on elsewhere");
         }
+        self.leave_phase(key);
         let Some(newcomer) = self.conns.get_mut(key) else { return };
         let (outbox, peer) = (std::mem::take(&mut newcomer.outbox), newcomer.peer);
         newcomer.phase = Phase::Over;

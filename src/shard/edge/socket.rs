@@ -1,13 +1,15 @@
 //! An open WebSocket: frames in, messages on to the client or back as an echo; pings, pongs, the closing handshake.
 
 use crate::base::id::Key;
+use crate::metrics::table::{FRAMES_RECEIVED, LIMITS_HIT};
 use crate::shard::conn::socket::{LINGER, Life, Role};
 use crate::shard::conn::{Conn, Dirty, Hold, Phase};
+use crate::shard::edge::ends;
 use crate::shard::outbox::Spares;
 use crate::shard::state::Shard;
 use crate::wire::ws::close::{self, CloseCode};
 use crate::wire::ws::frame::{self, CONTROL_BYTES_MAX, Opcode};
-use crate::wire::ws::message::{Assembler, FRONT, Step};
+use crate::wire::ws::message::{Assembler, Bounds, FRONT, Step, Violation};
 
 /// Messages from this length on have the longest header (RFC 6455 §5.2), so that what came can be sent back from the
 /// buffer that it came into.
@@ -17,11 +19,12 @@ impl Shard {
     /// Handles frames from the front of `input`; returns how many bytes are done with.
     pub(crate) fn consume_frames(&mut self, key: Key, input: &mut [u8]) -> usize {
         let Some((mut assembler, is_echo)) = self.take_assembler(key) else { return input.len() };
-        let (mut used, all) = (0, input.len());
+        let (mut used, mut frames, all) = (0, 0, input.len());
         loop {
-            let most = self.message_bytes_max(key);
-            match assembler.step(&mut input[used..], most, &mut self.spares.buffers) {
+            let bounds = Bounds { bytes: self.message_bytes_max(key), ..self.limits.bounds() };
+            match assembler.step(&mut input[used..], bounds, &mut self.spares.buffers) {
                 Err(violation) => {
+                    self.count_violation(violation);
                     self.fail(key, violation.close_code(), violation.reason());
                     return all;
                 }
@@ -31,6 +34,7 @@ impl Shard {
                 }
                 Ok((count, step)) => {
                     used += count;
+                    frames += 1;
                     if let Some((opcode, length)) = self.act(key, step, is_echo, used == all) {
                         match assembler.take_message() {
                             Some(message) => self.echo_whole(key, opcode, message),
@@ -43,6 +47,7 @@ impl Shard {
                 break;
             }
         }
+        self.tally.add(const { FRAMES_RECEIVED.cell() }, frames);
         self.give_assembler(key, assembler);
         used
     }
@@ -57,10 +62,12 @@ impl Shard {
             }
             return;
         }
+        self.count_input(key, count);
         let Some((mut assembler, is_echo)) = self.take_assembler(key) else { return };
         match assembler.placed(count) {
             Err(violation) => return self.fail(key, violation.close_code(), violation.reason()),
             Ok(step) => {
+                self.tally.add(const { FRAMES_RECEIVED.cell() }, u64::from(!matches!(step, Step::More)));
                 let long = self.act(key, step, is_echo, true);
                 if let Some((opcode, message)) =
                     long.and_then(|(opcode, _)| Some((opcode, assembler.take_message()?)))
@@ -81,12 +88,23 @@ impl Shard {
             self.rearm(key);
         }
         let socket = self.conns.get_mut(key).and_then(Conn::socket)?;
-        Some((std::mem::take(&mut socket.assembler), matches!(socket.role, Role::Echo)))
+        let assembler = std::mem::take(&mut socket.assembler);
+        let is_echo = matches!(socket.role, Role::Echo);
+        if !assembler.is_idle() {
+            self.unfinished.message_bytes -= assembler.buffered_bytes();
+        }
+        Some((assembler, is_echo))
     }
 
     fn give_assembler(&mut self, key: Key, assembler: Assembler) {
         if let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) {
-            socket.assembler = assembler;
+            if assembler.is_idle() {
+                socket.assembler = assembler;
+            } else {
+                let bytes = assembler.buffered_bytes();
+                socket.assembler = assembler;
+                self.keep_message(bytes);
+            }
         }
     }
 
@@ -108,6 +126,16 @@ impl Shard {
             Step::Close(close) => self.on_close(key, close.code, is_end),
         }
         None
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn count_violation(&mut self, violation: Violation) {
+        match violation {
+            Violation::TooBig => self.tally.count(const { LIMITS_HIT.of("message_size") }),
+            Violation::TooManyFragments => self.tally.count(const { LIMITS_HIT.of("fragments") }),
+            _ => {}
+        }
     }
 
     fn on_message(&mut self, key: Key, opcode: Opcode, payload: &[u8]) {
@@ -156,6 +184,9 @@ impl Shard {
     fn on_close(&mut self, key: Key, code: Option<CloseCode>, is_end: bool) {
         let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) else { return };
         let answers = !socket.is_closing();
+        if answers {
+            self.tally.count(ends::of_client(code));
+        }
         // Who says that it is done does not come back; all other codes, as that of a page that is left, may be a loss.
         let key = if matches!(code, None | Some(CloseCode::NORMAL)) { key } else { self.detach(key) };
         if answers {
@@ -183,6 +214,7 @@ impl Shard {
         if socket.is_closing() {
             return;
         }
+        self.tally.count(ends::of_server(code));
         let key = if keeps_session(code) { self.detach(key) } else { key };
         self.retire(key);
         if let Some(socket) = self.conns.get_mut(key).and_then(Conn::socket) {
@@ -201,6 +233,7 @@ impl Shard {
         let speaks = !socket.is_closing();
         let key = self.detach(key);
         if speaks {
+            self.tally.count(ends::of_server(code));
             let (payload, length) = close::write(code, reason);
             self.send_control(key, Opcode::Close, &payload[..length]);
         }
@@ -225,6 +258,8 @@ impl Shard {
         if matches!(conn.phase, Phase::Closing { .. } | Phase::Over) {
             return;
         }
+        self.leave_phase(key);
+        let Some(conn) = self.conns.get_mut(key) else { return };
         conn.phase = Phase::Closing { until, shut: false, ended: false };
         conn.rest = None;
         self.turn.closing.push(key);

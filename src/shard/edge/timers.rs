@@ -2,6 +2,7 @@
 
 use crate::base::id::Key;
 use crate::dialect::native::encode;
+use crate::metrics::table::LIMITS_HIT;
 use crate::shard::conn::deadline::Deadline;
 use crate::shard::conn::socket::Life;
 use crate::shard::conn::{Conn, Phase};
@@ -66,6 +67,7 @@ impl Shard {
         match self.conns.get(key).map(|conn| &conn.phase) {
             // A request was begun: say why it ends. Without one, silence meets silence.
             Some(Phase::Head { reader: Some(_), .. } | Phase::Body { .. }) => {
+                self.tally.count(const { LIMITS_HIT.of("head_time") });
                 let problem = Problem::new(Status::RequestTimeout, "The request did not come in time.");
                 self.answer_problem(key, problem, false, After::Close);
             }

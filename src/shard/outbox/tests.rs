@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::hash::Keys;
+use crate::base::shared::Shared;
 use crate::hub::name::TopicKind;
+use crate::shard::delivery::{Held, Keepers};
 
 /// A client that reads, but never all: what is written must go, or its queue becomes a record of the connection.
 #[test]
@@ -78,6 +80,7 @@ impl Line {
             conflates: false,
             frame,
             keepers: Keepers::default(),
+            _share: Held::default().share(0),
         };
         let pushed = self.outbox.push(&mut self.spares, &Arc::new(delivery), &self.limits);
         self.outbox.check();
@@ -95,6 +98,7 @@ impl Line {
             conflates: true,
             frame,
             keepers: Keepers::default(),
+            _share: Held::default().share(0),
         };
         let pushed = self.outbox.push(&mut self.spares, &Arc::new(delivery), &self.limits);
         self.outbox.check();

@@ -222,7 +222,7 @@ fn a_server_that_goes_down_waits_for_answers_a_moment() {
     let [lucky, late] = [(); 2].map(|()| rig.app());
     rig.asked(lucky, &request);
     rig.asked(late, &request);
-    rig.shard.handle_drain(Duration::ZERO);
+    rig.shard.handle_drain(Duration::ZERO, true);
     rig.shard.handle_edge_mail(stamp(&topic, lucky, 0));
     let answer = rig.told(lucky);
     assert!(statuses(&answer) == ["200"] && answer.contains("\r\nConnection: close\r\n"), "{answer}");

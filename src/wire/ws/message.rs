@@ -50,6 +50,22 @@ pub enum Step<'a> {
     Close(Close<'a>),
 }
 
+/// What a message may have over all its fragments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of payload.
+    pub bytes: usize,
+    /// Fragments.
+    pub fragments: u32,
+}
+
+/// So many bytes, in however many fragments.
+impl From<usize> for Bounds {
+    fn from(bytes: usize) -> Bounds {
+        Bounds { bytes, fragments: u32::MAX }
+    }
+}
+
 /// Why the connection must be failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
@@ -61,6 +77,8 @@ pub enum Violation {
     UnfinishedMessage,
     /// The message is, or declares to become, longer than allowed.
     TooBig,
+    /// The message comes in more fragments than allowed.
+    TooManyFragments,
     /// A text message that is not UTF-8.
     Text,
     /// A close frame whose payload is none.
@@ -76,6 +94,7 @@ impl Violation {
                 CloseCode::PROTOCOL
             }
             Violation::TooBig => CloseCode::TOO_BIG,
+            Violation::TooManyFragments => CloseCode::POLICY,
             Violation::Text | Violation::Close(close::Invalid::Reason) => CloseCode::INVALID_TEXT,
             Violation::Close(close::Invalid::HalfCode | close::Invalid::Code(_)) => CloseCode::PROTOCOL,
         }
@@ -95,6 +114,7 @@ impl Violation {
             Violation::StrayContinuation => "continuation of nothing",
             Violation::UnfinishedMessage => "message not finished",
             Violation::TooBig => "message too big",
+            Violation::TooManyFragments => "too many fragments",
             Violation::Text => "text is not UTF-8",
             Violation::Close(close::Invalid::HalfCode) => "close code incomplete",
             Violation::Close(close::Invalid::Code(_)) => "close code not allowed",
@@ -115,9 +135,8 @@ impl From<frame::Violation> for Violation {
 /// nothing is copied or allocated. Only what a read cuts, and fragments, are copied, once, into a buffer
 /// that grows with what has arrived.
 ///
-/// The number of fragments is not limited, on purpose: a fragment costs its own bytes and a constant
-/// effort, and leaves nothing behind but its payload, so a million empty ones are as harmless as a million
-/// pings. (Autobahn 9.* sends 4 MiB in 65,536 fragments and demands that they are taken.)
+/// A fragment costs its own bytes and a constant effort, and leaves nothing behind but its payload. So the bound on
+/// their number guards no memory: it ends what no honest client does. (Autobahn 9.* sends 4 MiB in 65,536 fragments.)
 #[derive(Default)]
 pub struct Assembler {
     /// What exists only in the middle of a message or of a header. Invariant: none between messages, so an idle
@@ -138,6 +157,8 @@ struct Partial {
     buffer: Vec<u8>,
     /// The frame whose payload is being read.
     frame: Option<Frame>,
+    /// Fragments of the message that have begun.
+    fragments: u32,
     /// Payload of a cut control frame, of which `control_len` bytes have come.
     control: [u8; CONTROL_BYTES_MAX],
     control_len: u8,
@@ -256,7 +277,7 @@ impl Assembler {
     /// bytes that were. Call again with the rest until [`Step::More`]: only then is everything consumed,
     /// and what was delivered last freed.
     ///
-    /// A message may have `message_bytes_max` bytes of payload over all its fragments.
+    /// A message may have what `bounds` says.
     ///
     /// # Errors
     /// The client broke the protocol. Which violation, and what was delivered before it, does not depend on
@@ -265,9 +286,10 @@ impl Assembler {
     pub fn step<'a>(
         &'a mut self,
         input: &'a mut [u8],
-        message_bytes_max: usize,
+        bounds: impl Into<Bounds>,
         spares: &mut Buffers,
     ) -> Result<(usize, Step<'a>), Violation> {
+        let bounds = bounds.into();
         // The end of most reads: everything was used up, and nothing is kept.
         if input.is_empty() && self.is_idle() {
             return Ok((0, Step::More));
@@ -278,7 +300,7 @@ impl Assembler {
             && let Ok(Some((header, at))) = frame::read(input)
             && stands_alone(&header)
             && header.payload_len <= (input.len() - at) as u64
-            && (header.payload_len <= message_bytes_max as u64 || header.opcode.is_control())
+            && (header.payload_len <= bounds.bytes as u64 || header.opcode.is_control())
         {
             #[expect(clippy::cast_possible_truncation, reason = "not above input.len()")]
             let used = at + header.payload_len as usize;
@@ -286,7 +308,7 @@ impl Assembler {
             unmask(payload, header.key, 0);
             return Ok((used, whole(header.opcode, payload)?));
         }
-        self.step_in_pieces(input, message_bytes_max, spares)
+        self.step_in_pieces(input, bounds, spares)
     }
 
     /// [`Assembler::step`] for whatever the ends of input cut, for fragments, and for violations.
@@ -294,11 +316,11 @@ impl Assembler {
     fn step_in_pieces<'a>(
         &'a mut self,
         input: &'a mut [u8],
-        message_bytes_max: usize,
+        bounds: Bounds,
         spares: &mut Buffers,
     ) -> Result<(usize, Step<'a>), Violation> {
         self.release(spares);
-        let (used, found) = self.advance(input, message_bytes_max, spares)?;
+        let (used, found) = self.advance(input, bounds, spares)?;
         let step = match found {
             Found::Nothing => Step::More,
             Found::InPlace(opcode, from) => whole(opcode, &mut input[from..used])?,
@@ -327,7 +349,7 @@ impl Assembler {
     fn advance(
         &mut self,
         input: &mut [u8],
-        message_bytes_max: usize,
+        bounds: Bounds,
         spares: &mut Buffers,
     ) -> Result<(usize, Found), Violation> {
         let mut at = 0;
@@ -339,16 +361,16 @@ impl Assembler {
                     debug_assert_eq!(at, input.len(), "a header waits only for input");
                     return Ok((at, Found::Nothing));
                 };
-                let payload_len = self.admit(&header, message_bytes_max)?;
+                let payload_len = self.admit(&header, bounds)?;
                 if stands_alone(&header) && payload_len <= input.len() - at {
                     let end = at + payload_len;
                     unmask(&mut input[at..end], header.key, 0);
                     return Ok((end, Found::InPlace(header.opcode, at)));
                 }
-                self.begin(&header, payload_len, message_bytes_max);
+                self.begin(&header, payload_len, bounds.bytes);
             }
             let partial = self.partial.get_or_insert_default();
-            let (used, is_complete) = partial.take(&mut input[at..], message_bytes_max, spares)?;
+            let (used, is_complete) = partial.take(&mut input[at..], bounds.bytes, spares)?;
             at += used;
             if is_complete {
                 return Ok((at, Found::Buffered));
@@ -398,7 +420,7 @@ impl Assembler {
     }
 
     /// Whether this frame may come now; its payload's length.
-    fn admit(&self, header: &Header, message_bytes_max: usize) -> Result<usize, Violation> {
+    fn admit(&self, header: &Header, bounds: Bounds) -> Result<usize, Violation> {
         // §5.4 "Control frames […] MAY be injected in the middle of a fragmented message."
         if header.opcode.is_control() {
             return usize::try_from(header.payload_len).map_err(|_| Violation::TooBig);
@@ -410,8 +432,11 @@ impl Assembler {
         let room = match (header.opcode == Opcode::Continuation, begun) {
             (true, None) => return Err(Violation::StrayContinuation),
             (false, Some(_)) => return Err(Violation::UnfinishedMessage),
-            (_, Some(partial)) => message_bytes_max.saturating_sub(partial.len()),
-            (_, None) => message_bytes_max,
+            (_, Some(partial)) if partial.fragments >= bounds.fragments => {
+                return Err(Violation::TooManyFragments);
+            }
+            (_, Some(partial)) => bounds.bytes.saturating_sub(partial.len()),
+            (_, None) => bounds.bytes,
         };
         // §10.4 "Such an implementation SHOULD impose a limit on frame sizes and the total message size after
         // reassembly from multiple frames": on what is declared, before a byte of it is kept.
@@ -426,6 +451,11 @@ impl Assembler {
             Opcode::Text => partial.message = Some(Kind::Text(Utf8::new())),
             Opcode::Binary => partial.message = Some(Kind::Binary),
             Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {}
+        }
+        match header.opcode {
+            Opcode::Text | Opcode::Binary => partial.fragments = 1,
+            Opcode::Continuation => partial.fragments = partial.fragments.saturating_add(1),
+            Opcode::Close | Opcode::Ping | Opcode::Pong => {}
         }
         let message_len_max = if header.fin { partial.len() + payload_len } else { message_bytes_max };
         partial.frame = Some(Frame {
@@ -490,6 +520,7 @@ impl Default for Partial {
             message: None,
             buffer: Vec::new(),
             frame: None,
+            fragments: 0,
             control: [0; CONTROL_BYTES_MAX],
             control_len: 0,
             room: 0,

@@ -267,6 +267,9 @@ impl Rooms {
                 self.books.dropped(at, payload);
             }
             _ if has(r#""type":"error""#) => {
+                if has("\"rate_limited\"") {
+                    return self.recorder.complain("the server answered `rate_limited`".to_owned());
+                }
                 let text = &payload[..payload.len().min(ERROR_BYTES_MAX)];
                 self.recorder.complain(String::from_utf8_lossy(text).into_owned());
             }

@@ -340,3 +340,33 @@ fn what_an_idle_connection_costs() {
     assert!(size_of::<Assembler>() <= 24, "{} bytes", size_of::<Assembler>());
     assert!(size_of::<Partial>() <= 240, "{} bytes", size_of::<Partial>());
 }
+
+/// Threat 34: however the fragments come, one more than allowed fails the connection; control frames between them do
+/// not count.
+#[test]
+fn fragments_are_counted() {
+    let bounds = Bounds { bytes: MAX, fragments: 3 };
+    for (continuations, fits) in [(2, true), (3, false)] {
+        let mut input = frame(false, 1, b"a");
+        for left in (0..continuations).rev() {
+            input.extend(frame(true, 9, b"ping"));
+            input.extend(frame(left == 0, 0, b""));
+        }
+        let (mut assembler, mut at, mut whole) = (Assembler::new(), 0, false);
+        let end = loop {
+            match assembler.step(&mut input[at..], bounds, &mut Buffers::new(0)) {
+                Ok((_, Step::More)) => break Ok(()),
+                Ok((used, step)) => {
+                    whole |= matches!(step, Step::Text(_));
+                    at += used;
+                }
+                Err(violation) => break Err(violation),
+            }
+        };
+        assert_eq!(
+            (whole, end),
+            if fits { (true, Ok(())) } else { (false, Err(Violation::TooManyFragments)) }
+        );
+    }
+    assert_eq!(Violation::TooManyFragments.close_code(), CloseCode::POLICY);
+}

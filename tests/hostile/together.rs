@@ -1,0 +1,66 @@
+//! Several attacks at the same time, as the limits of all connections together are to stand them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::beside::withstands;
+use crate::peer::{FIN, Peer, TEXT, frame, text, upgrade};
+use crate::server::eventually;
+
+/// Catalogue 14, 22, 53 and 69 at once: connections that never finish their request, slow readers in a busy room, and a
+/// flood of bad frames; under a memory budget that the slow readers' queues would exceed many times.
+#[test]
+fn c69_half_open_slow_readers_and_bad_frames_within_the_memory_budget() {
+    const SILENT: usize = 400;
+    const SLOW: usize = 60;
+    const MESSAGES: usize = 300;
+    /// The budget, as much again for what the kernel does not count for us but the allocator does, and the connections.
+    const GROWTH_MIB_MAX: u64 = 40;
+    let flags = [
+        "--memory",
+        "16MiB",
+        "--history-memory",
+        "1MiB",
+        "--send-queue-bytes",
+        "64MiB",
+        "--send-queue-messages",
+        "10000",
+        "--max-half-open",
+        "300",
+    ];
+    withstands(&flags, |server| {
+        let mut silent: Vec<Peer> = (0..SILENT).map(|_| Peer::connect(server)).collect();
+        for peer in &mut silent {
+            // Those that had to give way may be gone already.
+            peer.try_send("GET /ws HTTP/1.1\r\nHost: x\r\n");
+        }
+        let mut slow: Vec<Peer> = (0..SLOW).map(|_| Peer::narrow(server)).collect();
+        slow.iter_mut().for_each(|peer| peer.send(upgrade("/ws/busy?user_id=slow")));
+        let mut talker = Peer::member(server, "/ws/busy?user_id=talker");
+        talker.object("room_joined");
+        eventually("the slow are members", || {
+            talker.say(r#"{"type":"get_users","room":"busy"}"#);
+            talker.object_among("room_info")["members_count"] == SLOW + 1
+        });
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let mut peer = Peer::open(server, "/echo");
+                    peer.send([frame(FIN | TEXT, b"\xff"), frame(0x70, b"reserved")].concat());
+                    assert_eq!(peer.close_code_at_end(), Some(1007));
+                }
+            });
+            let payload = "m".repeat(64 << 10);
+            let message = text(&format!(r#"{{"type":"chat_message","room":"busy","message":"{payload}"}}"#));
+            for number in 1..=MESSAGES {
+                talker.send(&message);
+                assert_eq!(talker.object_among("chat_message")["offset"], number, "each, and in order");
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        let grown = server.peak_growth_mib();
+        assert!(grown < GROWTH_MIB_MAX, "{grown} MiB");
+        drop((silent, slow, talker));
+    });
+}
