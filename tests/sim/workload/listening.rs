@@ -62,7 +62,10 @@ impl Sim {
                 String::from_utf8_lossy(payload)
             );
         }
-        client.seen_us = self.world.now_us;
+        // What is said before the welcome says nothing about the session.
+        if opcode == TEXT || client.viewer.welcomed.is_some() {
+            client.seen_us = self.world.now_us;
+        }
         assert_eq!(client.close_heard, None, "client {i} hears {opcode} after the close frame");
         match opcode {
             TEXT if client.kind == Kind::Echo => {
@@ -110,7 +113,6 @@ impl Sim {
         let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
         let client = &mut self.clients[i];
         client.close_heard = Some(code);
-        client.seen_us = self.world.now_us;
         let held = client.held_until_us.is_some();
         let justified = match code {
             1000 => client.close_sent,
