@@ -81,11 +81,15 @@ impl Socket {
             }
             Role::Client(_) | Role::Echo => None,
         };
-        let access = match &self.role {
-            Role::Client(client) => client.more.as_ref().and_then(|more| more.next_deadline()),
-            Role::Echo => None,
-        };
-        [life, idle, heartbeat, access].into_iter().flatten().min_by_key(|(due, _)| *due)
+        let due = [life, idle, heartbeat].into_iter().flatten().min_by_key(|(due, _)| *due);
+        // Few have a token, and all look here after each ping.
+        match &self.role {
+            Role::Client(client) if client.more.is_some() => {
+                let token = client.more.as_ref().and_then(|more| more.next_deadline());
+                [due, token].into_iter().flatten().min_by_key(|(due, _)| *due)
+            }
+            Role::Client(_) | Role::Echo => due,
+        }
     }
 }
 
