@@ -185,8 +185,8 @@ impl Shard {
         }
     }
 
-    /// The turn is over and its work was done at `end`: how long it took, and how long what is timed and was written in it. Says when
-    /// the shard begins or ceases to be overloaded.
+    /// The turn is over and its work was done at `end`: how long it took, and how long what is timed and was written in
+    /// it. Says when the shard begins or ceases to be overloaded.
     pub fn handle_turned(&mut self, end: Mono) -> Option<Turned> {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.tally.observe(&TURNS, micros(end.since(self.now.mono)));
