@@ -10,6 +10,7 @@ pub mod feed;
 pub mod endpoint;
 pub mod proxy;
 pub mod setting;
+pub mod secure;
 pub mod identity;
 pub mod mint;
 pub mod table;

@@ -5,9 +5,8 @@
 
 use std::time::Duration;
 
-use crate::base::network::Trusted;
 use crate::config::setting::{ByAddress, Category, Kind, LogFormat, LogLevel, Setting};
-use crate::config::{feed, identity, proxy, rule};
+use crate::config::{feed, identity, rule, secure};
 use crate::hub::journal::Durability;
 use crate::shard::limits::{Coalesce, Rate, SlowConsumer};
 
@@ -159,6 +158,17 @@ pub static SETTINGS: &[Setting] = &[
         details: "Without `--api-key-file` it answers processes of this machine only. A proxy on this machine may \
             then ask in the place of anybody: let it refuse `/api`, or switch the API off (docs/api.md).",
     },
+    Setting {
+        name: "no-metrics",
+        category: Category::Server,
+        kind: Kind::Switch(|t, v| t.limits.metrics = !v),
+        words: &[],
+        default: "false",
+        example: "true",
+        help: "Do not serve metrics under `/metrics`.",
+        details: "They are in the Prometheus text format, and read by whom the API answers: processes of this machine \
+            (docs/operations.md).",
+    },
     identity::AUTH,
     identity::JWT_SECRET_FILE,
     identity::JWT_PUBLIC_KEY,
@@ -174,75 +184,11 @@ pub static SETTINGS: &[Setting] = &[
     identity::REQUIRE_SIGNATURES,
     identity::REJECT_CONTENT,
     identity::HEADER,
-    Setting {
-        name: "tls-cert",
-        category: Category::Tls,
-        kind: Kind::Path(|t, v| t.tls_cert = Some(v)),
-        words: &[("none", |t| t.tls_cert = None)],
-        default: "none",
-        example: "/etc/roomcast/cert.pem",
-        help: "The server's certificate in PEM, and after it those of its issuers; for `--listen tls:...`.",
-        details: "TLS 1.2 and 1.3 are spoken. At SIGHUP this file, the key and `--tls-client-ca` are read again: new \
-            connections get what they say then, open ones stay as they are, and files that cannot be used leave the \
-            old ones in force, which the log tells (docs/tls.md).",
-    },
-    Setting {
-        name: "tls-key",
-        category: Category::Tls,
-        kind: Kind::Path(|t, v| t.tls_key = Some(v)),
-        words: &[("none", |t| t.tls_key = None)],
-        default: "none",
-        example: "/etc/roomcast/key.pem",
-        help: "The key of the certificate, in PEM: PKCS #8, SEC1 or PKCS #1.",
-        details: "It must not be encrypted: nobody is there to type a password when the process is started again.",
-    },
-    Setting {
-        name: "tls-client-ca",
-        category: Category::Tls,
-        kind: Kind::Path(|t, v| t.tls_client_ca = Some(v)),
-        words: &[("none", |t| t.tls_client_ca = None)],
-        default: "none",
-        example: "/etc/roomcast/clients.pem",
-        help: "Certificates, in PEM, of those who issue certificates to clients: clients then have to show one.",
-        details: "On all listeners with TLS. Whoever shows none, or one that somebody else has issued, does not get \
-            through the handshake.",
-    },
-    Setting {
-        name: "trusted-proxy",
-        category: Category::Tls,
-        kind: Kind::Several("NETWORK", proxy::ACCEPTS, |t, v| proxy::add(&mut t.trusted, v)),
-        words: &[("none", |t| t.trusted = Trusted::default())],
-        default: "none",
-        example: "10.0.0.0/8",
-        help: "Proxies that are believed to say for whom they speak; may be given several times.",
-        details: "Of connections from there, a WebSocket counts for `--max-connections-per-address` where its request \
-            says that its client is: the last address in `X-Forwarded-For` that is not in these networks. The proxy \
-            itself is not counted. From anywhere else the header means nothing. `unix` stands for whoever connects by \
-            a Unix socket.",
-    },
-    Setting {
-        name: "proxy-protocol",
-        category: Category::Tls,
-        kind: Kind::Switch(|t, v| t.proxy_protocol = v),
-        words: &[],
-        default: "false",
-        example: "true",
-        help: "Every connection begins with a header of the PROXY protocol, version 1 or 2.",
-        details: "On all listeners, before TLS. Who is not in `--trusted-proxy` cannot connect, and who is and sends \
-            no header is cut off; it counts against `--handshake-timeout`. A header without a client (`LOCAL`, \
-            `UNKNOWN`), as of a health check, leaves the address as it is.",
-    },
-    Setting {
-        name: "no-metrics",
-        category: Category::Server,
-        kind: Kind::Switch(|t, v| t.limits.metrics = !v),
-        words: &[],
-        default: "false",
-        example: "true",
-        help: "Do not serve metrics under `/metrics`.",
-        details: "They are in the Prometheus text format, and read by whom the API answers: processes of this machine \
-            (docs/operations.md).",
-    },
+    secure::TLS_CERT,
+    secure::TLS_KEY,
+    secure::TLS_CLIENT_CA,
+    secure::TRUSTED_PROXY,
+    secure::PROXY_PROTOCOL,
     Setting {
         name: "max-connections",
         category: Category::Limits,

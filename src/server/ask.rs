@@ -46,10 +46,13 @@ impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AskError::Secret => f.write_str(
-                "every --listen speaks TLS, or is a Unix socket, and this asks over plain TCP; send SIGUSR2 to the server",
+                "every --listen speaks TLS, or is a Unix socket, and this asks over plain TCP; send SIGUSR2 to the \
+                 server",
             ),
             AskError::Keys(cause) => write!(f, "cannot read the file of --api-key-file: {cause}"),
-            AskError::NoKey => f.write_str("no key in the file of --api-key-file has the scope admin; send SIGUSR2 to the server"),
+            AskError::NoKey => f.write_str(
+                "no key in the file of --api-key-file has the scope admin; send SIGUSR2 to the server",
+            ),
             AskError::Unreachable { address, cause } => write!(
                 f,
                 "no server answers at {address}: {cause}; give the --listen that it was started with, or send \

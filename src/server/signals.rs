@@ -1,4 +1,5 @@
-//! What the operating system's signals ask for: read files again, send the clients away, end in order, then end at once.
+//! What the operating system's signals ask for: read files again, send the clients away, end in order, then end at
+//! once.
 //!
 //! `SIGPIPE` is ignored by Rust's own start-up. `SIGUSR1` would end a process that does not catch it; a stray tool
 //! shall not end the service, so it does nothing.

@@ -163,6 +163,7 @@ impl Shard {
         let guest = Some(Box::new(Guest { introduction, until }));
         let client = Client { more: Some(Box::new(More { guest, ..More::default() })), ..Client::new(0) };
         let now = self.now.mono;
+        self.leave_phase(key);
         if let Some(conn) = self.conns.get_mut(key) {
             conn.phase = Phase::Socket(Socket::new(Role::Client(Box::new(client)), now));
         }
