@@ -47,7 +47,7 @@ pub fn reload_all(parts: &[Reload]) {
         let what = part.name();
         match part.run() {
             Ok(()) => tracing::info!(what, "read again"),
-            Err(error) => tracing::error!(what, %error, "cannot be read again; what was in force stays so"),
+            Err(error) => tracing::warn!(what, %error, "cannot be read again; what was in force stays so"),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::hub::event::{Event, Publication, Receipt, Redelivery, Refusal};
 use crate::hub::name::{self, Topic, TopicKind, USER_ID_BYTES_MAX};
 use crate::shard::conn::session::{Kept, Session};
 use crate::shard::conn::{Conn, Dirty, Hold};
-use crate::shard::edge::session::deliver;
+use crate::shard::edge::session::{deliver, keep};
 use crate::shard::outbox::Pushed;
 use crate::shard::port::ToEdge;
 use crate::shard::state::{Awaited, Direct, Shard};
@@ -89,8 +89,10 @@ impl Shard {
             if conn.numbered {
                 let message = Kept::Shared(delivery);
                 // What does not fit is kept all the same, so the rest has to be, too.
-                if deliver(conn, message, scratch, spares, &mut sessions.bytes, limits) == Pushed::Overrun {
-                    pushed = Pushed::Overrun;
+                if pushed == Pushed::Overrun {
+                    keep(conn, message, &mut sessions.bytes);
+                } else {
+                    pushed = deliver(conn, message, scratch, spares, &mut sessions.bytes, limits);
                 }
             } else {
                 conn.outbox.push_own(spares, |out| out.extend_from_slice(&delivery.frame));

@@ -15,11 +15,11 @@ use crate::base::hash::Keys;
 use crate::base::id::{Key, ShardId};
 use crate::dialect::native::encode;
 use crate::shard::arrival::{Arrival, Introduction};
-use crate::shard::conn::session::{Kept, SESSIONS_BYTES_MAX};
+use crate::shard::conn::session::{Kept, SESSIONS_BYTES_MAX, Session};
 use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Dirty, Hold, Phase};
 use crate::shard::limits::Limits;
-use crate::shard::outbox::{Pushed, Spares};
+use crate::shard::outbox::{Outbox, Pushed, Spares};
 use crate::shard::port::Move;
 use crate::shard::state::Shard;
 use crate::wire::ws::close::CloseCode;
@@ -334,15 +334,9 @@ pub(crate) fn deliver(
     bytes: &mut usize,
     limits: &Limits,
 ) -> Pushed {
-    let Conn { phase, outbox, .. } = conn;
-    let (client, there) = match phase {
-        Phase::Socket(Socket { role: Role::Client(client), .. }) => (client, true),
-        Phase::Away { client, .. } => (client, false),
-        _ => return Pushed::Queued,
-    };
-    let Some(session) = client.session() else { return Pushed::Queued };
+    let Some((session, outbox)) = session_in(conn) else { return Pushed::Queued };
     let mut pushed = Pushed::Queued;
-    if there {
+    if let Some(outbox) = outbox {
         let seq = session.next_seq();
         let frame = numbered(scratch, &message, seq);
         if matches!(message, Kept::Shared(_)) && outbox.is_full_for(frame.len(), limits) {
@@ -353,6 +347,25 @@ pub(crate) fn deliver(
     }
     session.keep(message, bytes);
     pushed
+}
+
+/// Numbers a message and keeps it, for a client that has been found not to read: what fits behind one that did not
+/// would hide it.
+pub(crate) fn keep(conn: &mut Conn, message: Kept, bytes: &mut usize) {
+    if let Some((session, _)) = session_in(conn) {
+        session.keep(message, bytes);
+    }
+}
+
+/// The session that a connection has, and where to queue for its client if that is there.
+fn session_in(conn: &mut Conn) -> Option<(&mut Session, Option<&mut Outbox>)> {
+    match &mut conn.phase {
+        Phase::Socket(Socket { role: Role::Client(client), .. }) => {
+            Some((client.session()?, Some(&mut conn.outbox)))
+        }
+        Phase::Away { client, .. } => Some((client.session()?, None)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
