@@ -166,8 +166,8 @@ pub static SETTINGS: &[Setting] = &[
         default: "false",
         example: "true",
         help: "Do not serve metrics under `/metrics`.",
-        details: "They are in the Prometheus text format, and read by whom the API answers: processes of this machine \
-            (docs/operations.md).",
+        details: "They are in the Prometheus text format, and read by whom the API answers: processes of this machine, \
+            or who shows a key with the scope `read` (docs/operations.md).",
     },
     identity::AUTH,
     identity::JWT_SECRET_FILE,
