@@ -27,6 +27,9 @@ use upset::Unrest;
 
 /// Members that were slow or away have all that was on its way once nothing came for so long.
 const QUIET: Nanos = 300 * MILLI;
+/// Silence after which nothing more comes to those who did not read: their windows were closed, and a sender asks whether
+/// one has opened after twice the time that it has waited so far (RFC 9293 §3.8.6.1).
+const PATIENCE_AFTER_STALL: Nanos = 15_000 * MILLI;
 /// So much of an error is repeated in a complaint.
 const ERROR_BYTES_MAX: usize = 120;
 
@@ -307,22 +310,28 @@ impl Rooms {
     }
 
     fn is_patient(&self) -> bool {
-        self.now.saturating_sub(self.last_progress) < PATIENCE
+        let patience = if self.shape.upset == Upset::Slow { PATIENCE_AFTER_STALL } else { PATIENCE };
+        self.now.saturating_sub(self.last_progress) < patience
     }
 
     /// Nothing more is on its way to members of whom it can't be known otherwise.
     fn is_quiet(&self) -> bool {
-        self.shape.upset == Upset::None || self.now.saturating_sub(self.last_progress) > QUIET
+        match self.shape.upset {
+            Upset::None => true,
+            // Unless they have it all, they are waited for as long as there is patience.
+            Upset::Slow => self.books.distinct >= self.sum_sent(|_| true),
+            _ => self.now.saturating_sub(self.last_progress) > QUIET,
+        }
     }
 
-    /// How many deliveries there have to be at this thread's members.
-    fn sum_expected(&self) -> u64 {
+    /// How many deliveries there have to be at those of this thread's members that are meant.
+    fn sum_sent(&self, meant: impl Fn(usize) -> bool) -> u64 {
         let sent = |sender: usize| u64::from(self.control.published[sender].load(Ordering::Acquire));
         let of_room = |room: usize| -> u64 {
             (room * self.shape.publishers..(room + 1) * self.shape.publishers).map(sent).sum()
         };
         let rooms: Vec<u64> = (0..self.shape.rooms).map(of_room).collect();
-        let owed = self.members.iter().enumerate().filter(|(at, _)| self.books.claim(*at) == Claim::All);
+        let owed = self.members.iter().enumerate().filter(|(at, _)| meant(*at));
         owed.map(|(_, member)| rooms[member.room as usize]).sum()
     }
 }
@@ -344,7 +353,7 @@ impl Play for Rooms {
                 }
                 self.calm(net);
             }
-            Phase::Settle => self.expected = self.sum_expected(),
+            Phase::Settle => self.expected = self.sum_sent(|at| self.books.claim(at) == Claim::All),
             Phase::Stop => self.books.close(&self.control),
             Phase::Connect => {
                 self.members.iter().enumerate().for_each(|(at, member)| net.route(at, member.room));
