@@ -27,8 +27,8 @@ use upset::Unrest;
 
 /// Members that were slow or away have all that was on its way once nothing came for so long.
 const QUIET: Nanos = 300 * MILLI;
-/// Silence after which nothing more comes to those who did not read: their windows were closed, and a sender asks whether
-/// one has opened after twice the time that it has waited so far (RFC 9293 §3.8.6.1).
+/// Silence after which nothing more comes to those who did not read: their windows were closed, and a sender asks
+/// whether one has opened after twice the time that it has waited so far (RFC 9293 §3.8.6.1).
 const PATIENCE_AFTER_STALL: Nanos = 15_000 * MILLI;
 /// So much of an error is repeated in a complaint.
 const ERROR_BYTES_MAX: usize = 120;
