@@ -117,6 +117,10 @@ pub struct Mailbox<T> {
     cursor: ShardId,
     /// How many values it took there in a row.
     run: usize,
+    /// Something was sent since the last flush.
+    sent: bool,
+    /// Something was taken since the last flush.
+    taken: bool,
 }
 
 #[derive(Debug)]
@@ -148,7 +152,14 @@ struct Incoming<T> {
 pub fn mesh<T>(wakes: &[Arc<Wake>], lane_capacity: usize) -> Vec<Mailbox<T>> {
     assert!(lane_capacity > 0, "a lane without places would refuse everything");
     assert!(u16::try_from(wakes.len()).is_ok(), "shards are counted in 16 bits");
-    let empty = || Mailbox { outgoing: Vec::new(), incoming: Vec::new(), cursor: ShardId(0), run: 0 };
+    let empty = || Mailbox {
+        outgoing: Vec::new(),
+        incoming: Vec::new(),
+        cursor: ShardId(0),
+        run: 0,
+        sent: false,
+        taken: false,
+    };
     let mut boxes: Vec<Mailbox<T>> = wakes.iter().map(|_| empty()).collect();
     for (from, from_wake) in wakes.iter().enumerate() {
         for (to, to_wake) in wakes.iter().enumerate() {
@@ -183,10 +194,11 @@ impl<T> Mailbox<T> {
     /// # Panics
     /// If `to` is this shard itself.
     pub fn send(&mut self, to: ShardId, value: T) -> Result<(), T> {
-        let out = self.to(to);
+        let out = self.outgoing[to.index()].as_mut().expect("a shard sends no mail to itself");
         let refused = match out.lane.try_send(value) {
             Ok(()) => {
                 (out.touched, out.refused) = (true, false);
+                self.sent = true;
                 return Ok(());
             }
             Err(TrySendError::Full(value) | TrySendError::Disconnected(value)) => value,
@@ -197,6 +209,7 @@ impl<T> Mailbox<T> {
         match out.lane.try_send(refused) {
             Ok(()) => {
                 (out.touched, out.refused) = (true, false);
+                self.sent = true;
                 Ok(())
             }
             Err(error) => {
@@ -228,8 +241,12 @@ impl<T> Mailbox<T> {
     /// The oldest value that `from` sent, if any.
     pub fn receive(&mut self, from: ShardId) -> Option<T> {
         let lane = self.incoming.get_mut(from.index())?.as_mut()?;
+        // Most lanes are empty most of the time, and this says so without the fence that a try passes.
+        if lane.lane.is_empty() {
+            return None;
+        }
         let value = lane.lane.try_recv().ok()?;
-        lane.touched = true;
+        (lane.touched, self.taken) = (true, true);
         Some(value)
     }
 
@@ -275,10 +292,15 @@ impl<T> Mailbox<T> {
     /// room that there is some. Returns how many system calls it took.
     pub fn flush_wakes(&mut self) -> usize {
         let mut rings = 0;
-        for out in self.outgoing.iter_mut().flatten() {
-            if std::mem::take(&mut out.touched) {
-                rings += usize::from(out.peer.notify());
+        if std::mem::take(&mut self.sent) {
+            for out in self.outgoing.iter_mut().flatten() {
+                if std::mem::take(&mut out.touched) {
+                    rings += usize::from(out.peer.notify());
+                }
             }
+        }
+        if !std::mem::take(&mut self.taken) {
+            return rings;
         }
         // One fence after all pops of this turn and before the look at any mark.
         fence(Ordering::SeqCst);
@@ -293,10 +315,6 @@ impl<T> Mailbox<T> {
             }
         }
         rings
-    }
-
-    fn to(&mut self, to: ShardId) -> &mut Outgoing<T> {
-        self.outgoing[to.index()].as_mut().expect("a shard sends no mail to itself")
     }
 
     #[cfg(test)]

@@ -101,14 +101,14 @@ impl Rig {
 
     fn write(&mut self, key: Key) {
         let mut few = [IoSlice::new(&[]); 2];
-        let (mut used, mut offered) = self.shard.outgoing(key, &mut few);
-        if used == few.len() {
-            (used, offered) = self.shard.outgoing(key, &mut [IoSlice::new(&[]); SLICES_MAX]);
+        let mut out = self.shard.outgoing(key, &mut few);
+        if out.used == few.len() {
+            out = self.shard.outgoing(key, &mut [IoSlice::new(&[]); SLICES_MAX]);
         }
         self.tally.writes += 1;
-        self.tally.slices += used as u64;
-        self.tally.bytes += offered as u64;
-        self.shard.handle_written(key, Written::Bytes(offered), offered);
+        self.tally.slices += out.used as u64;
+        self.tally.bytes += out.bytes as u64;
+        self.shard.handle_written(key, Written::Bytes(out.bytes), out.bytes);
     }
 
     /// The turn ends.
@@ -131,7 +131,7 @@ impl Rig {
     #[inline(never)]
     pub(crate) fn settle(&mut self) {
         self.finish();
-        while self.shard.poll_timeout() == Some(Duration::ZERO) {
+        while self.shard.is_due() {
             self.begin();
             while self.shard.poll_resume().is_some() {}
             self.finish();

@@ -1,8 +1,8 @@
 //! Slots that are used again, with keys that notice it: the crate `slab` with generations on top.
 //!
 //! A [`Key`] finds its value and nothing else: once a slot was freed, its old keys find nothing, however
-//! often it is used again. The generation wraps after 2^32 uses of one slot; a key would have to be kept
-//! across exactly that many to find a stranger. Memory is never given back: a slab stays as large as it
+//! often it is used again. Generations number what is inserted, and wrap after 2^32; a key would have to be kept
+//! across exactly that many, or a multiple, to find a stranger. Memory is never given back: a slab stays as large as it
 //! ever was. Hands out no references that outlive a call, shares nothing, knows no order of insertion.
 
 use crate::base::id::{Key, index32};
@@ -11,9 +11,10 @@ use crate::base::id::{Key, index32};
 #[derive(Debug)]
 pub struct Slab<T> {
     entries: slab::Slab<Entry<T>>,
-    /// How often each slot was freed; read on insert only, so that a lookup touches one place.
-    /// Invariant: as long as `entries` ever was, and equal to the generation of each occupied entry.
-    freed: Vec<u32>,
+    /// The generation of what is inserted next.
+    next: u32,
+    /// One more than the highest slot ever used.
+    slots: u32,
 }
 
 /// A value with its generation beside it.
@@ -33,15 +34,14 @@ impl<T> Slab<T> {
     /// An empty slab without an allocation.
     #[must_use]
     pub fn new() -> Slab<T> {
-        Slab { entries: slab::Slab::new(), freed: Vec::new() }
+        Slab { entries: slab::Slab::new(), next: 0, slots: 0 }
     }
 
     /// Keeps `value`. Freed slots are used first, the last freed one before the others.
     pub fn insert(&mut self, value: T) -> Key {
         let key = self.next_key();
-        if key.slot as usize == self.freed.len() {
-            self.freed.push(key.generation);
-        }
+        self.next = self.next.wrapping_add(1);
+        self.slots = self.slots.max(key.slot + 1);
         let index = self.entries.insert(Entry { generation: key.generation, value });
         debug_assert_eq!(index, key.slot as usize, "the vacant key is where the next value goes");
         key
@@ -50,9 +50,7 @@ impl<T> Slab<T> {
     /// The key that the next [`Slab::insert`] will return, for values that hold their own key.
     #[must_use]
     pub fn next_key(&self) -> Key {
-        let index = self.entries.vacant_key();
-        let slot = index32(index);
-        Key { slot, generation: self.freed.get(index).copied().unwrap_or(0) }
+        Key { slot: index32(self.entries.vacant_key()), generation: self.next }
     }
 
     /// The value of `key`, if it was not removed since.
@@ -71,17 +69,19 @@ impl<T> Slab<T> {
     /// Takes the value of `key` out and frees its slot; a stale key does nothing.
     pub fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
-        let index = key.slot as usize;
-        let entry = self.entries.remove(index);
-        debug_assert_eq!(self.freed[index], key.generation);
-        self.freed[index] = key.generation.wrapping_add(1);
-        Some(entry.value)
+        Some(self.entries.remove(key.slot as usize).value)
     }
 
     /// Whether `key` still finds a value.
     #[must_use]
     pub fn contains(&self, key: Key) -> bool {
         self.get(key).is_some()
+    }
+
+    /// The present key of an occupied slot and its value, for indices kept inside one turn.
+    pub fn at_slot_mut(&mut self, slot: u32) -> Option<(Key, &mut T)> {
+        let Entry { generation, value } = self.entries.get_mut(slot as usize)?;
+        Some((Key { slot, generation: *generation }, value))
     }
 
     /// The present key of an occupied slot, for indices kept inside one turn.
@@ -106,7 +106,7 @@ impl<T> Slab<T> {
     /// One more than the highest slot ever used.
     #[must_use]
     pub fn slots(&self) -> usize {
-        self.freed.len()
+        self.slots as usize
     }
 
     /// How many values there are.
@@ -168,7 +168,7 @@ mod tests {
         let mut slab = Slab::new();
         let key = slab.insert(1);
         slab.remove(key);
-        slab.freed[0] = u32::MAX;
+        slab.next = u32::MAX;
         let last = slab.insert(2);
         assert_eq!(last.generation, u32::MAX);
         assert_eq!(slab.remove(last), Some(2));

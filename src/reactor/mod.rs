@@ -6,6 +6,7 @@
 //! edge-triggered), so a message costs one `recv` and one `send`.
 
 mod alarm;
+pub mod clock;
 pub mod lodger;
 mod process;
 mod socket;
@@ -15,19 +16,21 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::base::clock::{Mono, Now, Wall};
+use crate::base::clock::Mono;
 use crate::base::id::{Key, ShardId};
 use crate::base::peer::Peer;
 use crate::mailbox::{Mailbox, Wake};
 use crate::reactor::alarm::Alarm;
+use crate::reactor::clock::Clock;
 use crate::reactor::lodger::{Lodger, Next};
 use crate::reactor::socket::{Got, Socket, token};
+use crate::reactor::through::Fronts;
 use crate::shard::arrival::Arrival;
 use crate::shard::flush::SLICES_MAX;
 use crate::shard::front::{Front, Terms};
@@ -111,33 +114,6 @@ pub struct Home<T> {
     pub wake: Arc<Wake>,
 }
 
-/// Reads both clocks; the same origin for all reactors.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock(Instant);
-
-impl Clock {
-    /// A clock that begins now.
-    #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the drivers read the clocks")]
-    pub fn start() -> Clock {
-        Clock(Instant::now())
-    }
-
-    /// The monotonic clock.
-    #[must_use]
-    pub fn mono(&self) -> Mono {
-        Mono(u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX))
-    }
-
-    /// Both clocks.
-    #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the drivers read the clocks")]
-    pub fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: self.mono(), wall: Wall(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)) }
-    }
-}
-
 /// Everything that one reactor is given.
 pub struct Parts<T> {
     /// The shard it drives.
@@ -178,6 +154,7 @@ pub struct Reactor<T, L> {
     turned: Mono,
     /// By slot of the shard's slab.
     sockets: Vec<Option<Socket<T>>>,
+    fronts: Fronts,
     /// Sockets to be read, and those that a budget cut short.
     ready: VecDeque<Key>,
     buffer: Vec<u8>,
@@ -214,6 +191,7 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
             alarm,
             turned,
             sockets,
+            fronts: Fronts::default(),
             ready,
             buffer,
             plain,
@@ -265,17 +243,15 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
     }
 
     fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
-        let lodger = self.lodger_due.map(|due| due.since(self.turned));
-        let timeout = if self.ready.is_empty() {
-            [self.parts.shard.poll_timeout(), lodger].into_iter().flatten().min()
+        let due = if self.ready.is_empty() {
+            [self.parts.shard.poll_due(), self.lodger_due].into_iter().flatten().min()
         } else {
-            Some(Duration::ZERO)
+            Some(self.turned)
         };
-        let timeout = match timeout {
-            Some(Duration::ZERO) => timeout,
-            _ if !self.prepare_sleep() => Some(Duration::ZERO),
-            None => None,
-            Some(timeout) => self.alarm.set(self.turned + timeout, || self.parts.clock.now().mono),
+        let timeout = if due.is_some_and(|due| due <= self.turned) || !self.prepare_sleep() {
+            Some(Duration::ZERO)
+        } else {
+            due.and_then(|due| self.alarm.set(due, || self.parts.clock.mono()))
         };
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -303,7 +279,7 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
     }
 
     fn take_orders(&mut self) {
-        while let Ok(order) = self.parts.control.try_recv() {
+        while let Some(order) = take(&self.parts.control) {
             match order {
                 Control::Drain { window, last } => {
                     self.draining |= last;
@@ -316,7 +292,7 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
 
     fn take_sockets(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            let Ok(Accepted { mut stream, address, peer, terms, kept }) = self.parts.intake.try_recv() else {
+            let Some(Accepted { mut stream, address, peer, terms, kept }) = take(&self.parts.intake) else {
                 return;
             };
             let front = match Front::new(&terms) {
@@ -332,7 +308,8 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
                 self.parts.shard.handle_reset(key);
                 continue;
             }
-            self.place(key, Socket::new(key.generation, stream, front, kept));
+            self.place(key, Socket::new(key.generation, stream, front.is_some(), kept));
+            self.fronts.put(key.slot, front);
             tracing::debug!(peer = ?address, shard = %self.parts.id, slot = key.slot, "connection opened");
         }
         // Those that are left are looked at before the next sleep.
@@ -351,7 +328,7 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
     /// Takes over sockets whose clients have their sessions here.
     fn take_handed(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            let Ok(Handed { mut stream, front, kept, arrival }) = self.parts.handed.try_recv() else {
+            let Some(Handed { mut stream, front, kept, arrival }) = take(&self.parts.handed) else {
                 return;
             };
             if self.draining {
@@ -363,14 +340,23 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
                 self.parts.shard.handle_reset(key);
                 continue;
             }
-            self.place(key, Socket::new(key.generation, stream, front, kept));
+            self.place(key, Socket::new(key.generation, stream, front.is_some(), kept));
+            self.fronts.put(key.slot, front);
             self.watch_unsent(key);
             self.move_sockets();
         }
     }
 
     /// Sockets change hands where sessions are resumed or lose their clients.
+    #[inline]
     fn move_sockets(&mut self) {
+        if self.parts.shard.has_moves() {
+            self.move_all();
+        }
+    }
+
+    #[cold]
+    fn move_all(&mut self) {
         while let Some((from, to)) = self.parts.shard.poll_move() {
             self.move_socket(from, to);
         }
@@ -385,6 +371,8 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
         };
         match to {
             Move::To(key) => {
+                let front = self.fronts.take(from.slot);
+                self.fronts.put(key.slot, front);
                 socket.generation = key.generation;
                 // It is looked at in any case, as what it was on the ready list for has another key now.
                 (socket.readable, socket.queued) = (true, true);
@@ -396,7 +384,8 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
                 }
             }
             Move::Shard(shard, arrival) => {
-                let (mut stream, front, kept) = socket.into_parts();
+                let front = self.fronts.take(from.slot);
+                let (mut stream, kept) = socket.into_parts();
                 if let Err(error) = self.poll.registry().deregister(&mut stream) {
                     tracing::warn!(%error, "cannot give a socket away");
                     return;
@@ -449,7 +438,7 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
             if !shard.takes_requests() {
                 break;
             }
-            let Ok(request) = outside.try_recv() else { break };
+            let Some(request) = take(outside) else { break };
             shard.handle_request(request);
         }
     }
@@ -510,7 +499,7 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
             if !takes {
                 continue;
             }
-            if socket.front.is_some() {
+            if socket.fronted {
                 budget = budget.saturating_sub(self.read_through(key));
                 continue;
             }
@@ -561,12 +550,13 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
     /// One write of what waits for `key`.
     fn write(&mut self, key: Key) {
         let Some(socket) = find(&mut self.sockets, key) else { return };
-        let (written, offered) = match &socket.front {
-            None => write(&self.parts.shard, key, socket),
-            Some(_) => through::write(&self.parts.shard, key, socket, self.room.get_or_insert_default()),
-        };
+        let (written, offered) =
+            if socket.fronted { self.write_through(key) } else { write(&self.parts.shard, key, socket) };
         let full = written == Written::Full || matches!(written, Written::Bytes(count) if count < offered);
-        if full && let Err(error) = socket.watch_for_room(key, self.poll.registry()) {
+        if full
+            && let Some(socket) = find(&mut self.sockets, key)
+            && let Err(error) = socket.watch_for_room(key, self.poll.registry())
+        {
             tracing::warn!(%error, "cannot watch a socket that is full");
             self.parts.shard.handle_reset(key);
         }
@@ -580,17 +570,22 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
             }
         }
         while let Some((key, close)) = self.parts.shard.poll_close() {
+            // The shard has forgotten one that is dropped: by its slot, which nobody has yet.
+            let Some(socket) = self.sockets.get_mut(key.slot as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            if socket.fronted {
+                self.say_goodbye(key);
+            }
             match close {
+                // Closing the descriptor takes it out of the poll as well.
                 Close::Drop => {
-                    // Closing the descriptor takes it out of the poll as well.
-                    // One that could not be watched has no place here.
-                    if let Some(socket) = self.sockets.get_mut(key.slot as usize).and_then(Option::take) {
-                        socket.end(&mut self.room);
-                    }
+                    self.fronts.take(key.slot);
+                    self.sockets[key.slot as usize] = None;
                 }
                 Close::Shutdown => {
                     if let Some(socket) = find(&mut self.sockets, key) {
-                        socket.shutdown(&mut self.room);
+                        socket.shutdown();
                     }
                 }
             }
@@ -622,6 +617,11 @@ fn report(shard: ShardId, turned: Turned) {
     }
 }
 
+/// The next value, if there is one: mostly there is none, which this finds without the fence that a try passes.
+fn take<V>(lane: &Receiver<V>) -> Option<V> {
+    if lane.is_empty() { None } else { lane.try_recv().ok() }
+}
+
 /// The socket of a connection; a stale key finds nothing.
 fn find<T>(sockets: &mut [Option<Socket<T>>], key: Key) -> Option<&mut Socket<T>> {
     sockets.get_mut(key.slot as usize)?.as_mut().filter(|socket| socket.generation == key.generation)
@@ -631,13 +631,13 @@ fn find<T>(sockets: &mut [Option<Socket<T>>], key: Key) -> Option<&mut Socket<T>
 fn write<T>(shard: &Shard, key: Key, socket: &mut Socket<T>) -> (Written, usize) {
     // Most connections are owed one frame, and to lay out many costs more than to find that out.
     let mut few = [IoSlice::new(&[]); 2];
-    let (used, offered) = shard.outgoing(key, &mut few);
-    if used < few.len() {
-        return (socket.write(&few[..used], shard.is_last(key, offered)), offered);
+    let out = shard.outgoing(key, &mut few);
+    if out.used < few.len() {
+        return (socket.write(&few[..out.used], out.is_last), out.bytes);
     }
     let mut many = [IoSlice::new(&[]); SLICES_MAX];
-    let (used, offered) = shard.outgoing(key, &mut many);
-    (socket.write(&many[..used], false), offered)
+    let out = shard.outgoing(key, &mut many);
+    (socket.write(&many[..out.used], false), out.bytes)
 }
 
 /// Moves mail into the lane until that is full; the rest stays in order.

@@ -12,9 +12,7 @@ use rustix::io::{Errno, writev};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::base::id::Key;
-use crate::shard::front::Front;
 use crate::shard::port::Written;
-use crate::shard::tls::Room;
 
 /// For what the end of the stream follows: the kernel waits for that, and sends both in one segment (`MSG_MORE`).
 #[cfg(target_os = "linux")]
@@ -27,8 +25,6 @@ pub(super) struct Socket<T> {
     /// With its place in the reactor's table, the key of the connection whose it is.
     pub(super) generation: u32,
     stream: TcpStream,
-    /// What its bytes pass on both ways; most have none.
-    pub(super) front: Option<Box<Front>>,
     /// Dropped with the socket.
     kept: T,
     /// There may be something to read: an edge came and the socket was not drained since.
@@ -39,6 +35,8 @@ pub(super) struct Socket<T> {
     pub(super) watched_for_room: bool,
     /// It is on the ready list.
     pub(super) queued: bool,
+    /// Its bytes pass something on both ways, which is among the reactor's [`crate::reactor::through::Fronts`].
+    pub(super) fronted: bool,
 }
 
 /// What a read brought.
@@ -57,11 +55,11 @@ pub(super) enum Got {
 impl<T> Socket<T> {
     /// A fresh socket, to be put on the ready list: its request has often come already, and to look is cheaper than to
     /// be told.
-    pub(super) fn new(generation: u32, stream: TcpStream, front: Option<Box<Front>>, kept: T) -> Socket<T> {
+    pub(super) fn new(generation: u32, stream: TcpStream, fronted: bool, kept: T) -> Socket<T> {
         Socket {
             generation,
             stream,
-            front,
+            fronted,
             kept,
             readable: true,
             ended: false,
@@ -126,54 +124,19 @@ impl<T> Socket<T> {
         poll.reregister(&mut self.stream, token(key), interest)
     }
 
-    /// As [`Socket::write`], through what stands before the socket.
-    pub(super) fn write_through(&mut self, slices: &[IoSlice<'_>], last: bool, room: &mut Room) -> Written {
-        let Socket { front, stream, .. } = self;
-        match front {
-            Some(front) => front.write(slices, last, room, |bytes| send_one(stream, bytes)),
-            None => self.write(slices, last),
-        }
+    /// One `send` of one piece.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Written {
+        self.write(&[IoSlice::new(bytes)], false)
     }
 
-    /// Writes what the protocols before it say by themselves; `Bytes(0)` if nothing is left.
-    pub(super) fn flush(&mut self) -> Written {
-        let Socket { front, stream, .. } = self;
-        front.as_mut().map_or(Written::Bytes(0), |front| front.flush(|bytes| send_one(stream, bytes)))
-    }
-
-    /// The stream, what its bytes pass, and what is kept with it.
-    pub(super) fn into_parts(self) -> (TcpStream, Option<Box<Front>>, T) {
-        (self.stream, self.front, self.kept)
+    /// The stream, and what is kept with it.
+    pub(super) fn into_parts(self) -> (TcpStream, T) {
+        (self.stream, self.kept)
     }
 
     /// No more comes from us. An error means that the peer is gone, which the next read tells.
-    pub(super) fn shutdown(&mut self, room: &mut Option<Box<Room>>) {
-        self.say_goodbye(room);
+    pub(super) fn shutdown(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
-    }
-
-    /// It is over; the descriptor is closed.
-    pub(super) fn end(mut self, room: &mut Option<Box<Room>>) {
-        self.say_goodbye(room);
-    }
-
-    fn say_goodbye(&mut self, room: &mut Option<Box<Room>>) {
-        let Socket { front, stream, .. } = self;
-        if let Some(front) = front {
-            front.close(room.get_or_insert_default(), |bytes| send_one(stream, bytes));
-        }
-    }
-}
-
-/// One `send` of one piece.
-fn send_one(stream: &TcpStream, bytes: &[u8]) -> Written {
-    loop {
-        return match send(stream, bytes, SendFlags::empty()) {
-            Ok(count) => Written::Bytes(count),
-            Err(Errno::AGAIN) => Written::Full,
-            Err(Errno::INTR) => continue,
-            Err(_) => Written::Broken,
-        };
     }
 }
 

@@ -6,27 +6,54 @@ use std::io::IoSlice;
 
 use crate::base::id::Key;
 use crate::reactor::lodger::Lodger;
-use crate::reactor::socket::{Got, Socket};
+use crate::reactor::socket::Got;
 use crate::reactor::{Kept, Reactor, find};
-use crate::shard::flush::SLICES_MAX;
-use crate::shard::front::Fault;
+use crate::shard::flush::{Outgoing, SLICES_MAX};
+use crate::shard::front::{Fault, Front};
 use crate::shard::port::Written;
-use crate::shard::state::Shard;
-use crate::shard::tls::{self, Room};
+use crate::shard::tls;
+
+/// What the bytes of some sockets pass, by their slots. Most sockets have none, and pay for no place here as long as
+/// those with lower slots have none either.
+#[derive(Default)]
+pub(super) struct Fronts(Vec<Option<Box<Front>>>);
+
+impl Fronts {
+    fn get(&mut self, slot: u32) -> Option<&mut Front> {
+        self.0.get_mut(slot as usize)?.as_deref_mut()
+    }
+
+    /// Puts what the socket in `slot` has, which may be none, where it is found.
+    pub(super) fn put(&mut self, slot: u32, front: Option<Box<Front>>) {
+        let slot = slot as usize;
+        if front.is_some() && self.0.len() <= slot {
+            self.0.resize_with(slot + 1, || None);
+        }
+        if let Some(place) = self.0.get_mut(slot) {
+            *place = front;
+        }
+    }
+
+    /// Takes out what the socket in `slot` has.
+    pub(super) fn take(&mut self, slot: u32) -> Option<Box<Front>> {
+        self.0.get_mut(slot as usize)?.take()
+    }
+}
 
 impl<T: Kept, L: Lodger> Reactor<T, L> {
     /// One read of a ready socket; how many bytes came. While the turn's handshakes are used up, one that is not
     /// through with its own stays on the ready list.
     pub(super) fn read_through(&mut self, key: Key) -> usize {
         let Some(socket) = find(&mut self.sockets, key) else { return 0 };
-        let handshaking = socket.front.as_ref().is_some_and(|front| front.is_handshaking());
+        let front = self.fronts.get(key.slot);
+        let handshaking = front.as_ref().is_some_and(|front| front.is_handshaking());
         if handshaking && !self.parts.shard.takes_handshake() {
             socket.queued = true;
             self.ready.push_back(key);
             return 0;
         }
         // The peer may have ended by other means than the socket's.
-        let ended = socket.front.as_ref().is_some_and(|front| front.has_ended());
+        let ended = front.is_some_and(|front| front.has_ended());
         match if ended { Got::End } else { socket.read(&mut self.buffer) } {
             Got::Bytes { count, drained } => {
                 socket.readable = !drained;
@@ -57,7 +84,7 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
     /// The first `count` bytes of the buffer came on the socket of `key`.
     fn receive_through(&mut self, key: Key, count: usize) {
         let Some(socket) = find(&mut self.sockets, key) else { return };
-        let Some(front) = &mut socket.front else { return };
+        let Some(front) = self.fronts.get(key.slot) else { return };
         self.plain.clear();
         let result = front.receive(&mut self.buffer[..count], &mut self.plain);
         let (ended, done, unsent) = (front.has_ended(), front.is_done(), front.has_unsent());
@@ -66,9 +93,10 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
             (socket.readable, socket.queued) = (true, true);
             self.ready.push_back(key);
         }
-        let flushed = socket.flush();
+        let flushed = front.flush(|bytes| socket.send(bytes));
         if done {
-            socket.front = None;
+            socket.fronted = false;
+            self.fronts.take(key.slot);
         }
         match result {
             Ok(came) => {
@@ -108,7 +136,8 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
         match fault {
             Fault::Tls(tls::Fault::Plaintext) => {
                 if let Some(socket) = find(&mut self.sockets, key) {
-                    socket.front = None;
+                    socket.fronted = false;
+                    self.fronts.take(key.slot);
                 }
                 self.parts.shard.handle_plaintext(key);
             }
@@ -120,7 +149,7 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
     /// The poll tells when the socket takes bytes again, if some wait there that the shard knows nothing of.
     pub(super) fn watch_unsent(&mut self, key: Key) {
         let Some(socket) = find(&mut self.sockets, key) else { return };
-        let unsent = socket.front.as_ref().is_some_and(|front| front.has_unsent());
+        let unsent = socket.fronted && self.fronts.get(key.slot).is_some_and(|front| front.has_unsent());
         if unsent && let Err(error) = socket.watch_for_room(key, self.poll.registry()) {
             tracing::warn!(%error, "cannot watch a socket that is full");
             self.parts.shard.handle_reset(key);
@@ -129,10 +158,9 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
 
     /// The socket takes bytes again: whether also those of the shard.
     pub(super) fn flush_front(&mut self, key: Key) -> bool {
-        let Some(socket) = find(&mut self.sockets, key).filter(|socket| socket.front.is_some()) else {
-            return true;
-        };
-        match socket.flush() {
+        let Some(socket) = find(&mut self.sockets, key).filter(|socket| socket.fronted) else { return true };
+        let Some(front) = self.fronts.get(key.slot) else { return true };
+        match front.flush(|bytes| socket.send(bytes)) {
             Written::Bytes(_) => true,
             Written::Full => false,
             Written::Broken => {
@@ -141,11 +169,24 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
             }
         }
     }
-}
 
-/// One write of what waits for `key`; returns how it went, and how many bytes were offered.
-pub(super) fn write<T>(shard: &Shard, key: Key, socket: &mut Socket<T>, room: &mut Room) -> (Written, usize) {
-    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-    let (used, offered) = shard.outgoing(key, &mut slices);
-    (socket.write_through(&slices[..used], shard.is_last(key, offered), room), offered)
+    /// One write of what waits for `key` through what stands before its socket.
+    pub(super) fn write_through(&mut self, key: Key) -> (Written, usize) {
+        let (Some(socket), Some(front)) = (find(&mut self.sockets, key), self.fronts.get(key.slot)) else {
+            return (Written::Broken, 0);
+        };
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let Outgoing { used, bytes, is_last } = self.parts.shard.outgoing(key, &mut slices);
+        let room = self.room.get_or_insert_default();
+        let written = front.write(&slices[..used], is_last, room, |bytes| socket.send(bytes));
+        (written, bytes)
+    }
+
+    /// Nothing more is sent to `key`: what stands before its socket says so in its own way.
+    pub(super) fn say_goodbye(&mut self, key: Key) {
+        let (Some(socket), Some(front)) = (find(&mut self.sockets, key), self.fronts.get(key.slot)) else {
+            return;
+        };
+        front.close(self.room.get_or_insert_default(), |bytes| socket.send(bytes));
+    }
 }

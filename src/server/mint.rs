@@ -12,7 +12,7 @@ use crate::config::mint::Wish;
 use crate::config::setting::Files;
 use crate::config::value::{escaped, show_duration};
 use crate::dialect::timestamp;
-use crate::reactor::Clock;
+use crate::reactor::clock::Clock;
 use crate::server::papers::{self, PapersError};
 
 /// Why nothing could be minted or explained; shown as one line.

@@ -45,7 +45,8 @@ use crate::mailbox::{Mailbox, Wake, mesh};
 use crate::metrics::shard::Gauges;
 use crate::metrics::table::{MEMORY_BUDGET, MEMORY_WORST};
 use crate::pages;
-use crate::reactor::{Accepted, Clock, Control, Handed, Home, Parts, Reactor};
+use crate::reactor::clock::Clock;
+use crate::reactor::{Accepted, Control, Handed, Home, Parts, Reactor};
 use crate::server::acceptor::{Acceptor, Door, Proxies, Stop};
 use crate::server::admission::{Admission, Caps, Ticket};
 use crate::server::certs::{CertError, Certs};
@@ -256,7 +257,7 @@ fn start_shards(
     mut lodger: Option<Acceptor>,
     exits: &Sender<Exit>,
 ) -> Result<(), StartError> {
-    let clock = Clock::start();
+    let mut clock = Clock::start();
     let setting = Setting {
         shards: plan.shards,
         keys,

@@ -1,7 +1,6 @@
 //! The invariant sweep: one function per invariant, for tests and simulations. Panics with what is broken.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use crate::shard::conn::{Hold, Phase, session};
 use crate::shard::members::VACANT;
@@ -42,7 +41,7 @@ impl Shard {
         assert!(self.lanes.edges.iter().all(VecDeque::is_empty), "unsent mail");
         assert!(self.turn.is_idle(), "an unfinished turn");
         assert!(self.owner.is_stored(), "something is not stored");
-        assert!(self.poll_timeout() != Some(Duration::ZERO), "nothing to do, and no sleep");
+        assert!(!self.is_due(), "nothing to do, and no sleep");
         for (key, conn) in self.conns.iter() {
             assert!(conn.outbox.is_empty(), "{key:?} is not written to");
             assert!(conn.hold.none() && conn.rest.is_none(), "{key:?} is held: {:?}", conn.hold);
@@ -61,7 +60,7 @@ impl Shard {
         assert!(self.wheel.is_empty(), "{} timers", self.wheel.len());
         assert_eq!(self.owner.counts().topics, 0, "topics");
         assert_eq!(self.owner.counts().history_bytes, 0, "history");
-        assert_eq!(self.poll_timeout(), None, "nothing is left to wait for");
+        assert_eq!(self.poll_due(), None, "nothing is left to wait for");
     }
 
     /// Each placed membership stands in its topic's list.

@@ -1,4 +1,4 @@
-//! One event on its way to the members here, shared by all their queues; and what all such cost together.
+//! What is on its way to the members here, shared by all their queues; and what all such cost together.
 //!
 //! A count goes up when a delivery is made and down when the last queue lets go of it, so each counts once, however
 //! many share it. Decides nothing.
@@ -9,23 +9,35 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::base::shared::Shared;
 use crate::hub::name::Topic;
 
-/// One event of a topic as all its members here get it.
+/// One event of a topic, or publications in a row, as all its members here get it.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     /// Of which topic.
     pub(crate) topic: Topic,
-    /// The publication's offset; 0 for events that are not numbered.
+    /// The first publication's offset; 0 for events that are not numbered.
     pub(crate) offset: u64,
+    /// How many events; more than one are publications whose offsets follow on one another.
+    pub(crate) events: u32,
     /// Whether its loss must be announced.
     pub(crate) announced: bool,
     /// Whether it makes those of its topic needless that wait.
     pub(crate) conflates: bool,
-    /// The encoded frame.
+    /// The encoded frames, one for each event.
     pub(crate) frame: Shared,
     /// Sessions that keep it.
     pub(crate) keepers: Keepers,
     /// What it costs.
     pub(crate) _share: Share,
+}
+
+impl Delivery {
+    /// What it costs beside its frames: itself, and what the allocator keeps.
+    pub(crate) const BYTES: usize = size_of::<Delivery>() + 64;
+
+    /// The last publication's offset.
+    pub(crate) fn last_offset(&self) -> u64 {
+        self.offset + u64::from(self.events.saturating_sub(1))
+    }
 }
 
 /// Counts the sessions that keep a delivery, so that its bytes count once. Only its shard counts.

@@ -12,16 +12,15 @@ use crate::hub::event::{Event, Outcome, Publication, Sender};
 use crate::hub::name::{Topic, TopicKind};
 use crate::metrics::table::DELIVERIES;
 use crate::shard::conn::session::Kept;
-use crate::shard::conn::{Dirty, reposition};
+use crate::shard::conn::{Conn, Dirty, reposition};
 use crate::shard::delivery::{Delivery, Keepers};
-use crate::shard::edge::session::deliver;
+use crate::shard::edge::session::{deliver, keep};
+use crate::shard::limits::Limits;
 use crate::shard::members::{Fanout, Job, LocalTopic};
-use crate::shard::outbox::Pushed;
+use crate::shard::outbox::{Pushed, Spares};
 use crate::shard::state::Shard;
+use crate::shard::turn::Turn;
 use crate::wire::ws::frame;
-
-/// What a delivery costs beside its frame: itself, and what the allocator keeps.
-const DELIVERY_BYTES: usize = size_of::<Delivery>() + 64;
 
 impl Shard {
     /// Takes an owner's word: an answer, or an event for the members here.
@@ -60,9 +59,6 @@ impl Shard {
             self.active.push_back(index);
         }
         self.jobs_waiting += 1;
-        if self.active.len() == 1 {
-            self.run_fanouts();
-        }
     }
 
     /// Goes on with unfinished fan-outs as far as the budget reaches, a slice of each topic in turns. Broadcasts have
@@ -108,6 +104,7 @@ impl Shard {
         while let Some(job) = self.members.topic_mut(index).jobs.front_mut() {
             match job {
                 Job::Deliver(_) => {
+                    self.batch(index);
                     let done = self.run_front(index);
                     self.drop_overrun();
                     if !done {
@@ -161,32 +158,20 @@ impl Shard {
         let (from, to) = (fanout.cursor, fanout.cursor + slice);
         fanout.cursor = to;
         self.turn.pushes_left -= index32(slice);
-        self.tally.add(const { DELIVERIES.cell() }, slice as u64);
+        self.tally.add(const { DELIVERIES.cell() }, slice as u64 * u64::from(fanout.delivery.events));
+        let Shard { conns, scratch, spares, sessions, limits, turn, .. } = self;
+        let session_bytes = &mut sessions.bytes;
+        let mut push = Push { scratch, spares, session_bytes, limits, turn, waits, at_once, later };
         for &slot in &list[from..to] {
             // Nobody is in a vacant slot.
-            let Some(conn) = self.conns.by_slot_mut(slot) else { continue };
-            if conn.numbered {
-                let Shard { scratch, spares, sessions, limits, turn, .. } = self;
-                let Some(message) = kept(fanout, slot) else { continue };
-                match deliver(conn, message, scratch, spares, &mut sessions.bytes, limits) {
-                    Pushed::Overrun => turn.overrun.push(slot),
-                    Pushed::Queued => turn.mark(conn, slot, at_once),
-                }
-                continue;
+            let Some(conn) = conns.by_slot_mut(slot) else { continue };
+            if fanout.parts.is_empty() {
+                push.one(conn, slot, fanout);
+            } else if conn.numbered || conn.outbox.is_blocked() || fanout.is_by(slot) {
+                push.parts(conn, slot, &fanout.parts);
+            } else {
+                push.shared(conn, slot, &fanout.delivery);
             }
-            if fanout.sender == Some(slot) {
-                let Some(copy) = &fanout.copy else { continue };
-                conn.outbox.push_own(&mut self.spares, |out| out.extend_from_slice(copy));
-                conn.brake(&self.limits);
-                self.turn.mark(conn, slot, Dirty::Soon); // it is the reply
-                continue;
-            }
-            if conn.outbox.push(&mut self.spares, &fanout.delivery, &self.limits) == Pushed::Overrun {
-                self.turn.overrun.push(slot);
-                continue;
-            }
-            let waits = waits && conn.outbox.bytes() < self.limits.pace.window_bytes_max;
-            self.turn.mark(conn, slot, if waits { later } else { at_once });
         }
         let done = fanout.cursor == fanout.end;
         if let Some(&last) = list.get(to.wrapping_sub(1)).filter(|_| done) {
@@ -245,7 +230,16 @@ impl Shard {
                 (Some(origin.conn.slot), Some(Box::from(frame)))
             }
         };
-        Fanout { delivery, sender, copy, waits: false, since: self.now.mono, cursor: 0, end }
+        Fanout {
+            delivery,
+            sender,
+            copy,
+            waits: false,
+            since: self.now.mono,
+            cursor: 0,
+            end,
+            parts: Vec::new(),
+        }
     }
 
     pub(crate) fn delivery(&mut self, topic: &Topic, event: &Event) -> Arc<Delivery> {
@@ -266,8 +260,17 @@ impl Shard {
             _ => (0, Shared::copy_of(frame::text(scratch, |out| encode::event(out, topic, event, None)))),
         };
         let (announced, conflates) = (event.is_announced(), topic.kind() == TopicKind::Feed);
-        let (keepers, _share) = (Keepers::default(), self.held.share(frame.len() + DELIVERY_BYTES));
-        Arc::new(Delivery { topic: topic.clone(), offset, announced, conflates, frame, keepers, _share })
+        let (keepers, _share) = (Keepers::default(), self.held.share(frame.len() + Delivery::BYTES));
+        Arc::new(Delivery {
+            topic: topic.clone(),
+            offset,
+            events: 1,
+            announced,
+            conflates,
+            frame,
+            keepers,
+            _share,
+        })
     }
 
     /// Lets go of clients that did not read as fast as their topics went: before anything else is queued for them, as
@@ -278,6 +281,73 @@ impl Shard {
                 self.on_overrun(key);
             }
         }
+    }
+}
+
+/// What pushing to one member after another needs.
+struct Push<'a> {
+    scratch: &'a mut Vec<u8>,
+    spares: &'a mut Spares,
+    session_bytes: &'a mut usize,
+    limits: &'a Limits,
+    turn: &'a mut Turn,
+    /// Whether what everybody gets may wait for the window's end.
+    waits: bool,
+    at_once: Dirty,
+    later: Dirty,
+}
+
+impl Push<'_> {
+    /// One event, which a member gets in its own way if it has a session or has caused it.
+    #[inline]
+    fn one(&mut self, conn: &mut Conn, slot: u32, fanout: &Fanout) -> Pushed {
+        if conn.numbered {
+            let Some(message) = kept(fanout, slot) else { return Pushed::Queued };
+            let pushed = deliver(conn, message, self.scratch, self.spares, self.session_bytes, self.limits);
+            match pushed {
+                Pushed::Overrun => self.turn.overrun.push(slot),
+                Pushed::Queued => self.turn.mark(conn, slot, self.at_once),
+            }
+            return pushed;
+        }
+        if fanout.sender == Some(slot) {
+            if let Some(copy) = &fanout.copy {
+                conn.outbox.push_own(self.spares, |out| out.extend_from_slice(copy));
+                conn.brake(self.limits);
+                self.turn.mark(conn, slot, Dirty::Soon); // it is the reply
+            }
+            return Pushed::Queued;
+        }
+        self.shared(conn, slot, &fanout.delivery)
+    }
+
+    /// Several events one by one, until it is too much.
+    fn parts(&mut self, conn: &mut Conn, slot: u32, parts: &[Fanout]) {
+        let mut parts = parts.iter();
+        while let Some(part) = parts.next() {
+            if self.one(conn, slot, part) == Pushed::Overrun {
+                break;
+            }
+        }
+        if conn.numbered {
+            // The client is let go of, but its session keeps what it has not seen.
+            for message in parts.filter_map(|part| kept(part, slot)) {
+                keep(conn, message, self.session_bytes);
+            }
+        }
+    }
+
+    /// What all get alike.
+    #[inline]
+    fn shared(&mut self, conn: &mut Conn, slot: u32, delivery: &Arc<Delivery>) -> Pushed {
+        let pushed = conn.outbox.push(self.spares, delivery, self.limits);
+        if pushed == Pushed::Overrun {
+            self.turn.overrun.push(slot);
+            return pushed;
+        }
+        let waits = self.waits && conn.outbox.bytes() < self.limits.pace.window_bytes_max;
+        self.turn.mark(conn, slot, if waits { self.later } else { self.at_once });
+        pushed
     }
 }
 

@@ -19,6 +19,17 @@ pub const SLICES_MAX: usize = 64;
 /// before their turn to be written comes.
 const REPLY_BYTES_LONG: usize = 4 << 10;
 
+/// How much is laid out for a write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Slices that are filled.
+    pub used: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// Nothing comes behind them: once they are written, [`Shard::poll_close`] ends our side in the same turn.
+    pub is_last: bool,
+}
+
 impl Shard {
     /// There is something to flush for `key`.
     pub(crate) fn touch(&mut self, key: Key) {
@@ -32,8 +43,7 @@ impl Shard {
     pub fn poll_flush(&mut self) -> Option<Key> {
         loop {
             let slot = self.next_dirty()?;
-            let Some(key) = self.conns.key_of(slot) else { continue };
-            let Some(conn) = self.conns.get_mut(key) else { continue };
+            let Some((key, conn)) = self.conns.at_slot_mut(slot) else { continue };
             conn.dirty = Dirty::No;
             if conn.outbox.is_blocked() || conn.outbox.is_empty() {
                 continue;
@@ -88,24 +98,19 @@ impl Shard {
         None
     }
 
-    /// What to write to `key`, oldest first. Returns how many slices are filled and their bytes in all.
-    pub fn outgoing<'a>(&'a self, key: Key, slices: &mut [IoSlice<'a>]) -> (usize, usize) {
-        let Some(conn) = self.conns.get(key) else { return (0, 0) };
+    /// What to write to `key`, oldest first.
+    pub fn outgoing<'a>(&'a self, key: Key, slices: &mut [IoSlice<'a>]) -> Outgoing {
+        let Some(conn) = self.conns.get(key) else { return Outgoing::default() };
         let used = conn.outbox.slices(slices);
-        (used, slices[..used].iter().map(|slice| slice.len()).sum())
+        let bytes = slices[..used].iter().map(|slice| slice.len()).sum();
+        let is_last = matches!(conn.phase, Phase::Closing { .. }) && conn.outbox.bytes() == bytes;
+        Outgoing { used, bytes, is_last }
     }
 
-    /// Whether these `offered` bytes are the last that `key` gets: once they are written, [`Shard::poll_close`] ends
-    /// our side in the same turn.
-    #[must_use]
-    pub fn is_last(&self, key: Key, offered: usize) -> bool {
-        let Some(conn) = self.conns.get(key) else { return false };
-        matches!(conn.phase, Phase::Closing { .. }) && conn.outbox.bytes() == offered
-    }
-
-    /// A write was tried; `offered` is what [`Shard::outgoing`] said.
+    /// A write was tried; `offered` is how much [`Shard::outgoing`] gave.
     pub fn handle_written(&mut self, key: Key, written: Written, offered: usize) {
         let Some(conn) = self.conns.get_mut(key) else { return };
+        let mut drained = false;
         match written {
             Written::Broken => return self.doom(key),
             Written::Full => conn.outbox.block(&mut self.spares),
@@ -117,17 +122,14 @@ impl Shard {
                 } else if !conn.outbox.is_empty() {
                     self.turn.mark(conn, key.slot, Dirty::Soon);
                 }
-                if taken > 0 && conn.hold.has(Hold::OUTBOX) {
-                    self.on_drained(key);
-                }
+                drained = taken > 0 && conn.hold.has(Hold::OUTBOX);
             }
         }
-        if self
-            .conns
-            .get(key)
-            .is_some_and(|conn| conn.outbox.is_empty() && matches!(conn.phase, Phase::Closing { .. }))
-        {
+        if conn.outbox.is_empty() && matches!(conn.phase, Phase::Closing { .. }) {
             self.turn.closing.push(key);
+        }
+        if drained {
+            self.on_drained(key);
         }
     }
 

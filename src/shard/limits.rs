@@ -185,6 +185,9 @@ pub struct Pace {
     /// Bytes waiting for a connection at which it is written to although the window is open: a longer write is no
     /// cheaper for each byte.
     pub window_bytes_max: usize,
+    /// Bytes of publications that become one delivery where a turn brought several to a topic: little enough to stay
+    /// in the processor's first cache while it is written to one member after another.
+    pub batch_bytes_max: usize,
 }
 
 impl Default for Pace {
@@ -205,6 +208,7 @@ impl Default for Pace {
             busy_pushes_per_ms: 64,
             placed_bytes_min: 64 << 10,
             window_bytes_max: 16 << 10,
+            batch_bytes_max: 16 << 10,
         }
     }
 }

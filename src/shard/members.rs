@@ -80,6 +80,15 @@ pub(crate) struct Fanout {
     pub(crate) cursor: usize,
     /// Entries that the list had when this fan-out began.
     pub(crate) end: usize,
+    /// The fan-outs, two or more and in order, of which this is made: see [`crate::shard::batch`].
+    pub(crate) parts: Vec<Fanout>,
+}
+
+impl Fanout {
+    /// Whether the member in `slot` caused one of the parts, and so gets that in its own way.
+    pub(crate) fn is_by(&self, slot: u32) -> bool {
+        self.parts.iter().any(|part| part.sender == Some(slot))
+    }
 }
 
 /// One connection in one topic.

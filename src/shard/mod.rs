@@ -7,7 +7,7 @@
 //! - `begin_turn`, `work`, `end_turn`: the frame of a turn;
 //! - `handle_*`: something happened;
 //! - `takes_*`: whether the shard wants more of something now;
-//! - `poll_*`, `outgoing` and `is_last`: what must be done now, until they say `None`.
+//! - `poll_*` and `outgoing`: what must be done now, until they say `None`.
 //!
 //! One turn, in this order:
 //!
@@ -20,13 +20,13 @@
 //!    [`Shard::poll_reply`]; [`Shard::handle_eof`], [`Shard::handle_reset`]
 //! 4. [`Shard::handle_timers`]
 //! 5. [`Shard::work`]: owner work, then unfinished fan-outs
-//! 6. [`Shard::poll_flush`], [`Shard::outgoing`], [`Shard::is_last`] (after such bytes step 7 has to follow in the same
-//!    turn), [`Shard::handle_written`]
+//! 6. [`Shard::poll_flush`], [`Shard::outgoing`] (after the last bytes step 7 has to follow in the same turn),
+//!    [`Shard::handle_written`]
 //! 7. [`Shard::poll_close`]
 //! 8. [`Shard::poll_journal`]; [`Shard::requests_for`] and [`Shard::edge_mail_for`]: into the peers' lanes, one wake
 //!    each
 //! 9. [`Shard::end_turn`] publishes the gauges and lets stalled publishers go on
-//! 10. sleep until [`Shard::poll_timeout`], mail, or a socket
+//! 10. sleep until [`Shard::poll_due`], mail, or a socket
 //!
 //! Where proxies say for whom they speak: [`Shard::poll_located`], once a turn after the sockets.
 //!
@@ -52,6 +52,7 @@ pub(crate) mod conn;
 pub(crate) mod turn;
 pub mod state;
 mod edge;
+mod batch;
 mod fanout;
 mod gather;
 pub mod drain;
@@ -62,7 +63,6 @@ pub mod flush;
 mod check;
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use crate::base::clock::{Mono, Now};
 use crate::base::id::{Key, ShardId};
@@ -287,23 +287,25 @@ impl Shard {
         });
     }
 
-    /// How long the driver may sleep if nothing comes: zero if this turn's budget left work, none = for ever.
+    /// When the next turn has to come if nothing else does: now, if this turn's budget left work; none = never.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Duration> {
+    pub fn poll_due(&self) -> Option<Mono> {
         let own_requests = !self.lanes.requests[self.id.index()].is_empty() && self.takes_requests();
         let fanouts = !(self.active.is_empty() && self.everyone.is_empty() && self.directs.is_empty());
         if self.turn.unfinished() || fanouts || own_requests {
-            return Some(Duration::ZERO);
+            return Some(self.now.mono);
         }
         let timers = self.wheel.next_deadline().map(|tick| Mono(tick.saturating_mul(TICK_US)));
         let away = self.sessions.away.first().map(|(until, _)| *until);
         let expiry = self.owner.next_expiry().filter(|_| self.takes_requests());
-        let mut due = [timers, expiry, self.window.due(), away].into_iter().flatten().min();
-        if self.drain.is_some() || self.load.is_over {
-            due = self.sooner(due);
-        }
-        let due = due?;
-        Some(due.since(self.now.mono))
+        let due = [timers, expiry, self.window.due(), away].into_iter().flatten().min();
+        if self.drain.is_some() || self.load.is_over { self.sooner(due) } else { due }
+    }
+
+    /// Whether it has to come at once.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.poll_due().is_some_and(|due| due <= self.now.mono)
     }
 
     /// What is due while clients are sent away, or held for the load, if that is before `due`.
@@ -314,7 +316,7 @@ impl Shard {
         [due, leaving, self.next_relief()].into_iter().flatten().min()
     }
 
-    /// When deliveries go out that wait for one another; [`Shard::poll_timeout`] knows it too.
+    /// When deliveries go out that wait for one another; [`Shard::poll_due`] knows it too.
     #[must_use]
     pub fn poll_window(&self) -> Option<Mono> {
         self.window.due()

@@ -56,10 +56,11 @@ impl Gap {
                 return true;
             }
             // Who subscribed to a channel and by patterns gets a publication once for each.
-            Some((from, to)) if from <= delivery.offset && delivery.offset <= to => (from, to),
-            Some((from, to)) if to + 1 == delivery.offset => (from, delivery.offset),
+            Some((from, to)) if from <= delivery.offset && delivery.offset <= to + 1 => {
+                (from, to.max(delivery.last_offset()))
+            }
             Some(_) => return false,
-            None => (delivery.offset, delivery.offset),
+            None => (delivery.offset, delivery.last_offset()),
         };
         self.lost.offsets = Some((from, to));
         true
@@ -97,7 +98,8 @@ impl Item {
 
     fn messages(&self) -> u32 {
         match self {
-            Item::Shared(_) | Item::Latest(_) | Item::Gap(_) => 1,
+            Item::Shared(delivery) => delivery.events,
+            Item::Latest(_) | Item::Gap(_) => 1,
             Item::Own { messages, .. } => *messages,
         }
     }
@@ -113,7 +115,7 @@ struct Weight {
 
 impl Weight {
     fn of(delivery: &Delivery) -> Weight {
-        Weight { bytes: delivery.frame.len(), own_bytes: 0, messages: 1 }
+        Weight { bytes: delivery.frame.len(), own_bytes: 0, messages: delivery.events }
     }
 }
 
@@ -443,6 +445,10 @@ impl Outbox {
         mut write: impl FnMut(&Gap, &mut Vec<u8>),
     ) {
         let Waiting::Queue(queue) = &mut self.waiting else { return };
+        // Most queues hold one frame. Only a shortcut: without it what follows would do the same.
+        if queue.rest.is_empty() && !matches!(queue.first, Item::Gap(_)) {
+            return;
+        }
         for item in std::iter::once(&mut queue.first).chain(&mut queue.rest).take(window) {
             if let Item::Gap(gap) = item {
                 let mut frames = spares.buffers.take();
@@ -486,8 +492,10 @@ impl Outbox {
 
     /// Takes `count` written bytes off the front.
     pub(crate) fn written(&mut self, mut count: usize, spares: &mut Spares) {
-        if matches!(&self.waiting, Waiting::One(delivery) if delivery.frame.len() == count) {
-            spares.frames_written += 1;
+        if let Waiting::One(delivery) = &self.waiting
+            && delivery.frame.len() == count
+        {
+            spares.frames_written += u64::from(delivery.events);
             // Said so, it is let go of right here.
             if let Waiting::One(delivery) = std::mem::take(&mut self.waiting) {
                 drop(delivery);
@@ -629,29 +637,28 @@ impl Queue {
             return self.drop_newest(delivery, limits);
         }
         while !self.has_room(delivery.frame.len(), limits) {
-            if !self.drop_oldest() {
+            let Some(events) = self.drop_oldest() else {
                 dropped.newest += 1;
                 return self.drop_newest(delivery, limits);
-            }
-            dropped.oldest += 1;
+            };
+            dropped.oldest += u64::from(events);
         }
         self.append(Item::Shared(Arc::clone(delivery)), Weight::of(delivery));
         Pushed::Queued
     }
 
-    /// Turns the oldest delivery into (a part of) a gap. False if there is none that can go.
-    fn drop_oldest(&mut self) -> bool {
+    /// Turns the oldest delivery into (a part of) a gap; returns how many events that were. None if there is none that
+    /// can go.
+    fn drop_oldest(&mut self) -> Option<u32> {
         let first = usize::from(self.head_written > 0);
-        let Some(at) = (first..self.rest.len()).find(|&i| matches!(self.rest[i], Item::Shared(_))) else {
-            return false;
-        };
-        let Some(Item::Shared(delivery)) = self.rest.remove(at) else { return false };
+        let at = (first..self.rest.len()).find(|&i| matches!(self.rest[i], Item::Shared(_)))?;
+        let Some(Item::Shared(delivery)) = self.rest.remove(at) else { return None };
         self.bytes -= delivery.frame.len();
-        self.messages -= 1;
+        self.messages -= delivery.events;
         if delivery.announced && !self.extend_gap(at, &delivery) {
             self.insert_gap(at, &delivery);
         }
-        true
+        Some(delivery.events)
     }
 
     /// Leaves a gap at the end instead of the delivery.

@@ -145,6 +145,7 @@ fn limits(dice: &mut Dice) -> Limits {
             busy_pushes_per_ms: *dice.pick(&[0, 1, 64]),
             window_bytes_max: *dice.pick(&[0, 300, 16 << 10]),
             placed_bytes_min: *dice.pick(&[1, 20, 64 << 10]),
+            batch_bytes_max: *dice.pick(&[0, 600, 16 << 10]),
         }
     };
     Limits {

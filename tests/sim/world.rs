@@ -21,7 +21,7 @@ use roomcast::hub::owner;
 use roomcast::hub::stored::{Image, Restored};
 use roomcast::metrics::shard::Gauges;
 use roomcast::shard::arrival::Arrival;
-use roomcast::shard::flush::SLICES_MAX;
+use roomcast::shard::flush::{Outgoing, SLICES_MAX};
 use roomcast::shard::limits::Limits;
 use roomcast::shard::placement;
 use roomcast::shard::port::{Close, Move, ToEdge, ToOwner, Written};
@@ -159,9 +159,9 @@ pub(crate) struct World {
 fn write(node: &mut Node, links: &mut [Link], key: Key, dice: &mut Dice) {
     let link = node.find(key).expect("a shard writes to sockets that it was given").link;
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-    let (used, offered) = node.shard.outgoing(key, &mut slices);
+    let Outgoing { used, bytes: offered, is_last } = node.shard.outgoing(key, &mut slices);
     assert!(offered > 0, "asked to write nothing");
-    let written = links[link].write(&slices[..used], node.shard.is_last(key, offered), dice);
+    let written = links[link].write(&slices[..used], is_last, dice);
     node.shard.handle_written(key, written, offered);
 }
 
@@ -631,12 +631,10 @@ impl World {
     }
 
     fn sleep(&mut self, n: usize, seen: bool) {
+        let mono = self.now().mono;
         let node = &mut self.nodes[n];
-        let timeout = node.shard.poll_timeout();
-        node.until = timeout.map_or(u64::MAX, |timeout| {
-            self.now_us + u64::try_from(timeout.as_micros()).expect("deadlines are near")
-        });
-        let spins = !seen && timeout.is_some_and(|timeout| timeout.is_zero());
+        node.until = node.shard.poll_due().map_or(u64::MAX, |due| self.now_us + due.0.saturating_sub(mono.0));
+        let spins = !seen && node.shard.is_due();
         node.quiet_turns = if spins { node.quiet_turns + 1 } else { 0 };
         assert!(node.quiet_turns < QUIET_TURNS_MAX, "shard {n} spins");
     }

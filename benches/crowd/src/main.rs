@@ -95,7 +95,7 @@ impl Crowd {
             self.rig.begin();
             self.rig.shard.handle_bytes(self.keys[0], broadcast.fresh());
             // Everybody is tried once, and found full.
-            while self.rig.shard.poll_timeout() == Some(Duration::ZERO) {
+            while self.rig.shard.is_due() {
                 self.rig.shard.work();
                 while let Some(key) = self.rig.shard.poll_flush() {
                     self.rig.shard.handle_written(key, Written::Full, 1);

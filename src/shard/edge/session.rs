@@ -89,6 +89,13 @@ impl Shard {
         key
     }
 
+    /// Whether any socket changes hands.
+    #[inline]
+    #[must_use]
+    pub fn has_moves(&self) -> bool {
+        !self.turn.moves.is_empty()
+    }
+
     /// The next socket that changes hands. To be asked after every call that was told of bytes, ends, timers or
     /// writes, before the next one: until then the socket's bytes would be taken for those of another client.
     pub fn poll_move(&mut self) -> Option<(Key, Move)> {

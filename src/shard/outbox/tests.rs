@@ -76,6 +76,7 @@ impl Line {
         let delivery = Delivery {
             topic: topic(name),
             offset,
+            events: 1,
             announced,
             conflates: false,
             frame,
@@ -94,6 +95,7 @@ impl Line {
         let delivery = Delivery {
             topic,
             offset: value,
+            events: 1,
             announced: true,
             conflates: true,
             frame,

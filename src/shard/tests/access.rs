@@ -70,7 +70,7 @@ fn a_guest_is_closed_when_its_time_is_over_and_not_before() {
     rig.shard.handle_eof(guest);
     rig.turn(&[]);
     assert!(!rig.is_open(guest));
-    assert_eq!(rig.shard.poll_timeout(), None, "nothing is left of it");
+    assert_eq!(rig.shard.poll_due(), None, "nothing is left of it");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Requests for the API at one shard of one or two: cut anywhere, late, unanswered, and by those who may not ask.
 
+use std::time::Duration;
+
 use super::*;
 use crate::hub::command::Order;
 use crate::hub::event::{Stamp, Told};
@@ -37,7 +39,7 @@ impl Rig {
     /// Turns until nothing is left to do at once.
     fn settle(&mut self) {
         self.turn(&[]);
-        while self.shard.poll_timeout() == Some(Duration::ZERO) {
+        while self.shard.is_due() {
             self.turn(&[]);
         }
     }
