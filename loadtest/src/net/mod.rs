@@ -39,8 +39,8 @@ const POOLED_BYTES_MAX: usize = 4 << 20;
 const PORT_ATTEMPTS: usize = 4;
 /// Receive buffer of a connection that is not read.
 const PAUSED_RECEIVE_BYTES: usize = 4 << 10;
-/// The same once it is read again; the kernel takes less where it allows less. With a small one what waits would come as
-/// seldom as the server's kernel asks whether there is room, and that is after half a minute at last.
+/// The same once it is read again; the kernel takes less where it allows less. With a small one what waits would come
+/// as seldom as the server's kernel asks whether there is room, and that is after half a minute at last.
 const RESUMED_RECEIVE_BYTES: usize = 1 << 20;
 
 const WAKE: Token = Token(usize::MAX);

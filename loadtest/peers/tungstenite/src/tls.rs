@@ -1,7 +1,7 @@
 //! TLS for the peer: tokio-rustls over aws-lc-rs, by the certificate in the folder that `TLS_FOLDER` names.
 //!
-//! As a user would configure it, but that sessions are resumed by tickets that hold all there is to a session, as our own
-//! server's are: rustls' default keeps them in a table, and costs a little more.
+//! As a user would configure it, but that sessions are resumed by tickets that hold all there is to a session, as our
+//! own server's are: rustls' default keeps them in a table, and costs a little more.
 
 use std::io;
 use std::path::Path;
