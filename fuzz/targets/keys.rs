@@ -1,5 +1,5 @@
-//! Files of keys: key sets, public keys, secrets, and the keys of the API. Whatever is taken from one is bounded, and no
-//! secret is taken from what should hold public keys.
+//! Files of keys: key sets, public keys, secrets, and the keys of the API. Whatever is taken from one is bounded, and
+//! no secret is taken from what should hold public keys.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
