@@ -15,6 +15,9 @@ use crate::progress::Progress;
 
 /// Connecting or joining that makes no progress for so long has failed.
 const SETUP_PATIENCE: Nanos = 20 * SECOND;
+/// No thread waits longer for what is under way when the measure is over: members that did not read for a minute may
+/// have to wait another until the server's kernel tries again.
+const SETTLE_PATIENCE: Nanos = 180 * SECOND;
 /// A closed loop in which nothing arrives for so long has lost a message and will not go on.
 const STALL: Nanos = 5 * SECOND;
 
@@ -187,7 +190,7 @@ impl Conductor<'_> {
         // Each thread gives up by itself when nothing more comes.
         self.all_settle(threads, Nanos::MAX, SETUP_PATIENCE);
         self.begin(Phase::Settle);
-        self.all_settle(threads, Nanos::MAX, SETUP_PATIENCE);
+        self.all_settle(threads, Nanos::MAX, SETTLE_PATIENCE);
         Ok((ready, begin, end))
     }
 

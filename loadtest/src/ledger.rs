@@ -61,6 +61,12 @@ impl Track {
         Track { next: UNKNOWN, missing: Vec::new() }
     }
 
+    /// Whether the last of `count` messages has come, so that no other can come any more.
+    #[must_use]
+    pub fn has_last(&self, count: u32) -> bool {
+        self.next != UNKNOWN && self.next >= count
+    }
+
     /// Takes note of message `number`; whether it is the first time that it came.
     #[inline]
     pub fn take(&mut self, number: u32, faults: &mut Faults) -> bool {

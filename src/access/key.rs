@@ -263,7 +263,8 @@ pub fn secret(file: &[u8]) -> Result<&[u8], KeyError> {
     bounded(file)?;
     let secret = file.strip_suffix(b"\n").unwrap_or(file);
     let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
-    if secret.starts_with(b"-----BEGIN") {
+    // Wherever it stands: who reads PEM passes over what comes before, such as a comment or a byte order mark.
+    if memchr::memmem::find(secret, b"-----BEGIN").is_some() {
         return Err(KeyError::PublicAsSecret);
     }
     match secret.len() {

@@ -2,6 +2,8 @@
 //
 //     uwebsockets PORT echo|rooms
 //
+// Compiled with -DWITH_TLS it speaks TLS, by OpenSSL and the certificate in the folder that TLS_FOLDER names.
+//
 // Rooms are its topics: publish() stores a message once and sends each subscriber all messages of a turn at once.
 // It knows no users, no order between servers, no numbers and no history.
 
@@ -52,7 +54,14 @@ std::string_view timestamp() {
 int main(int argc, char **argv) {
     if (argc != 3) return std::fprintf(stderr, "usage: uwebsockets PORT echo|rooms\n"), 2;
     bool is_echo = std::string_view(argv[2]) == "echo";
+#ifdef WITH_TLS
+    const char *folder = std::getenv("TLS_FOLDER");
+    if (!folder) return std::fprintf(stderr, "TLS_FOLDER is not set\n"), 2;
+    std::string key = std::string(folder) + "/key.pem", cert = std::string(folder) + "/cert.pem";
+    uWS::SSLApp app({.key_file_name = key.c_str(), .cert_file_name = cert.c_str()});
+#else
     uWS::App app;
+#endif
     // The application outlives every handler.
     app.ws<Member>("/*", {
         .compression = uWS::DISABLED,

@@ -39,6 +39,9 @@ const POOLED_BYTES_MAX: usize = 4 << 20;
 const PORT_ATTEMPTS: usize = 4;
 /// Receive buffer of a connection that is not read.
 const PAUSED_RECEIVE_BYTES: usize = 4 << 10;
+/// The same once it is read again; the kernel takes less where it allows less. With a small one what waits would come
+/// as seldom as the server's kernel asks whether there is room, and that is after half a minute at last.
+const RESUMED_RECEIVE_BYTES: usize = 1 << 20;
 
 const WAKE: Token = Token(usize::MAX);
 const TIMER: Token = Token(usize::MAX - 1);
@@ -282,8 +285,9 @@ impl Net {
     /// Stops or resumes reading from `at`. The kernel, too, is to take little in while nobody reads.
     pub fn pause(&mut self, at: usize, paused: bool) {
         self.links[at].paused = paused;
-        if let (true, Some(stream)) = (paused, &self.links[at].stream) {
-            let _ = socket2::SockRef::from(&stream.socket).set_recv_buffer_size(PAUSED_RECEIVE_BYTES);
+        let bytes = if paused { PAUSED_RECEIVE_BYTES } else { RESUMED_RECEIVE_BYTES };
+        if let Some(stream) = &self.links[at].stream {
+            let _ = socket2::SockRef::from(&stream.socket).set_recv_buffer_size(bytes);
         }
         if !paused && self.links[at].stream.is_some() {
             self.fall_behind(at);

@@ -436,6 +436,9 @@ fn files_that_hold_no_such_key_are_refused() {
         (b"short", KeyError::ShortSecret(5)),
         (b"0123456789abcdef0123456789abcde\n", KeyError::ShortSecret(31)),
         (rsa().public.as_bytes(), KeyError::PublicAsSecret),
+        // Whatever stands before it: those who know the public key know that, too, or guess it.
+        (format!("\u{feff}{}", rsa().public).as_bytes(), KeyError::PublicAsSecret),
+        (format!("\n# ours\n{}", rsa().public).as_bytes(), KeyError::PublicAsSecret),
     ] {
         assert_eq!(keyring.add_secret(file), Err(error));
     }

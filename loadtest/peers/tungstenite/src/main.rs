@@ -1,7 +1,10 @@
-//! A peer for comparisons: echo and rooms on tokio-tungstenite, on one thread.
+//! A peer for comparisons: echo and rooms on tokio-tungstenite, on one thread; with the feature `tls` over TLS.
 //!
 //! Written to show the library at its best: texts are shared between members, and a connection gathers all that is
 //! ready before it flushes. No order between shards, no numbers, no history, no limits.
+
+#[cfg(feature = "tls")]
+mod tls;
 
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
@@ -14,11 +17,18 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 /// Room for what one read brings, unless the command line says otherwise in a third word.
 const READ_BYTES: usize = 8 << 10;
 
+#[cfg(feature = "tls")]
+type Stream = tokio_rustls::server::TlsStream<TcpStream>;
+#[cfg(not(feature = "tls"))]
+type Stream = TcpStream;
+
 fn main() -> std::io::Result<()> {
     tokio_rooms::run(serve)
 }
 
 async fn serve(socket: TcpStream, part: Part<Utf8Bytes>) {
+    #[cfg(feature = "tls")]
+    let Ok(socket) = tls::accept(socket).await else { return };
     // The default of 128 KiB is cleared before every read, which would cost more than all the rest of a short message.
     let read_bytes = std::env::args().nth(3).and_then(|bytes| bytes.parse().ok()).unwrap_or(READ_BYTES);
     let config = WebSocketConfig::default().read_buffer_size(read_bytes).max_message_size(Some(64 << 20));
@@ -31,7 +41,7 @@ async fn serve(socket: TcpStream, part: Part<Utf8Bytes>) {
     }
 }
 
-async fn echo(mut socket: WebSocketStream<TcpStream>) {
+async fn echo(mut socket: WebSocketStream<Stream>) {
     while let Some(Ok(message)) = socket.next().await {
         let mut next = Some(message);
         while let Some(message) = next.take() {
@@ -47,7 +57,7 @@ async fn echo(mut socket: WebSocketStream<TcpStream>) {
 }
 
 async fn take_part(
-    mut socket: WebSocketStream<TcpStream>,
+    mut socket: WebSocketStream<Stream>,
     member: &Member<Utf8Bytes>,
     mut inbox: UnboundedReceiver<Utf8Bytes>,
 ) {

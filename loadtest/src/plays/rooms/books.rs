@@ -111,6 +111,18 @@ impl Books {
         self.pages[at].claim = Claim::Nothing;
     }
 
+    /// Whether nothing more can come to member `at`: it was dismissed, or has the last message of each publisher.
+    #[must_use]
+    pub fn is_done(&self, at: usize, control: &Control) -> bool {
+        let page = &self.pages[at];
+        let first = page.room as usize * self.publishers;
+        let has_last = |publisher: usize| {
+            let count = control.published[first + publisher].load(Ordering::Acquire);
+            self.tracks[at * self.publishers + publisher].has_last(count)
+        };
+        page.claim == Claim::Nothing || (0..self.publishers).all(has_last)
+    }
+
     /// Member `at` got `payload`.
     #[inline]
     pub fn take(&mut self, at: usize, payload: &[u8]) -> Entry {

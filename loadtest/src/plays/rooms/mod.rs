@@ -27,9 +27,10 @@ use upset::Unrest;
 
 /// Members that were slow or away have all that was on its way once nothing came for so long.
 const QUIET: Nanos = 300 * MILLI;
-/// Silence after which nothing more comes to those who did not read: their windows were closed, and a sender asks
-/// whether one has opened after twice the time that it has waited so far (RFC 9293 §3.8.6.1).
-const PATIENCE_AFTER_STALL: Nanos = 15_000 * MILLI;
+/// Silence after which nothing more comes to those who did not read, beside the time that they did not: a sender asks
+/// whether there is room, and sends again what found none, after twice the time that it has waited so far (RFC 9293
+/// §3.8.6.1, RFC 6298 §5.5).
+const PATIENCE_AFTER_STALL: Nanos = 5_000 * MILLI;
 /// So much of an error is repeated in a complaint.
 const ERROR_BYTES_MAX: usize = 120;
 
@@ -98,6 +99,8 @@ pub struct Rooms {
     expected: u64,
     last_progress: Nanos,
     now: Nanos,
+    /// How long the measure took; until its end, when it began.
+    measured_for: Nanos,
     /// Messages that were no deliveries.
     other: u64,
 }
@@ -161,6 +164,7 @@ impl Rooms {
             expected: 0,
             last_progress: 0,
             now: 0,
+            measured_for: 0,
             other: 0,
             shape,
             thread,
@@ -310,7 +314,8 @@ impl Rooms {
     }
 
     fn is_patient(&self) -> bool {
-        let patience = if self.shape.upset == Upset::Slow { PATIENCE_AFTER_STALL } else { PATIENCE };
+        let is_slow = self.shape.upset == Upset::Slow;
+        let patience = if is_slow { self.measured_for + PATIENCE_AFTER_STALL } else { PATIENCE };
         self.now.saturating_sub(self.last_progress) < patience
     }
 
@@ -318,8 +323,8 @@ impl Rooms {
     fn is_quiet(&self) -> bool {
         match self.shape.upset {
             Upset::None => true,
-            // Unless they have it all, they are waited for as long as there is patience.
-            Upset::Slow => self.books.distinct >= self.sum_sent(|_| true),
+            // Unless nothing more can come, they are waited for as long as there is patience.
+            Upset::Slow => (0..self.members.len()).all(|at| self.books.is_done(at, &self.control)),
             _ => self.now.saturating_sub(self.last_progress) > QUIET,
         }
     }
@@ -345,8 +350,12 @@ impl Play for Rooms {
         match phase {
             Phase::Prepare => (0..self.members.len()).for_each(|at| self.join(at, net)),
             Phase::Warm => self.begin(net),
-            Phase::Measure => self.upset(net),
+            Phase::Measure => {
+                self.measured_for = net.now;
+                self.upset(net);
+            }
             Phase::Drain => {
+                self.measured_for = net.now.saturating_sub(self.measured_for);
                 for publisher in &self.publishers {
                     self.control.published[publisher.sender as usize]
                         .store(publisher.next, Ordering::Release);
