@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use crate::config::rates::{RATE_MAX, SIZE_MAX};
 use crate::config::setting::{ByAddress, Category, Kind, LogFormat, LogLevel, Setting};
-use crate::config::{feed, identity, rule, secure};
+use crate::config::{feed, identity, rates, rule, secure};
 use crate::hub::journal::Durability;
 use crate::shard::limits::{Coalesce, Rate, SlowConsumer};
 
@@ -25,8 +26,6 @@ const COALESCE_MAX: Duration = Duration::from_secs(1);
 /// Most connections, members or messages a setting may speak of: beyond what one machine holds, below
 /// overflow.
 const MANY: u32 = 100_000_000;
-/// Largest message or queue of one connection.
-const SIZE_MAX: u32 = 1 << 30;
 
 /// Least memory that anything can be done with.
 const MEMORY_MIN: u64 = 16 << 20;
@@ -44,9 +43,6 @@ const DOCUMENT_BYTES_MAX: u32 = 16 << 20;
 const DOCUMENT_HISTORY_MAX: u32 = 10_000;
 /// Longest time that a document outlives its last member.
 const DOCUMENT_AGE_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
-/// Most messages per second, and in a burst, that can be allowed; also keeps the bucket's arithmetic from
-/// overflowing.
-const RATE_MAX: u32 = 1_000_000;
 
 /// All settings, in the order of help and docs.
 pub static SETTINGS: &[Setting] = &[
@@ -453,30 +449,10 @@ pub static SETTINGS: &[Setting] = &[
         help: "Longest room name, counted in bytes of UTF-8.",
         details: "A longer one is answered with the error `invalid_field`.",
     },
-    Setting {
-        name: "rate-limit",
-        category: Category::Limits,
-        kind: Kind::Rate(RATE_MAX, |t, v| t.limits.rate = Some(v)),
-        words: &[("off", |t| t.limits.rate = None)],
-        default: "200/s,burst=400",
-        example: "20/s,burst=100",
-        help: "Messages per second of one connection, as 20/s or 20/s,burst=100.",
-        details: "`20/s` allows 20 in the long run and 40 at once after a pause; `20/s,burst=100` allows 100 \
-            at once. One more is not taken, and answered with the error `rate_limited`, which says \
-            when to try again. Who goes on all the same is closed with 4005, after as many refusals as the burst, \
-            100 at least. `/echo` has no such limit.",
-    },
-    Setting {
-        name: "byte-rate",
-        category: Category::Limits,
-        kind: Kind::Bytes(1 << 10, SIZE_MAX, |t, v| t.limits.byte_rate = Some(v)),
-        words: &[("off", |t| t.limits.byte_rate = None)],
-        default: "4MiB",
-        example: "256KiB",
-        help: "Bytes of messages per second of one connection.",
-        details: "A long message counts as several for `--rate-limit`, whose burst holds for bytes alike; without \
-            that there is no limit on bytes. At the defaults 20 KiB count as one message, and 8 MiB may come at once.",
-    },
+    rates::RATE_LIMIT,
+    rates::BYTE_RATE,
+    rates::USER_RATE_LIMIT,
+    rates::USER_BYTE_RATE,
     Setting {
         name: "overload-turn",
         category: Category::Limits,

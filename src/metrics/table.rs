@@ -144,7 +144,9 @@ const LIMITS: &[&str] = &[
     "partial_memory",
     "rooms_per_connection",
     "send_queue",
+    "user_byte_rate",
     "user_connections",
+    "user_message_rate",
 ];
 
 /// Bounds of the time of a turn: half a millisecond is a busy one, a tenth of a second a stall.

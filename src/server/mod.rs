@@ -56,6 +56,7 @@ use crate::server::outside::Outside;
 use crate::server::papers::{Archive, PapersError};
 use crate::server::reload::{Reload, reload_all};
 use crate::server::signals::Wanted;
+use crate::shard::ledger::Ledger;
 use crate::shard::limits::Term;
 use crate::shard::placement;
 use crate::shard::port::{Papers, ToEdge, ToOwner};
@@ -264,6 +265,7 @@ fn start_shards(
         node: plan.node_name.as_str().into(),
         gauges: Arc::clone(gauges),
         process: Arc::clone(process),
+        ledger: Arc::new(Ledger::new(keys)),
     };
     let requests: Vec<Mailbox<ToOwner>> = mesh(wakes, LANE_CAPACITY);
     let edges: Vec<Mailbox<ToEdge>> = mesh(wakes, LANE_CAPACITY);

@@ -42,6 +42,8 @@ pub mod port;
 pub mod tls;
 pub mod front;
 pub mod placement;
+pub mod ledger;
+pub(crate) mod purse;
 pub(crate) mod delivery;
 pub mod load;
 pub(crate) mod outbox;
