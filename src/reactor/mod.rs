@@ -29,6 +29,7 @@ use crate::reactor::alarm::Alarm;
 use crate::reactor::lodger::{Lodger, Next};
 use crate::reactor::socket::{Got, Socket, token};
 use crate::shard::arrival::Arrival;
+use crate::shard::barred::Barred;
 use crate::shard::flush::SLICES_MAX;
 use crate::shard::front::{Front, Terms};
 use crate::shard::load::Turned;
@@ -70,11 +71,13 @@ pub enum Control {
 
 /// What is kept with a socket as long as it is open.
 pub trait Kept {
-    /// The client is not where the socket comes from, but behind a proxy, at this address, and counts there. False if
-    /// it may not.
-    fn locate(&mut self, address: IpAddr) -> bool;
+    /// The client is not where the socket comes from, but behind a proxy, at this address, and counts there.
+    ///
+    /// # Errors
+    /// Why it may not.
+    fn locate(&mut self, address: IpAddr, now: Mono) -> Result<(), Barred>;
     /// The connection was closed for what its client did, again and again.
-    fn offend(&self);
+    fn offend(&self, now: Mono);
 }
 
 /// A socket on its way to a shard.
@@ -576,7 +579,7 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
     fn reap(&mut self) {
         while let Some(key) = self.parts.shard.poll_offence() {
             if let Some(socket) = find(&mut self.sockets, key) {
-                socket.kept().offend();
+                socket.kept().offend(self.turned);
             }
         }
         while let Some((key, close)) = self.parts.shard.poll_close() {

@@ -42,6 +42,7 @@ pub mod port;
 pub mod tls;
 pub mod front;
 pub mod placement;
+pub mod barred;
 pub mod ledger;
 pub(crate) mod purse;
 pub(crate) mod delivery;

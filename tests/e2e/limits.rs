@@ -271,7 +271,10 @@ fn without_a_users_rate_each_connection_has_its_own_only() {
     let server = Server::start(&["--rate-limit", "1/s,burst=10"]);
     let mut many: Vec<Client> = (0..4).map(|_| server.user("ann")).collect();
     let heard = pongs(&mut many.iter_mut().collect::<Vec<_>>(), 10);
-    assert!((17..35).contains(&heard), "{heard} of 40: twice as much as one by default, a portion each ahead");
+    assert!(
+        (17..35).contains(&heard),
+        "{heard} of 40: twice as much as one by default, a portion each ahead"
+    );
 }
 
 #[test]
