@@ -21,8 +21,8 @@ pub const RATE_LIMIT: Setting = Setting {
     example: "20/s,burst=100",
     help: "Messages per second of one connection, as 20/s or 20/s,burst=100.",
     details: "`20/s` allows 20 in the long run and 40 at once after a pause; `20/s,burst=100` allows 100 at once. One \
-        more is not taken, and answered with the error `rate_limited`, which says when to try again. Who goes on all the \
-        same is closed with 4005, after as many refusals as the burst, 100 at least. `/echo` has no such limit.",
+        more is not taken, and answered with the error `rate_limited`, which says when to try again. Who goes on all \
+        the same is closed with 4005, after as many refusals as the burst, 100 at least. `/echo` has no such limit.",
 };
 
 /// Bytes of one connection.

@@ -223,7 +223,8 @@ pub static SETTINGS: &[Setting] = &[
         default: "auto",
         example: "20/s,burst=200",
         help: "Connections per second that one peer address, or IPv6 network (/64), may open.",
-        details: "One more is answered with 429. `auto` is 100/s,burst=1000, but for loopback addresses.",
+        details: "One more is answered with 429. `auto` is 100/s,burst=1000, but for loopback addresses. Clients \
+            behind a `--trusted-proxy` count where they are, the proxy not at all.",
     },
     Setting {
         name: "ban-time",
@@ -236,7 +237,8 @@ pub static SETTINGS: &[Setting] = &[
         default: "auto",
         example: "10m",
         help: "Time for which an address is refused after three of its connections were closed with 4005.",
-        details: "Connections are answered with 429 then; open ones stay. `auto` is 1m, but for loopback addresses.",
+        details: "Connections are answered with 429 then; open ones stay. `auto` is 1m, but for loopback addresses. \
+            Clients behind a `--trusted-proxy` are refused where they are, the proxy never.",
     },
     Setting {
         name: "max-connections-per-user",
@@ -462,7 +464,8 @@ pub static SETTINGS: &[Setting] = &[
         example: "20ms",
         help: "Mean time of a shard's turn above which it does not read from the heaviest publishers.",
         details: "A turn serves everybody once, so its length is how long anybody waits. Those who bring most are held \
-            for 100 ms at a time until the mean is below half of this; the log and the metrics tell.",
+            for 100 ms at a time until the mean is below half of this; the log and the metrics tell. Mail between \
+            shards that is older than twice this in the mean counts as well.",
     },
     Setting {
         name: "handshake-timeout",

@@ -428,7 +428,22 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
     }
 
     fn take_mail(&mut self) {
-        let Parts { shard, requests, edges, outside, outlet, .. } = &mut self.parts;
+        self.take_shards_mail();
+        let Parts { shard, requests, edges, outside, .. } = &mut self.parts;
+        shard.handle_mail_age(requests.age(self.turned).max(edges.age(self.turned)));
+        let Some(outside) = outside else { return };
+        // At most what the lane holds: who fills it again meanwhile waits for the next turn.
+        for _ in 0..outside.len() {
+            if !shard.takes_requests() {
+                break;
+            }
+            let Ok(request) = outside.try_recv() else { break };
+            shard.handle_request(request);
+        }
+    }
+
+    fn take_shards_mail(&mut self) {
+        let Parts { shard, requests, edges, outlet, .. } = &mut self.parts;
         for _ in 0..outlet.as_mut().map_or(0, Outlet::take_news) {
             shard.handle_stored();
         }
@@ -444,15 +459,6 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
                 break;
             }
             let Some((_, request)) = requests.receive_any() else { break };
-            shard.handle_request(request);
-        }
-        let Some(outside) = outside else { return };
-        // At most what the lane holds: who fills it again meanwhile waits for the next turn.
-        for _ in 0..outside.len() {
-            if !shard.takes_requests() {
-                break;
-            }
-            let Ok(request) = outside.try_recv() else { break };
             shard.handle_request(request);
         }
     }
@@ -611,6 +617,9 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
             hand_over(shard.edge_mail_for(peer), edges, peer);
             hand_over(shard.requests_for(peer), requests, peer);
         }
+        // When the turn began: mail is as old as what it tells of.
+        edges.stamp(self.turned);
+        requests.stamp(self.turned);
         edges.flush_wakes();
         requests.flush_wakes();
     }

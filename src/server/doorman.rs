@@ -1,8 +1,7 @@
 //! Who comes too fast, and who has to stay outside for a while: by address, as the cap on connections counts them.
 //!
-//! Takes no lock and has no threads: see [`crate::server::admission`]. Remembers a bounded number of addresses, those that were seen
-//! last: who has many addresses can make it forget, and gains nothing that they would not have with them anyway. Reads
-//! no clock.
+//! Remembers a bounded number of addresses, those that were seen last: who has many addresses can make it forget, and
+//! gains nothing that they would not have with them anyway. Takes no lock (its owner has one) and reads no clock.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Connections that were refused: told why in HTTP, or that it failed in TLS, then kept until the peer has read it.
 //!
-//! An answer within TLS would take a handshake, with a signature, for each who is too many: so there it is an alert, seven
-//! bytes that can be sent at once (RFC 8446 §6.2).
+//! An answer within TLS would take a handshake, with a signature, for each who is too many: so there it is an alert,
+//! seven bytes that can be sent at once (RFC 8446 §6.2).
 //!
 //! Closing at once would destroy the answer: the peer's request, unread by us, makes the kernel send a
 //! reset, and a reset throws away what the peer had not read yet. So we end our side, discard what comes, and

@@ -1,10 +1,10 @@
 //! What each user owes, over all its connections on all shards: the one table that shards share to write to.
 //!
-//! A connection does not come here for each message: with one it draws a sixteenth of what is left, and keeps that in its
-//! [`Purse`](crate::shard::purse::Purse). So the lock of a stripe is taken rarely, held for a look into a table, and hardly
-//! ever wanted by two shards at once; and where little is left, each message is asked for. All that is sent was drawn
-//! before, so over time nothing is given away. The price is exactness at the moment: each connection may have up to a
-//! sixteenth of the burst in its purse from before.
+//! A connection does not come here for each message: with one it draws a sixteenth of what is left, and keeps that
+//! in its `Purse` (`shard/purse.rs`). So the lock of a stripe is taken rarely, held for a look into a
+//! table, and hardly ever wanted by two shards at once; and where little is left, each message is asked for. All
+//! that is sent was drawn before, so over time nothing is given away. The price is exactness at the moment: each
+//! connection may have up to a sixteenth of the burst in its purse from before.
 //!
 //! Holds only who has something to pay back, and of those a bounded number. Reads no clock.
 

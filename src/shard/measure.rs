@@ -10,8 +10,8 @@ use crate::base::id::Key;
 use crate::hub::name::TopicKind;
 use crate::metrics::table::{
     BLOCKED, BUILD, CONNECTIONS, CPU, Cell, DELIVERY_TIMES, DRAINING, DROPS, EVICTIONS, FRAMES_SENT, MAIL,
-    MEMBERSHIPS, MEMORY, MOST_FILES, OPEN_FILES, PUBLICATIONS, QUEUE_BYTES, RESIDENT, ROOMS, STARTED, TOPICS,
-    TURNS,
+    MAIL_AGES, MEMBERSHIPS, MEMORY, MOST_FILES, OPEN_FILES, PUBLICATIONS, QUEUE_BYTES, RESIDENT, ROOMS,
+    STARTED, TOPICS, TURNS,
 };
 use crate::metrics::text;
 use crate::shard::conn::Phase;
@@ -190,6 +190,9 @@ impl Shard {
     pub fn handle_turned(&mut self, end: Mono) -> Option<Turned> {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.tally.observe(&TURNS, micros(end.since(self.now.mono)));
+        if self.load.mail_age() > Duration::ZERO {
+            self.tally.observe(&MAIL_AGES, micros(self.load.mail_age()));
+        }
         self.probe.turns = self.probe.turns.wrapping_add(1);
         if self.queued_bytes() > QUEUED_NOTICED || self.probe.turns.is_multiple_of(WEIGHED_EVERY) {
             self.fit_memory();

@@ -13,7 +13,7 @@
 //!
 //! 1. [`Shard::begin_turn`] tells the time; [`Shard::handle_drain`], [`Shard::handle_open`] for new sockets
 //! 2. mail: [`Shard::handle_stored`]; [`Shard::handle_edge_mail`] while [`Shard::takes_edge_mail`],
-//!    [`Shard::handle_request`] while [`Shard::takes_requests`]
+//!    [`Shard::handle_request`] while [`Shard::takes_requests`]; then [`Shard::handle_mail_age`]
 //! 3. sockets: [`Shard::handle_arrival`]; [`Shard::handle_writable`]; [`Shard::poll_resume`]; [`Shard::handle_bytes`]
 //!    (while [`Shard::takes_input`]; [`Shard::handle_placed`] after a read to [`Shard::message_room`]; what comes
 //!    through a [`front::Front`] as that says) and then
@@ -206,6 +206,11 @@ impl Shard {
         }
     }
 
+    /// The age of the oldest mail to or from other shards, after this turn's was taken: nothing if there is none.
+    pub fn handle_mail_age(&mut self, age: Duration) {
+        self.load.note_mail(age);
+    }
+
     /// Fires all timers that are due.
     pub fn handle_timers(&mut self) {
         let tick = self.now.mono.0 / TICK_US;
@@ -231,13 +236,16 @@ impl Shard {
 
     /// Owner work, then fan-outs, each as far as this turn's budget reaches.
     pub fn work(&mut self) {
+        let mut done = 0;
         for _ in 0..self.limits.pace.requests_per_turn {
             if !self.takes_requests() {
                 break;
             }
             let Some(request) = self.lanes.requests[self.id.index()].pop_front() else { break };
             self.handle_request(request);
+            done += 1;
         }
+        self.load.note_own(done, self.lanes.requests[self.id.index()].len(), self.now.mono);
         self.run_fanouts();
     }
 

@@ -51,7 +51,7 @@ impl Purse {
     /// is, and if it was itself refused [`REFUSALS_MIN`] times in a row.
     pub(crate) fn asked(&mut self, drawn: Result<u32, Dry>) -> Result<(), Dry> {
         let before = self.word >> DEBT_BITS;
-        let refused = if before >= REFUSED { before - REFUSED } else { 0 };
+        let refused = before.saturating_sub(REFUSED);
         let keep = |purse: &mut Purse, count: u64| purse.word = purse.word & DEBT | count << DEBT_BITS;
         match drawn {
             Ok(more) => {

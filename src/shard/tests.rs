@@ -3,6 +3,7 @@
 mod access;
 mod api;
 mod front;
+mod overload;
 
 use std::io::IoSlice;
 use std::sync::{Arc, OnceLock};
@@ -19,6 +20,7 @@ use crate::shard::conn::socket::LINGER;
 use crate::shard::flush::SLICES_MAX;
 use crate::shard::ledger::Ledger;
 use crate::shard::limits::{Coalesce, Limits};
+use crate::shard::load::Turned;
 use crate::shard::port::{Close, Question, Written};
 use crate::shard::state::Setting;
 use crate::wire::ws::frame::Opcode;
