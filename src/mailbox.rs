@@ -31,12 +31,17 @@
 //! emptied the lane. The receiver then clears the mark and notifies; the refused sender, before it sleeps,
 //! looks whether its mark was cleared meanwhile ([`Mailbox::regained_room`]), just as it looks for mail.
 
+mod postmark;
+
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use crate::base::clock::Mono;
 use crate::base::id::ShardId;
+use crate::mailbox::postmark::Postmark;
 
 /// Values taken from one lane before the next one gets its turn.
 const RUN_MAX: usize = 32;
@@ -118,9 +123,9 @@ pub struct Mailbox<T> {
     /// How many values it took there in a row.
     run: usize,
     /// Something was sent since the last flush.
-    sent: bool,
+    any_sent: bool,
     /// Something was taken since the last flush.
-    taken: bool,
+    any_taken: bool,
 }
 
 #[derive(Debug)]
@@ -133,6 +138,9 @@ struct Outgoing<T> {
     touched: bool,
     /// Something was refused and nothing taken since, and the owner was not yet told of room.
     refused: bool,
+    /// How many values were sent.
+    sent: u64,
+    mark: Arc<Postmark>,
 }
 
 #[derive(Debug)]
@@ -142,6 +150,9 @@ struct Incoming<T> {
     peer: Arc<Wake>,
     /// Something was taken since the last flush.
     touched: bool,
+    /// How many values were taken.
+    taken: u64,
+    mark: Arc<Postmark>,
 }
 
 /// One mailbox per wake, each pair connected by lanes of `lane_capacity` values both ways.
@@ -157,8 +168,8 @@ pub fn mesh<T>(wakes: &[Arc<Wake>], lane_capacity: usize) -> Vec<Mailbox<T>> {
         incoming: Vec::new(),
         cursor: ShardId(0),
         run: 0,
-        sent: false,
-        taken: false,
+        any_sent: false,
+        any_taken: false,
     };
     let mut boxes: Vec<Mailbox<T>> = wakes.iter().map(|_| empty()).collect();
     for (from, from_wake) in wakes.iter().enumerate() {
@@ -170,15 +181,25 @@ pub fn mesh<T>(wakes: &[Arc<Wake>], lane_capacity: usize) -> Vec<Mailbox<T>> {
             }
             let (sender, receiver) = bounded(lane_capacity);
             let blocked = Arc::new(AtomicBool::new(false));
+            let mark: Arc<Postmark> = Arc::default();
             boxes[from].outgoing.push(Some(Outgoing {
                 lane: sender,
                 blocked: Arc::clone(&blocked),
                 peer: Arc::clone(to_wake),
                 touched: false,
                 refused: false,
+                sent: 0,
+                mark: Arc::clone(&mark),
             }));
             let peer = Arc::clone(from_wake);
-            boxes[to].incoming.push(Some(Incoming { lane: receiver, blocked, peer, touched: false }));
+            boxes[to].incoming.push(Some(Incoming {
+                lane: receiver,
+                blocked,
+                peer,
+                touched: false,
+                taken: 0,
+                mark,
+            }));
         }
     }
     boxes
@@ -198,7 +219,8 @@ impl<T> Mailbox<T> {
         let refused = match out.lane.try_send(value) {
             Ok(()) => {
                 (out.touched, out.refused) = (true, false);
-                self.sent = true;
+                self.any_sent = true;
+                out.sent += 1;
                 return Ok(());
             }
             Err(TrySendError::Full(value) | TrySendError::Disconnected(value)) => value,
@@ -209,7 +231,8 @@ impl<T> Mailbox<T> {
         match out.lane.try_send(refused) {
             Ok(()) => {
                 (out.touched, out.refused) = (true, false);
-                self.sent = true;
+                self.any_sent = true;
+                out.sent += 1;
                 Ok(())
             }
             Err(error) => {
@@ -246,7 +269,8 @@ impl<T> Mailbox<T> {
             return None;
         }
         let value = lane.lane.try_recv().ok()?;
-        (lane.touched, self.taken) = (true, true);
+        (lane.touched, self.any_taken) = (true, true);
+        lane.taken += 1;
         Some(value)
     }
 
@@ -288,18 +312,33 @@ impl<T> Mailbox<T> {
         room
     }
 
+    /// Once a turn, after mail was taken: the age of the oldest mail to this shard, or from it, that is known. That is
+    /// mail that waits, or was taken since this was asked last. Nothing where nothing is under way.
+    pub fn age(&mut self, now: Mono) -> Duration {
+        let came = self.incoming.iter().flatten().map(|lane| lane.mark.look(lane.taken, now)).max();
+        let went = self.outgoing.iter().flatten().map(|lane| lane.mark.age(now)).max();
+        came.max(went).unwrap_or_default()
+    }
+
+    /// At the end of a turn, before [`Mailbox::flush_wakes`]: what was sent in it was sent at `now`.
+    pub fn stamp(&mut self, now: Mono) {
+        for out in self.outgoing.iter().flatten().filter(|out| out.touched) {
+            out.mark.mark(out.sent, now);
+        }
+    }
+
     /// At the end of a turn: tells each peer that was sent to that there is mail, and each that waits for
     /// room that there is some. Returns how many system calls it took.
     pub fn flush_wakes(&mut self) -> usize {
         let mut rings = 0;
-        if std::mem::take(&mut self.sent) {
+        if std::mem::take(&mut self.any_sent) {
             for out in self.outgoing.iter_mut().flatten() {
                 if std::mem::take(&mut out.touched) {
                     rings += usize::from(out.peer.notify());
                 }
             }
         }
-        if !std::mem::take(&mut self.taken) {
+        if !std::mem::take(&mut self.any_taken) {
             return rings;
         }
         // One fence after all pops of this turn and before the look at any mark.

@@ -10,6 +10,7 @@ use roomcast::base::id::{Key, ShardId};
 use roomcast::base::peer::Peer;
 use roomcast::metrics::shard::Gauges;
 use roomcast::shard::flush::SLICES_MAX;
+use roomcast::shard::ledger::Ledger;
 use roomcast::shard::limits::Limits;
 use roomcast::shard::port::{Close, Written};
 use roomcast::shard::state::{Setting, Shard};
@@ -49,6 +50,7 @@ impl Rig {
             node: Arc::from("bench"),
             gauges: Arc::from([Gauges::default()]),
             process: Arc::default(),
+            ledger: Arc::new(Ledger::new(Keys::new([7; 16]))),
         };
         let now = Mono(0);
         Rig { shard: Shard::new(ShardId(0), &setting, 1, at(now)), now, tally: Tally::default() }

@@ -53,6 +53,8 @@ pub struct Allowance {
     pub message_bytes_max: Option<usize>,
     /// Messages per second and at once; none: as for everybody.
     pub rate: Option<(u32, u32)>,
+    /// The same for all connections of the user together.
+    pub user_rate: Option<(u32, u32)>,
 }
 
 /// What a user may do. Without any claim: be in every topic, write to those that it is in, send messages to users
@@ -147,26 +149,34 @@ fn widest(pattern: &str) -> String {
     levels.collect::<Vec<_>>().join(".")
 }
 
-const LIMITS: &str = "limits must be an object of max_message, rate and burst, positive integers";
+const LIMITS: &str =
+    "limits must be an object of max_message, rate, burst, user_rate and user_burst, positive integers";
 
 fn allowance(value: Value<'_>) -> Option<Allowance> {
     let (mut bytes, mut rate, mut burst) = (None, None, None);
+    let (mut user_rate, mut user_burst) = (None, None);
     let mut good = true;
     let parsed = json::object(value.raw(), |name, value| {
         let number = value.integer().filter(|number| *number > 0);
+        let count = || number.and_then(|number| u32::try_from(number.min(RATE_MAX)).ok());
         match &*name.text() {
             "max_message" => bytes = number.and_then(|number| usize::try_from(number).ok()),
-            "rate" => rate = number.and_then(|number| u32::try_from(number.min(RATE_MAX)).ok()),
-            "burst" => burst = number.and_then(|number| u32::try_from(number.min(RATE_MAX)).ok()),
+            "rate" => rate = count(),
+            "burst" => burst = count(),
+            "user_rate" => user_rate = count(),
+            "user_burst" => user_burst = count(),
             _ => return,
         }
         good &= number.is_some();
     });
-    if parsed.is_err() || !good || (burst.is_some() && rate.is_none()) {
+    let alone = |rate: Option<u32>, burst: Option<u32>| burst.is_some() && rate.is_none();
+    if parsed.is_err() || !good || alone(rate, burst) || alone(user_rate, user_burst) {
         return None;
     }
-    let rate = rate.map(|rate| (rate, burst.unwrap_or(rate.saturating_mul(BURST_SECONDS))));
-    Some(Allowance { message_bytes_max: bytes, rate })
+    let with = |rate: u32, burst: Option<u32>| (rate, burst.unwrap_or(rate.saturating_mul(BURST_SECONDS)));
+    let (rate, user_rate) =
+        (rate.map(|rate| with(rate, burst)), user_rate.map(|rate| with(rate, user_burst)));
+    Some(Allowance { message_bytes_max: bytes, rate, user_rate })
 }
 
 /// A list of strings; none if it is anything else.
@@ -273,12 +283,20 @@ mod tests {
     fn limits_are_positive_integers() {
         let allowance = |claims: &str| grants(claims).map(|grants| grants.allowance);
         let read = allowance(r#"{"limits":{"max_message":100,"rate":5,"other":true}}"#).expect("good");
-        assert_eq!(read, Allowance { message_bytes_max: Some(100), rate: Some((5, 10)) });
+        assert_eq!(read, Allowance { message_bytes_max: Some(100), rate: Some((5, 10)), user_rate: None });
         let read = allowance(r#"{"limits":{"rate":5,"burst":50}}"#).expect("good");
         assert_eq!(read.rate, Some((5, 50)));
-        for wrong in
-            [r#"{"rate":0}"#, r#"{"rate":"5"}"#, r#"{"burst":5}"#, r#"{"max_message":1.5}"#, "5", "null"]
-        {
+        let read = allowance(r#"{"limits":{"rate":5,"user_rate":7,"user_burst":9}}"#).expect("good");
+        assert_eq!((read.rate, read.user_rate), (Some((5, 10)), Some((7, 9))));
+        for wrong in [
+            r#"{"rate":0}"#,
+            r#"{"rate":"5"}"#,
+            r#"{"burst":5}"#,
+            r#"{"rate":1,"user_burst":5}"#,
+            r#"{"max_message":1.5}"#,
+            "5",
+            "null",
+        ] {
             assert!(allowance(&format!("{{\"limits\":{wrong}}}")).is_err(), "{wrong}");
         }
     }

@@ -80,6 +80,35 @@ impl Bucket {
     }
 }
 
+/// For those who keep a bucket in another form, or many of them.
+impl Bucket {
+    /// A bucket of this debt, in millionths of a token, at this time.
+    #[inline]
+    #[must_use]
+    pub fn from_parts(debt: u64, at: Mono) -> Bucket {
+        Bucket { debt, at }
+    }
+
+    /// The debt, in millionths of a token, and its time.
+    #[inline]
+    #[must_use]
+    pub fn parts(self) -> (u64, Mono) {
+        (self.debt, self.at)
+    }
+
+    /// Whole tokens that are left of a burst.
+    #[must_use]
+    pub fn left(self, burst: u32) -> u32 {
+        u32::try_from((u64::from(burst.max(1)) * TOKEN).saturating_sub(self.debt) / TOKEN).unwrap_or(u32::MAX)
+    }
+
+    /// When the debt is paid back.
+    #[must_use]
+    pub fn clear_at(self, per_second: u32) -> Mono {
+        self.at + Duration::from_micros(self.debt.div_ceil(u64::from(per_second.max(1))))
+    }
+}
+
 /// Why nothing could be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dry {

@@ -12,6 +12,7 @@ pub mod proxy;
 pub mod setting;
 pub mod secure;
 pub mod identity;
+pub mod rates;
 pub mod mint;
 pub mod table;
 pub mod flags;

@@ -14,7 +14,7 @@ use crate::config::table::{NODE_NAME_BYTES_MAX, SHARDS_MAX};
 use crate::config::value::show_bytes;
 use crate::hub::journal::Durability;
 use crate::hub::name;
-use crate::shard::limits::{Limits, Rate};
+use crate::shard::limits::{Limits, Rate, USER_FACTOR};
 
 /// Descriptors kept from connections: standard streams, listeners, per shard a poll and a waker, what
 /// libraries open for a moment; generous, as running out of descriptors is ugly.
@@ -122,6 +122,12 @@ impl Plan {
         limits.feeds = typed.feeds.iter().map(|feed| feed.name.clone()).collect();
         if typed.memory_fits {
             limits.memory = machine.memory.map(|bytes| bytes / 2);
+        }
+        if typed.user_rate_fits {
+            limits.user_rate = limits.rate.map(Rate::of_user);
+        }
+        if typed.user_byte_rate_fits {
+            limits.user_byte_rate = limits.byte_rate.map(|bytes| bytes.saturating_mul(USER_FACTOR as usize));
         }
         limits.durability = if typed.data_dir.is_some() { typed.durability } else { Durability::Off };
         debug_assert!(!typed.listen.is_empty(), "the table's default names an address");
@@ -284,6 +290,19 @@ mod tests {
         assert_eq!(memory("", None), None);
         assert_eq!(memory("--memory 6GiB", Some(4 << 30)), Some(6 << 30));
         assert_eq!(memory("--memory off", Some(4 << 30)), None);
+    }
+
+    #[test]
+    fn users_may_send_twice_what_a_connection_may_unless_it_is_said() {
+        let rates = |args| {
+            let limits = plan(args, &MACHINE).unwrap().limits;
+            (limits.user_rate.map(|rate| (rate.per_second, rate.burst)), limits.user_byte_rate)
+        };
+        assert_eq!(rates(""), (Some((400, 800)), Some(8 << 20)));
+        assert_eq!(rates("--rate-limit 5/s,burst=7 --byte-rate 1MiB"), (Some((10, 14)), Some(2 << 20)));
+        assert_eq!(rates("--rate-limit off --byte-rate off"), (None, None));
+        assert_eq!(rates("--rate-limit off --user-rate-limit 9/s"), (Some((9, 18)), Some(8 << 20)));
+        assert_eq!(rates("--user-rate-limit off --user-byte-rate 1KiB"), (None, Some(1 << 10)));
     }
 
     #[test]

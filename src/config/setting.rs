@@ -114,6 +114,10 @@ pub struct Typed {
     pub ban_time: ByAddress<Duration>,
     /// Whether the memory budget is what fits the machine.
     pub memory_fits: bool,
+    /// Whether a user's rate is what fits that of a connection.
+    pub user_rate_fits: bool,
+    /// Whether a user's bytes are.
+    pub user_byte_rate_fits: bool,
     /// What the shards keep to.
     pub limits: Limits,
     /// Feeds with their sources.
@@ -148,6 +152,8 @@ impl Typed {
             handshake_rate: ByAddress::OFF,
             ban_time: ByAddress::OFF,
             memory_fits: false,
+            user_rate_fits: false,
+            user_byte_rate_fits: false,
             limits: Limits::default(),
             feeds: Vec::new(),
             data_dir: None,

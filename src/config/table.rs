@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use crate::config::rates::{RATE_MAX, SIZE_MAX};
 use crate::config::setting::{ByAddress, Category, Kind, LogFormat, LogLevel, Setting};
-use crate::config::{feed, identity, rule, secure};
+use crate::config::{feed, identity, rates, rule, secure};
 use crate::hub::journal::Durability;
 use crate::shard::limits::{Coalesce, Rate, SlowConsumer};
 
@@ -25,8 +26,6 @@ const COALESCE_MAX: Duration = Duration::from_secs(1);
 /// Most connections, members or messages a setting may speak of: beyond what one machine holds, below
 /// overflow.
 const MANY: u32 = 100_000_000;
-/// Largest message or queue of one connection.
-const SIZE_MAX: u32 = 1 << 30;
 
 /// Least memory that anything can be done with.
 const MEMORY_MIN: u64 = 16 << 20;
@@ -44,9 +43,6 @@ const DOCUMENT_BYTES_MAX: u32 = 16 << 20;
 const DOCUMENT_HISTORY_MAX: u32 = 10_000;
 /// Longest time that a document outlives its last member.
 const DOCUMENT_AGE_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
-/// Most messages per second, and in a burst, that can be allowed; also keeps the bucket's arithmetic from
-/// overflowing.
-const RATE_MAX: u32 = 1_000_000;
 
 /// All settings, in the order of help and docs.
 pub static SETTINGS: &[Setting] = &[
@@ -227,7 +223,8 @@ pub static SETTINGS: &[Setting] = &[
         default: "auto",
         example: "20/s,burst=200",
         help: "Connections per second that one peer address, or IPv6 network (/64), may open.",
-        details: "One more is answered with 429. `auto` is 100/s,burst=1000, but for loopback addresses.",
+        details: "One more is answered with 429. `auto` is 100/s,burst=1000, but for loopback addresses. Clients \
+            behind a `--trusted-proxy` count where they are, the proxy not at all.",
     },
     Setting {
         name: "ban-time",
@@ -240,7 +237,8 @@ pub static SETTINGS: &[Setting] = &[
         default: "auto",
         example: "10m",
         help: "Time for which an address is refused after three of its connections were closed with 4005.",
-        details: "Connections are answered with 429 then; open ones stay. `auto` is 1m, but for loopback addresses.",
+        details: "Connections are answered with 429 then; open ones stay. `auto` is 1m, but for loopback addresses. \
+            Clients behind a `--trusted-proxy` are refused where they are, the proxy never.",
     },
     Setting {
         name: "max-connections-per-user",
@@ -453,30 +451,10 @@ pub static SETTINGS: &[Setting] = &[
         help: "Longest room name, counted in bytes of UTF-8.",
         details: "A longer one is answered with the error `invalid_field`.",
     },
-    Setting {
-        name: "rate-limit",
-        category: Category::Limits,
-        kind: Kind::Rate(RATE_MAX, |t, v| t.limits.rate = Some(v)),
-        words: &[("off", |t| t.limits.rate = None)],
-        default: "200/s,burst=400",
-        example: "20/s,burst=100",
-        help: "Messages per second of one connection, as 20/s or 20/s,burst=100.",
-        details: "`20/s` allows 20 in the long run and 40 at once after a pause; `20/s,burst=100` allows 100 \
-            at once. One more is not taken, and answered with the error `rate_limited`, which says \
-            when to try again. Who goes on all the same is closed with 4005, after as many refusals as the burst, \
-            100 at least. `/echo` has no such limit.",
-    },
-    Setting {
-        name: "byte-rate",
-        category: Category::Limits,
-        kind: Kind::Bytes(1 << 10, SIZE_MAX, |t, v| t.limits.byte_rate = Some(v)),
-        words: &[("off", |t| t.limits.byte_rate = None)],
-        default: "4MiB",
-        example: "256KiB",
-        help: "Bytes of messages per second of one connection.",
-        details: "A long message counts as several for `--rate-limit`, whose burst holds for bytes alike; without \
-            that there is no limit on bytes. At the defaults 20 KiB count as one message, and 8 MiB may come at once.",
-    },
+    rates::RATE_LIMIT,
+    rates::BYTE_RATE,
+    rates::USER_RATE_LIMIT,
+    rates::USER_BYTE_RATE,
     Setting {
         name: "overload-turn",
         category: Category::Limits,
@@ -486,7 +464,8 @@ pub static SETTINGS: &[Setting] = &[
         example: "20ms",
         help: "Mean time of a shard's turn above which it does not read from the heaviest publishers.",
         details: "A turn serves everybody once, so its length is how long anybody waits. Those who bring most are held \
-            for 100 ms at a time until the mean is below half of this; the log and the metrics tell.",
+            for 100 ms at a time until the mean is below half of this; the log and the metrics tell. Mail between \
+            shards that is older than twice this in the mean counts as well.",
     },
     Setting {
         name: "handshake-timeout",

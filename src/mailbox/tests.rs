@@ -49,6 +49,35 @@ fn many_sends_one_wake_and_none_for_the_awake() {
 }
 
 #[test]
+fn mail_that_waits_gets_old_for_both_sides() {
+    let wakes = [Arc::<Wake>::default(), Arc::default()];
+    let mut boxes = mesh::<u32>(&wakes, 4);
+    let (mut b, mut a) = (boxes.pop().unwrap(), boxes.pop().unwrap());
+    let at = |ms: u64| Mono(1_000_000 + ms * 1000);
+    let ms = Duration::from_millis;
+    a.stamp(at(0));
+    assert_eq!((a.age(at(9)), b.age(at(9))), (ms(0), ms(0)), "nothing was sent");
+    a.send(B, 1).unwrap();
+    a.send(B, 2).unwrap();
+    a.stamp(at(10));
+    a.flush_wakes();
+    a.send(B, 3).unwrap();
+    a.stamp(at(20));
+    assert_eq!((a.age(at(25)), b.age(at(25))), (ms(15), ms(15)), "it waits");
+    b.receive_any();
+    assert_eq!(b.age(at(30)), ms(20), "the marked one is the second");
+    b.receive_any();
+    assert_eq!(b.age(at(40)), ms(30), "it was taken just now");
+    assert_eq!((a.age(at(50)), b.age(at(50))), (ms(0), ms(0)), "the next is marked when more is sent");
+    a.send(B, 4).unwrap();
+    a.stamp(at(60));
+    b.receive_any();
+    assert_eq!(b.age(at(70)), ms(10), "two are taken of four");
+    b.receive_any();
+    assert_eq!((b.age(at(71)), b.age(at(72))), (ms(11), ms(0)));
+}
+
+#[test]
 fn a_wake_before_arming_ends_the_first_sleep() {
     let mut poll = mio::Poll::new().unwrap();
     let wake = Wake::default();

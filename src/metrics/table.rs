@@ -144,7 +144,9 @@ const LIMITS: &[&str] = &[
     "partial_memory",
     "rooms_per_connection",
     "send_queue",
+    "user_byte_rate",
     "user_connections",
+    "user_message_rate",
 ];
 
 /// Bounds of the time of a turn: half a millisecond is a busy one, a tenth of a second a stall.
@@ -288,9 +290,15 @@ pub const HELD_BACK: Family = OVERLOADED.then(
     Counter,
     "Times that a publisher was not read from, as its shard was overloaded.",
 );
+/// Ages of mail.
+pub const MAIL_AGES: Family = HELD_BACK.then(
+    "roomcast_mail_age_seconds",
+    Histogram(TURN_BOUNDS),
+    "Age of the oldest mail between shards, or of a shard to itself, in each turn that found mail.",
+);
 /// Whether clients are being sent away.
 pub const DRAINING: Family =
-    HELD_BACK.then("roomcast_draining", Gauge, "Shards that send their clients away and let no new ones in.");
+    MAIL_AGES.then("roomcast_draining", Gauge, "Shards that send their clients away and let no new ones in.");
 /// Which program this is.
 pub const BUILD: Family = DRAINING
     .then("roomcast_build_info", Gauge, "Always 1; the label says which version runs.")
@@ -340,6 +348,7 @@ pub static FAMILIES: &[Family] = &[
     EVICTIONS,
     OVERLOADED,
     HELD_BACK,
+    MAIL_AGES,
     DRAINING,
     BUILD,
     RESIDENT,

@@ -32,6 +32,7 @@ use crate::reactor::lodger::{Lodger, Next};
 use crate::reactor::socket::{Got, Socket, token};
 use crate::reactor::through::Fronts;
 use crate::shard::arrival::Arrival;
+use crate::shard::barred::Barred;
 use crate::shard::flush::SLICES_MAX;
 use crate::shard::front::{Front, Terms};
 use crate::shard::load::Turned;
@@ -73,11 +74,13 @@ pub enum Control {
 
 /// What is kept with a socket as long as it is open.
 pub trait Kept {
-    /// The client is not where the socket comes from, but behind a proxy, at this address, and counts there. False if
-    /// it may not.
-    fn locate(&mut self, address: IpAddr) -> bool;
+    /// The client is not where the socket comes from, but behind a proxy, at this address, and counts there.
+    ///
+    /// # Errors
+    /// Why it may not.
+    fn locate(&mut self, address: IpAddr, now: Mono) -> Result<(), Barred>;
     /// The connection was closed for what its client did, again and again.
-    fn offend(&self);
+    fn offend(&self, now: Mono);
 }
 
 /// A socket on its way to a shard.
@@ -414,7 +417,22 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
     }
 
     fn take_mail(&mut self) {
-        let Parts { shard, requests, edges, outside, outlet, .. } = &mut self.parts;
+        self.take_shards_mail();
+        let Parts { shard, requests, edges, outside, .. } = &mut self.parts;
+        shard.handle_mail_age(requests.age(self.turned).max(edges.age(self.turned)));
+        let Some(outside) = outside else { return };
+        // At most what the lane holds: who fills it again meanwhile waits for the next turn.
+        for _ in 0..outside.len() {
+            if !shard.takes_requests() {
+                break;
+            }
+            let Some(request) = take(outside) else { break };
+            shard.handle_request(request);
+        }
+    }
+
+    fn take_shards_mail(&mut self) {
+        let Parts { shard, requests, edges, outlet, .. } = &mut self.parts;
         for _ in 0..outlet.as_mut().map_or(0, Outlet::take_news) {
             shard.handle_stored();
         }
@@ -430,15 +448,6 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
                 break;
             }
             let Some((_, request)) = requests.receive_any() else { break };
-            shard.handle_request(request);
-        }
-        let Some(outside) = outside else { return };
-        // At most what the lane holds: who fills it again meanwhile waits for the next turn.
-        for _ in 0..outside.len() {
-            if !shard.takes_requests() {
-                break;
-            }
-            let Some(request) = take(outside) else { break };
             shard.handle_request(request);
         }
     }
@@ -566,7 +575,7 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
     fn reap(&mut self) {
         while let Some(key) = self.parts.shard.poll_offence() {
             if let Some(socket) = find(&mut self.sockets, key) {
-                socket.kept().offend();
+                socket.kept().offend(self.turned);
             }
         }
         while let Some((key, close)) = self.parts.shard.poll_close() {
@@ -603,6 +612,9 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
             hand_over(shard.edge_mail_for(peer), edges, peer);
             hand_over(shard.requests_for(peer), requests, peer);
         }
+        // When the turn began: mail is as old as what it tells of.
+        edges.stamp(self.turned);
+        requests.stamp(self.turned);
         edges.flush_wakes();
         requests.flush_wakes();
     }

@@ -125,9 +125,9 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
     pub(super) fn locate_clients(&mut self) {
         while let Some((key, address)) = self.parts.shard.poll_located() {
             let Some(socket) = find(&mut self.sockets, key) else { continue };
-            let admitted = socket.kept().locate(address);
-            tracing::debug!(%address, shard = %self.parts.id, slot = key.slot, admitted, "behind a proxy");
-            self.parts.shard.handle_located(key, admitted);
+            let judged = socket.kept().locate(address, self.turned);
+            tracing::debug!(%address, shard = %self.parts.id, slot = key.slot, ?judged, "behind a proxy");
+            self.parts.shard.handle_located(key, judged);
         }
     }
 

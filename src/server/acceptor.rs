@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use mio::net::TcpStream;
@@ -27,9 +27,9 @@ use crate::base::peer::Peer;
 use crate::mailbox::Wake;
 use crate::metrics::table::ACCEPT_PAUSES;
 use crate::reactor::Accepted;
+use crate::reactor::clock::Clock;
 use crate::reactor::lodger::{Lodger, Next};
 use crate::server::admission::{Admission, Ticket};
-use crate::server::doorman::Doorman;
 use crate::server::linger::Lingering;
 use crate::server::listener::Listener;
 use crate::shard::front::Terms;
@@ -96,10 +96,9 @@ pub struct Acceptor {
     touched: Vec<bool>,
     admission: Arc<Admission>,
     proxies: Proxies,
-    doorman: Doorman,
     lingering: Lingering,
     stop: Stop,
-    started: Instant,
+    clock: Clock,
     /// Nothing is accepted before.
     paused_until: Mono,
     /// When descriptors or memory were last missing.
@@ -125,20 +124,21 @@ enum Halt {
 }
 
 impl Acceptor {
-    /// Prepares to accept; the kernel queues connections from [`crate::server::listener::bind`] on.
+    /// Prepares to accept; the kernel queues connections from [`crate::server::listener::bind`] on. `headers`: lines
+    /// that refusals get, each with its line end. `clock` is that of the shards.
     ///
     /// # Errors
     /// If the system gives no poll or waker.
     ///
     /// # Panics
     /// If there are no doors.
-    #[expect(clippy::disallowed_methods, reason = "server reads clocks")]
     pub fn new(
         listeners: Vec<Listener>,
         doors: Vec<Door>,
         admission: Arc<Admission>,
         proxies: Proxies,
-        doorman: Doorman,
+        headers: &[u8],
+        clock: Clock,
     ) -> io::Result<Acceptor> {
         assert!(!doors.is_empty(), "somebody has to take the connections");
         let poll = Poll::new()?;
@@ -157,10 +157,9 @@ impl Acceptor {
             doors,
             admission,
             proxies,
-            doorman,
-            lingering: Lingering::new(first_token),
+            lingering: Lingering::new(first_token, headers),
             stop: Stop { wanted: Arc::new(AtomicBool::new(false)), waker },
-            started: Instant::now(),
+            clock,
             paused_until: Mono(0),
             exhausted_at: None,
         })
@@ -199,7 +198,7 @@ impl Acceptor {
                 None => self.lingering.readable(event.token(), self.poll.registry()),
             }
         }
-        let now = self.now();
+        let now = self.clock.mono();
         self.turn(now);
         self.lingering.expire(now, self.poll.registry());
         // More may be ready than was taken, of which a poll that watches this one is not told again.
@@ -216,9 +215,6 @@ impl Acceptor {
 
     /// Accepts from every listener where somebody may wait, then wakes the shards that got something.
     fn turn(&mut self, now: Mono) {
-        for block in self.admission.offences() {
-            self.doorman.offend(block, now);
-        }
         for index in 0..self.listeners.len() {
             if now < self.paused_until {
                 break;
@@ -285,12 +281,8 @@ impl Acceptor {
         }
         // Clients of proxies are counted where they are, once that is known.
         let near = address.filter(|_| !trusted);
-        let judged = near.map_or(Ok(()), |near| self.doorman.judge(near, now));
-        let may = judged.map_err(|why| self.admission.refuse(why));
-        match may.and_then(|()| self.admission.admit(near)) {
-            // An answer that is not TLS would be no answer: its socket is closed.
-            Err(_) if certs.is_some() => {}
-            Err(why) => self.lingering.refuse(stream, why, now, self.poll.registry()),
+        match self.admission.admit(near, now) {
+            Err(why) => self.lingering.refuse(stream, why, certs.is_some(), now, self.poll.registry()),
             Ok(mut ticket) => {
                 ticket.assign(shard);
                 let terms = Terms { tls: certs.map(|certs| certs.current()), proxy: self.proxies.header };
@@ -317,10 +309,6 @@ impl Acceptor {
         } else {
             tracing::warn!(%error, open, "cannot accept, connections wait");
         }
-    }
-
-    fn now(&self) -> Mono {
-        Mono(0) + self.started.elapsed()
     }
 }
 

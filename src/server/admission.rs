@@ -2,24 +2,27 @@
 //!
 //! Counts connections from accept to close, exactly: an admitted connection carries a [`Ticket`], and dropping
 //! the ticket is the one way to be uncounted. Opens no sockets, reads no clock, writes no answers. Shared by
-//! the acceptor (which admits) and the shards (whose connections end); only the per-address counts are behind
-//! a lock, and only if there is a cap per address, and so is the list of those who offend.
+//! the acceptor (which admits) and the shards (whose connections end, and where clients of proxies are found);
+//! only what is by address is behind locks: the counts, if there is a cap, and who comes too fast or is banned.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::base::clock::Mono;
 use crate::base::hash::{Keys, Map};
 use crate::base::id::ShardId;
 use crate::config::setting::ByAddress;
 use crate::metrics::shard::Gauges;
-use crate::metrics::table::{Cell, REFUSED};
+use crate::metrics::table::Cell;
 use crate::reactor::Kept;
-
-/// Offences that wait until the next connection comes; more are forgotten.
-const OFFENCES_WAITING_MAX: usize = 1024;
+use crate::server::doorman::Doorman;
+use crate::server::refused::{Block, Refused};
+use crate::shard::barred::Barred;
+use crate::shard::limits::Rate;
 
 /// How many connections are let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,49 +32,12 @@ pub struct Caps {
     /// Open connections from one address (IPv4) or one network (IPv6, /64: a single subscriber has all of
     /// it).
     pub per_address: ByAddress<u32>,
+    /// How fast they may come from one.
+    pub handshake_rate: ByAddress<Rate>,
+    /// How long nobody may from one that has offended.
+    pub ban_time: ByAddress<Duration>,
     /// What clients may make the process remember, in bytes, before nobody is let in; none = unlimited.
     pub memory_max: Option<u64>,
-}
-
-/// Why a connection is not let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// [`Caps::connections_max`] are open.
-    TooManyConnections,
-    /// [`Caps::per_address`] are open from this address.
-    TooManyFromAddress,
-    /// The address opens connections too fast.
-    TooFast,
-    /// Clients from this address were closed for what they did, again and again.
-    Banned,
-    /// [`Caps::memory_max`] is in use.
-    Memory,
-    /// The process is going to end, or has been asked to let nobody in.
-    Draining,
-}
-
-impl Refused {
-    /// All of them, in order.
-    pub const ALL: [Refused; 6] = [
-        Refused::TooManyConnections,
-        Refused::TooManyFromAddress,
-        Refused::TooFast,
-        Refused::Banned,
-        Refused::Memory,
-        Refused::Draining,
-    ];
-
-    /// Where it is counted.
-    const fn cell(self) -> Cell {
-        match self {
-            Refused::TooManyConnections => REFUSED.of("capacity"),
-            Refused::TooManyFromAddress => REFUSED.of("address"),
-            Refused::TooFast => REFUSED.of("handshake_rate"),
-            Refused::Banned => REFUSED.of("banned"),
-            Refused::Memory => REFUSED.of("memory"),
-            Refused::Draining => REFUSED.of("draining"),
-        }
-    }
 }
 
 /// The counts of all open connections.
@@ -88,40 +54,7 @@ pub struct Admission {
     /// What the shards use.
     gauges: Arc<[Gauges]>,
     draining: AtomicBool,
-    /// Whether `offences` holds any.
-    offended: AtomicBool,
-    /// Where clients came from that were closed for what they did, until the acceptor takes note.
-    offences: Mutex<Vec<Block>>,
-}
-
-/// What the per-address cap counts as one address; in bytes, as numbers would make every ticket larger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Block {
-    /// The address.
-    V4([u8; 4]),
-    /// The network's half.
-    V6([u8; 8]),
-}
-
-impl Block {
-    /// Whether only this machine has such an address; the network of `::1` holds nothing that others use.
-    #[must_use]
-    pub fn is_loopback(self) -> bool {
-        matches!(self, Block::V4([127, ..]) | Block::V6([0, 0, 0, 0, 0, 0, 0, 0]))
-    }
-
-    /// What an address counts as.
-    #[must_use]
-    pub fn of(address: IpAddr) -> Block {
-        // A listener for both families reports IPv4 peers as ::ffff:a.b.c.d; all of them are one /64.
-        match address.to_canonical() {
-            IpAddr::V4(v4) => Block::V4(v4.octets()),
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, e, f, g, h, ..] = v6.octets();
-                Block::V6([a, b, c, d, e, f, g, h])
-            }
-        }
-    }
+    doorman: Mutex<Doorman>,
 }
 
 /// One counted connection; dropping it gives everything back.
@@ -153,8 +86,7 @@ impl Admission {
             counts,
             gauges,
             draining: AtomicBool::new(false),
-            offended: AtomicBool::new(false),
-            offences: Mutex::default(),
+            doorman: Mutex::new(Doorman::new(caps.handshake_rate, caps.ban_time, keys)),
         })
     }
 
@@ -162,7 +94,10 @@ impl Admission {
     ///
     /// # Errors
     /// Which cap is reached; nothing was counted then but the refusal.
-    pub fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Ticket, Refused> {
+    pub fn admit(self: &Arc<Self>, address: Option<IpAddr>, now: Mono) -> Result<Ticket, Refused> {
+        if let Some(address) = address {
+            self.judge(address, now).map_err(Refused::Address)?;
+        }
         if self.draining.load(Ordering::Relaxed) {
             return Err(self.refuse(Refused::Draining));
         }
@@ -182,7 +117,7 @@ impl Admission {
             && let Some(max) = self.per_address_max(block)
         {
             if !self.count_address(block, max) {
-                return Err(self.refuse(Refused::TooManyFromAddress));
+                return Err(self.refuse(Refused::Address(Barred::TooMany)));
             }
             ticket.counted = true;
         }
@@ -194,13 +129,11 @@ impl Admission {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Where clients came from that offended since this was asked last.
-    #[must_use]
-    pub fn offences(&self) -> Vec<Block> {
-        if !self.offended.swap(false, Ordering::Acquire) {
-            return Vec::new();
-        }
-        std::mem::take(&mut self.offences.lock())
+    /// Whether a connection from this address may come in now, however many there are.
+    fn judge(&self, address: IpAddr, now: Mono) -> Result<(), Barred> {
+        self.doorman.lock().judge(address, now).inspect_err(|barred| {
+            self.refuse(Refused::Address(*barred));
+        })
     }
 
     /// How many connections of this address may be open; none = unlimited.
@@ -269,32 +202,30 @@ impl Ticket {
 }
 
 impl Kept for Ticket {
-    fn locate(&mut self, address: IpAddr) -> bool {
+    fn locate(&mut self, address: IpAddr, now: Mono) -> Result<(), Barred> {
+        self.admission.judge(address, now)?;
         let block = Block::of(address);
         if self.block == Some(block) {
-            return true;
+            return Ok(());
         }
         let limit = self.admission.per_address_max(block);
         if limit.is_some_and(|max| !self.admission.count_address(block, max)) {
-            self.admission.refuse(Refused::TooManyFromAddress);
-            return false;
+            self.admission.refuse(Refused::Address(Barred::TooMany));
+            return Err(Barred::TooMany);
         }
         let before = self.block.replace(block).filter(|_| self.counted);
         self.counted = limit.is_some();
         if let Some(before) = before {
             self.admission.uncount_address(before);
         }
-        true
+        Ok(())
     }
 
-    fn offend(&self) {
-        let Some(block) = self.block else { return };
-        let admission = &*self.admission;
-        let mut offences = admission.offences.lock();
-        if offences.len() < OFFENCES_WAITING_MAX {
-            offences.push(block);
+    /// Who came by a proxy that did not say for whom is nowhere, so it is not the proxy that has offended.
+    fn offend(&self, now: Mono) {
+        if let Some(block) = self.block {
+            self.admission.doorman.lock().offend(block, now);
         }
-        admission.offended.store(true, Ordering::Release);
     }
 }
 
@@ -319,9 +250,13 @@ mod tests {
 
     use super::*;
 
+    const NOW: Mono = Mono(100_000_000);
+    const BAN: Duration = Duration::from_secs(60);
+
     fn admission(connections_max: u32, per_address_max: Option<u32>) -> Arc<Admission> {
         let per_address = ByAddress { limit: per_address_max, spares_loopback: false };
-        let caps = Caps { connections_max, per_address, memory_max: Some(1000) };
+        let (handshake_rate, ban_time) = (ByAddress::OFF, ByAddress::all(BAN));
+        let caps = Caps { connections_max, per_address, handshake_rate, ban_time, memory_max: Some(1000) };
         let gauges = [Gauges::default(), Gauges::default()];
         Admission::new(caps, Keys::new([3; 16]), Arc::default(), Arc::from(gauges))
     }
@@ -338,12 +273,12 @@ mod tests {
     #[test]
     fn the_cap_holds_and_a_dropped_ticket_makes_room() {
         let admission = admission(2, None);
-        let first = admission.admit(Some(ip("10.0.0.1"))).unwrap();
-        let _second = admission.admit(Some(ip("10.0.0.1"))).unwrap();
-        assert_eq!(admission.admit(Some(ip("10.0.0.2"))).unwrap_err(), Refused::TooManyConnections);
+        let first = admission.admit(Some(ip("10.0.0.1")), NOW).unwrap();
+        let _second = admission.admit(Some(ip("10.0.0.1")), NOW).unwrap();
+        assert_eq!(admission.admit(Some(ip("10.0.0.2")), NOW).unwrap_err(), Refused::TooManyConnections);
         assert_eq!((admission.open(), admission.refused(Refused::TooManyConnections)), (2, 1));
         drop(first);
-        assert!(admission.admit(Some(ip("10.0.0.2"))).is_ok());
+        assert!(admission.admit(Some(ip("10.0.0.2")), NOW).is_ok());
         assert!(admission.by_address.lock().is_empty(), "addresses are not counted without a cap");
     }
 
@@ -362,9 +297,9 @@ mod tests {
         ];
         for (first, second, same) in table {
             let admission = admission(10, Some(1));
-            let _held = admission.admit(Some(ip(first))).unwrap();
-            let refused = admission.admit(Some(ip(second))).err();
-            assert_eq!(refused, same.then_some(Refused::TooManyFromAddress), "{first} and {second}");
+            let _held = admission.admit(Some(ip(first)), NOW).unwrap();
+            let refused = admission.admit(Some(ip(second)), NOW).err();
+            assert_eq!(refused, same.then_some(Refused::Address(Barred::TooMany)), "{first} and {second}");
             assert_eq!(admission.open(), 1, "a refusal and a dropped ticket leave no trace");
         }
     }
@@ -372,12 +307,13 @@ mod tests {
     #[test]
     fn clients_of_a_proxy_count_where_they_are() {
         let admission = admission(10, Some(2));
-        let mut tickets: Vec<_> = (0..3).map(|_| admission.admit(None).unwrap()).collect();
-        assert!(tickets[0].locate(ip("192.0.2.7")) && tickets[1].locate(ip("192.0.2.7")));
-        assert!(!tickets[2].locate(ip("192.0.2.7")), "a third is too many");
-        assert!(admission.admit(Some(ip("192.0.2.7"))).is_err(), "also without a proxy");
-        assert!(tickets[1].locate(ip("192.0.2.8")), "the same proxy asks for somebody else");
-        assert!(tickets[2].locate(ip("192.0.2.7")) && tickets[2].locate(ip("192.0.2.7")));
+        let mut tickets: Vec<_> = (0..3).map(|_| admission.admit(None, NOW).unwrap()).collect();
+        let mut locate = |ticket: usize, address| tickets[ticket].locate(ip(address), NOW).is_ok();
+        assert!(locate(0, "192.0.2.7") && locate(1, "192.0.2.7"));
+        assert!(!locate(2, "192.0.2.7"), "a third is too many");
+        assert!(admission.admit(Some(ip("192.0.2.7")), NOW).is_err(), "also without a proxy");
+        assert!(locate(1, "192.0.2.8"), "the same proxy asks for somebody else");
+        assert!(locate(2, "192.0.2.7") && locate(2, "192.0.2.7"));
         tickets.clear();
         assert!(admission.by_address.lock().is_empty());
     }
@@ -387,35 +323,48 @@ mod tests {
         let admission = admission(10, None);
         admission.gauges[0].set_memory(600);
         admission.gauges[1].set_memory(400);
-        assert!(admission.admit(Some(ip("10.0.0.1"))).is_ok());
+        assert!(admission.admit(Some(ip("10.0.0.1")), NOW).is_ok());
         admission.gauges[1].set_memory(401);
-        assert_eq!(admission.admit(Some(ip("10.0.0.1"))).unwrap_err(), Refused::Memory);
+        assert_eq!(admission.admit(Some(ip("10.0.0.1")), NOW).unwrap_err(), Refused::Memory);
         admission.gauges[0].set_memory(0);
-        assert!(admission.admit(Some(ip("10.0.0.1"))).is_ok());
+        assert!(admission.admit(Some(ip("10.0.0.1")), NOW).is_ok());
     }
 
     #[test]
-    fn offences_are_told_once_and_a_closed_door_stays_closed() {
+    fn offences_of_a_proxys_clients_are_theirs_and_not_its_own() {
+        let admission = admission(100, None);
+        let (ann, proxy) = (ip("192.0.2.7"), ip("10.0.0.1"));
+        let mut ticket = admission.admit(None, NOW).unwrap();
+        (0..9).for_each(|_| ticket.offend(NOW)); // nobody knows yet whose they are
+        assert_eq!(ticket.locate(ann, NOW), Ok(()));
+        (0..3).for_each(|_| ticket.offend(NOW));
+        let mut next = admission.admit(None, NOW).unwrap();
+        assert_eq!(next.locate(ann, NOW), Err(Barred::Banned));
+        assert_eq!(admission.refused(Refused::Address(Barred::Banned)), 1);
+        assert_eq!(next.locate(ip("192.0.2.8"), NOW), Ok(()));
+        assert!(admission.admit(Some(proxy), NOW).is_ok());
+        assert_eq!(
+            admission.admit(Some(ann), NOW).unwrap_err(),
+            Refused::Address(Barred::Banned),
+            "also without it"
+        );
+        assert_eq!(next.locate(ann, NOW + BAN), Ok(()));
+    }
+
+    #[test]
+    fn a_closed_door_stays_closed() {
         let admission = admission(10, None);
-        let ticket = admission.admit(Some(ip("10.0.0.1"))).unwrap();
-        assert_eq!(admission.offences(), []);
-        ticket.offend();
-        ticket.offend();
-        assert_eq!(admission.offences(), [Block::of(ip("10.0.0.1")); 2]);
-        assert_eq!(admission.offences(), []);
-        (0..2 * OFFENCES_WAITING_MAX).for_each(|_| ticket.offend());
-        assert_eq!(admission.offences().len(), OFFENCES_WAITING_MAX);
         admission.close();
-        assert_eq!(admission.admit(Some(ip("10.0.0.1"))).unwrap_err(), Refused::Draining);
-        assert_eq!((admission.open(), admission.refused(Refused::Draining)), (1, 1));
+        assert_eq!(admission.admit(Some(ip("10.0.0.1")), NOW).unwrap_err(), Refused::Draining);
+        assert_eq!((admission.open(), admission.refused(Refused::Draining)), (0, 1));
     }
 
     #[test]
     fn nothing_remains_of_who_left() {
         let admission = admission(10, Some(3));
-        let tickets: Vec<_> = (0..3).map(|_| admission.admit(Some(ip("10.0.0.1"))).unwrap()).collect();
-        assert!(admission.admit(Some(ip("10.0.0.1"))).is_err());
-        assert_eq!(admission.refused(Refused::TooManyFromAddress), 1);
+        let tickets: Vec<_> = (0..3).map(|_| admission.admit(Some(ip("10.0.0.1")), NOW).unwrap()).collect();
+        assert!(admission.admit(Some(ip("10.0.0.1")), NOW).is_err());
+        assert_eq!(admission.refused(Refused::Address(Barred::TooMany)), 1);
         drop(tickets);
         assert_eq!(admission.open(), 0);
         assert!(admission.by_address.lock().is_empty());
@@ -424,7 +373,7 @@ mod tests {
     #[test]
     fn shards_are_counted_from_the_choice_to_the_end() {
         let admission = admission(10, None);
-        let mut ticket = admission.admit(Some(ip("10.0.0.1"))).unwrap();
+        let mut ticket = admission.admit(Some(ip("10.0.0.1")), NOW).unwrap();
         ticket.assign(ShardId(1));
         assert_eq!((admission.load(ShardId(0)), admission.load(ShardId(1))), (0, 1));
         drop(ticket);
@@ -441,7 +390,7 @@ mod tests {
                     let mut held = Vec::new();
                     for number in 0..5000u32 {
                         let address = IpAddr::from([10, 0, 0, thread % 2 + (number % 7) as u8]);
-                        if let Ok(mut ticket) = admission.admit(Some(address)) {
+                        if let Ok(mut ticket) = admission.admit(Some(address), NOW) {
                             ticket.assign(ShardId(u16::from(thread % 2)));
                             held.push(ticket);
                         }

@@ -1,8 +1,7 @@
 //! Who comes too fast, and who has to stay outside for a while: by address, as the cap on connections counts them.
 //!
-//! Belongs to the acceptor alone, so takes no lock. Remembers a bounded number of addresses, those that were seen
-//! last: who has many addresses can make it forget, and gains nothing that they would not have with them anyway. Reads
-//! no clock.
+//! Remembers a bounded number of addresses, those that were seen last: who has many addresses can make it forget, and
+//! gains nothing that they would not have with them anyway. Takes no lock (its owner has one) and reads no clock.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,7 +10,8 @@ use crate::base::bucket::Bucket;
 use crate::base::clock::Mono;
 use crate::base::hash::{Keys, Map};
 use crate::config::setting::ByAddress;
-use crate::server::admission::{Block, Refused};
+use crate::server::refused::Block;
+use crate::shard::barred::Barred;
 use crate::shard::limits::Rate;
 
 /// Addresses that are remembered at least; at most twice as many.
@@ -52,17 +52,17 @@ impl Doorman {
     ///
     /// # Errors
     /// Why not.
-    pub fn judge(&mut self, address: IpAddr, now: Mono) -> Result<(), Refused> {
+    pub fn judge(&mut self, address: IpAddr, now: Mono) -> Result<(), Barred> {
         let (rate, ban) = (holds(self.rate, address), holds(self.ban, address));
         if rate.is_none() && ban.is_none() {
             return Ok(());
         }
         let known = self.known(Block::of(address));
         if ban.is_some() && now < known.banned_until {
-            return Err(Refused::Banned);
+            return Err(Barred::Banned);
         }
         match rate.map(|rate| known.bucket.take(now, rate.per_second, rate.burst)) {
-            Some(Err(_)) => Err(Refused::TooFast),
+            Some(Err(_)) => Err(Barred::TooFast),
             Some(Ok(())) | None => Ok(()),
         }
     }
@@ -120,7 +120,7 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(doorman.judge(ip("10.0.0.1"), now), Ok(()));
         }
-        assert_eq!(doorman.judge(ip("10.0.0.1"), now), Err(Refused::TooFast));
+        assert_eq!(doorman.judge(ip("10.0.0.1"), now), Err(Barred::TooFast));
         assert_eq!(doorman.judge(ip("10.0.0.2"), now), Ok(()));
         assert_eq!(doorman.judge(ip("10.0.0.1"), now + Duration::from_millis(500)), Ok(()));
     }
@@ -137,7 +137,7 @@ mod tests {
             assert_eq!(doorman.judge(ip("10.0.0.1"), now), Ok(()));
         }
         doorman.offend(block, now);
-        assert_eq!(doorman.judge(ip("::ffff:10.0.0.1"), now), Err(Refused::Banned));
+        assert_eq!(doorman.judge(ip("::ffff:10.0.0.1"), now), Err(Barred::Banned));
         assert_eq!(doorman.judge(ip("10.0.0.2"), now), Ok(()));
         assert_eq!(doorman.judge(ip("10.0.0.1"), now + ban), Ok(()));
     }
@@ -167,6 +167,6 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(doorman.judge(IpAddr::from((most - 1).to_be_bytes()), Mono(0)), Ok(()));
         }
-        assert_eq!(doorman.judge(IpAddr::from((most - 1).to_be_bytes()), Mono(0)), Err(Refused::TooFast));
+        assert_eq!(doorman.judge(IpAddr::from((most - 1).to_be_bytes()), Mono(0)), Err(Barred::TooFast));
     }
 }

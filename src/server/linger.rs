@@ -1,4 +1,7 @@
-//! Connections that were refused: told why in HTTP, then kept until the peer has read it.
+//! Connections that were refused: told why in HTTP, or that it failed in TLS, then kept until the peer has read it.
+//!
+//! An answer within TLS would take a handshake, with a signature, for each who is too many: so there it is an alert,
+//! seven bytes that can be sent at once (RFC 8446 §6.2).
 //!
 //! Closing at once would destroy the answer: the peer's request, unread by us, makes the kernel send a
 //! reset, and a reset throws away what the peer had not read yet. So we end our side, discard what comes, and
@@ -14,13 +17,16 @@ use mio::{Interest, Registry, Token};
 
 use crate::base::clock::Mono;
 use crate::config::plan::DESCRIPTORS_REFUSED;
-use crate::server::admission::Refused;
-use crate::wire::http::answer::{After, Hint, Problem, Status};
+use crate::server::refused::Refused;
+use crate::shard::barred::RETRY_AFTER_S;
+use crate::wire::http::answer::{After, Hint, Problem, Status, with_headers};
 
 /// Refused sockets kept at once; in a flood the oldest go, as they had the longest time to read.
 pub const LINGERING_MAX: usize = DESCRIPTORS_REFUSED as usize;
-/// Told to whom the server is full.
-const RETRY_AFTER_S: u32 = 5;
+/// Alerts of a server that cannot go on for reasons of its own, and of one that does not want this peer: records of two
+/// bytes that end the handshake (RFC 8446 §5.1, §6).
+const INTERNAL_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
+const ACCESS_DENIED: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
 /// How long one is kept.
 pub const LINGER_MAX: Duration = Duration::from_secs(1);
 /// Bytes discarded from one; a request head is smaller, and who sends more is not about to read.
@@ -46,19 +52,20 @@ struct Guest {
 }
 
 impl Lingering {
-    /// Nobody yet; sockets will be registered under tokens from `first_token` up.
+    /// Nobody yet; sockets will be registered under tokens from `first_token` up. `headers`: lines that every answer
+    /// gets, each with its line end.
     #[must_use]
-    pub fn new(first_token: usize) -> Lingering {
+    pub fn new(first_token: usize, headers: &[u8]) -> Lingering {
         Lingering {
             guests: VecDeque::with_capacity(LINGERING_MAX),
             next_token: first_token,
-            answers: Refused::ALL.map(|why| answer(problem(why))),
+            answers: Refused::ALL.map(|why| answer(&problem(why), headers)),
         }
     }
 
-    /// Tells the peer why and keeps the socket for a while.
-    pub fn refuse(&mut self, mut stream: TcpStream, why: Refused, now: Mono, registry: &Registry) {
-        let answer = &self.answers[why as usize];
+    /// Tells the peer why, as far as that can be told before a TLS handshake, and keeps the socket for a while.
+    pub fn refuse(&mut self, mut stream: TcpStream, why: Refused, tls: bool, now: Mono, registry: &Registry) {
+        let answer = if tls { alert(why) } else { self.answer(why) };
         // A fresh socket's send buffer holds the whole answer; if not, or if the peer is gone, so be it.
         if !matches!(stream.write(answer), Ok(written) if written == answer.len()) {
             return;
@@ -76,6 +83,11 @@ impl Lingering {
             oldest.close(registry);
         }
         self.guests.push_back(Guest { stream, token, deadline: now + LINGER_MAX, discarded: 0 });
+    }
+
+    fn answer(&self, why: Refused) -> &[u8] {
+        let found = Refused::ALL.iter().zip(&self.answers).find(|(one, _)| **one == why);
+        found.map_or(&[], |(_, answer)| answer)
     }
 
     /// Discards what came on a socket; closes it at its end.
@@ -127,26 +139,23 @@ impl Guest {
 
 /// What is told: what concerns all is a 503, what concerns an address a 429.
 fn problem(why: Refused) -> Problem {
-    use Status::{ServiceUnavailable, TooManyRequests};
-    let (status, text) = match why {
-        Refused::TooManyConnections => (ServiceUnavailable, "Too many connections; come back in a moment."),
-        Refused::Memory => (ServiceUnavailable, "The server is full; come back in a moment."),
-        Refused::Draining => (ServiceUnavailable, "The server is going down; come back in a moment."),
-        Refused::TooManyFromAddress => {
-            (TooManyRequests, "Too many connections from this address; close some first.")
-        }
-        Refused::TooFast => (TooManyRequests, "Too many new connections from this address; slow down."),
-        Refused::Banned => {
-            (TooManyRequests, "Clients from this address sent too much, again and again; come back later.")
-        }
+    let text = match why {
+        Refused::Address(barred) => return barred.problem(),
+        Refused::TooManyConnections => "Too many connections; come back in a moment.",
+        Refused::Memory => "The server is full; come back in a moment.",
+        Refused::Draining => "The server is going down; come back in a moment.",
     };
-    Problem::new(status, text).with(Hint::RetryAfter(RETRY_AFTER_S))
+    Problem::new(Status::ServiceUnavailable, text).with(Hint::RetryAfter(RETRY_AFTER_S))
 }
 
-fn answer(problem: Problem) -> Vec<u8> {
+fn answer(problem: &Problem, headers: &[u8]) -> Vec<u8> {
     let mut answer = Vec::new();
-    problem.write(&mut answer, false, After::Close);
+    with_headers(&mut answer, headers, |answer| problem.write(answer, false, After::Close));
     answer
+}
+
+fn alert(why: Refused) -> &'static [u8] {
+    if matches!(why, Refused::Address(_)) { &ACCESS_DENIED } else { &INTERNAL_ERROR }
 }
 
 #[cfg(test)]
@@ -154,6 +163,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::shard::barred::Barred;
 
     /// A connected pair: the refused side, and the peer.
     fn pair(listener: &TcpListener) -> (TcpStream, std::net::TcpStream) {
@@ -165,10 +175,10 @@ mod tests {
 
     #[test]
     fn answers_are_complete_http_with_json_in_it() {
-        let lingering = Lingering::new(0);
+        let lingering = Lingering::new(0, b"X-Mine: 1\r\nX-Other: 2\r\n");
         let table = [
-            (&lingering.answers[Refused::TooManyConnections as usize], "HTTP/1.1 503 ", "unavailable"),
-            (&lingering.answers[Refused::Banned as usize], "HTTP/1.1 429 ", "rate_limited"),
+            (lingering.answer(Refused::TooManyConnections), "HTTP/1.1 503 ", "unavailable"),
+            (lingering.answer(Refused::Address(Barred::Banned)), "HTTP/1.1 429 ", "rate_limited"),
         ];
         for (answer, status, code) in table {
             let text = std::str::from_utf8(answer).unwrap();
@@ -176,6 +186,7 @@ mod tests {
             assert!(head.starts_with(status), "{head}");
             assert!(head.ends_with(&format!("\r\nContent-Length: {}", body.len())), "{head}");
             assert!(head.contains("Retry-After: 5\r\n"), "{head}");
+            assert!(head.contains("\r\nX-Mine: 1\r\nX-Other: 2\r\n"), "{head}");
             let json: serde_json::Value = serde_json::from_str(body).unwrap();
             assert_eq!(json["error"]["code"], code);
             assert!(json["error"]["message"].is_string());
@@ -187,8 +198,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut poll = mio::Poll::new().unwrap();
         let (ours, mut peer) = pair(&listener);
-        let mut lingering = Lingering::new(7);
-        lingering.refuse(ours, Refused::TooManyConnections, Mono(0), poll.registry());
+        let mut lingering = Lingering::new(7, b"");
+        lingering.refuse(ours, Refused::TooManyConnections, false, Mono(0), poll.registry());
         peer.write_all(&[b'x'; 3000]).unwrap();
         let mut events = mio::Events::with_capacity(4);
         let mut got = Vec::new();
@@ -213,11 +224,11 @@ mod tests {
     fn bounded_in_number_and_time() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let poll = mio::Poll::new().unwrap();
-        let mut lingering = Lingering::new(0);
+        let mut lingering = Lingering::new(0, b"");
         let mut peers = Vec::new();
         for number in 0..LINGERING_MAX as u64 + 3 {
             let (ours, peer) = pair(&listener);
-            lingering.refuse(ours, Refused::TooManyFromAddress, Mono(number), poll.registry());
+            lingering.refuse(ours, Refused::Memory, true, Mono(number), poll.registry());
             peers.push(peer);
         }
         assert_eq!(lingering.guests.len(), LINGERING_MAX);

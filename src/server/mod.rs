@@ -9,13 +9,14 @@
 
 pub mod descriptors;
 pub mod log;
+pub mod refused;
+pub mod doorman;
 pub mod admission;
 pub mod papers;
 pub mod mint;
 mod validity;
 pub mod certs;
 pub mod reload;
-pub mod doorman;
 pub mod listener;
 pub mod linger;
 pub mod acceptor;
@@ -50,13 +51,13 @@ use crate::reactor::{Accepted, Control, Handed, Home, Parts, Reactor};
 use crate::server::acceptor::{Acceptor, Door, Proxies, Stop};
 use crate::server::admission::{Admission, Caps, Ticket};
 use crate::server::certs::{CertError, Certs};
-use crate::server::doorman::Doorman;
 use crate::server::feed::Feeds;
 use crate::server::listener::{BindError, Listener};
 use crate::server::outside::Outside;
 use crate::server::papers::{Archive, PapersError};
 use crate::server::reload::{Reload, reload_all};
 use crate::server::signals::Wanted;
+use crate::shard::ledger::Ledger;
 use crate::shard::limits::Term;
 use crate::shard::placement;
 use crate::shard::port::{Papers, ToEdge, ToOwner};
@@ -135,6 +136,7 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     let listeners = listener::bind(&plan.listen, certs.as_ref()).map_err(StartError::Listen)?;
     let places: Vec<_> =
         listeners.iter().map(|listener| (listener.place.clone(), listener.certs.is_some())).collect();
+    let clock = Clock::start();
     let keys = Keys::new(seed().map_err(system("get random numbers"))?);
     let wakes: Vec<Arc<Wake>> = (0..plan.shards).map(|_| Arc::default()).collect();
     let (failed, failures) = unbounded();
@@ -148,7 +150,7 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
     tell_memory(plan, &process);
     let admission = admission(plan, keys, (&process, &gauges));
     let acceptor =
-        acceptor(plan, keys, listeners, &shards, &wakes, &admission).map_err(system("make a poll"))?;
+        acceptor(plan, clock, listeners, &shards, &wakes, &admission).map_err(system("make a poll"))?;
     let door = Entrance { admission, stop: acceptor.stopper() };
     let lodger = if plan.shards == 1 && cfg!(unix) {
         Some(acceptor)
@@ -156,7 +158,15 @@ pub fn run(plan: &Plan) -> Result<Ended, StartError> {
         spawn("acceptor".to_owned(), failed.clone(), move || acceptor.run())?;
         None
     };
-    start_shards(plan, keys, &papers, (&wakes, &process, &gauges), (ends, &handed, store), lodger, &failed)?;
+    start_shards(
+        plan,
+        (keys, clock),
+        &papers,
+        (&wakes, &process, &gauges),
+        (ends, &handed, store),
+        lodger,
+        &failed,
+    )?;
     let controls = shards.iter().zip(&wakes).map(|(shard, wake)| (shard.control.clone(), Arc::clone(wake)));
     let archive = Archive::new(plan.files.clone(), controls.collect());
     let archive = Some(archive).filter(|one| !one.is_empty()).map(Reload::Papers);
@@ -250,14 +260,13 @@ fn seed() -> io::Result<[u8; 16]> {
 /// Starts the shards; the first one lodges the acceptor, if that has no thread of its own.
 fn start_shards(
     plan: &Plan,
-    keys: Keys,
+    (keys, mut clock): (Keys, Clock),
     papers: &Papers,
     (wakes, process, gauges): (&[Arc<Wake>], &Arc<Gauges>, &Arc<[Gauges]>),
     (ends, handed, store): (Vec<Ends>, &[Handing], Store),
     mut lodger: Option<Acceptor>,
     exits: &Sender<Exit>,
 ) -> Result<(), StartError> {
-    let mut clock = Clock::start();
     let setting = Setting {
         shards: plan.shards,
         keys,
@@ -265,6 +274,7 @@ fn start_shards(
         node: plan.node_name.as_str().into(),
         gauges: Arc::clone(gauges),
         process: Arc::clone(process),
+        ledger: Arc::new(Ledger::new(keys)),
     };
     let requests: Vec<Mailbox<ToOwner>> = mesh(wakes, LANE_CAPACITY);
     let edges: Vec<Mailbox<ToEdge>> = mesh(wakes, LANE_CAPACITY);
@@ -345,6 +355,8 @@ fn admission(plan: &Plan, keys: Keys, (process, gauges): (&Arc<Gauges>, &Arc<[Ga
     let caps = Caps {
         connections_max: u32::try_from(plan.max_connections).unwrap_or(u32::MAX),
         per_address: plan.max_connections_per_address,
+        handshake_rate: plan.handshake_rate,
+        ban_time: plan.ban_time,
         memory_max: plan.limits.memory,
     };
     Admission::new(caps, keys, Arc::clone(process), Arc::clone(gauges))
@@ -352,7 +364,7 @@ fn admission(plan: &Plan, keys: Keys, (process, gauges): (&Arc<Gauges>, &Arc<[Ga
 
 fn acceptor(
     plan: &Plan,
-    keys: Keys,
+    clock: Clock,
     listeners: Vec<Listener>,
     shards: &[Running],
     wakes: &[Arc<Wake>],
@@ -362,8 +374,7 @@ fn acceptor(
     let doors =
         doors.map(|(shard, wake)| Door { lane: shard.intake.clone(), wake: Arc::clone(wake) }).collect();
     let proxies = Proxies { trusted: plan.limits.trusted.clone(), header: plan.proxy_protocol };
-    let doorman = Doorman::new(plan.handshake_rate, plan.ban_time, keys);
-    Acceptor::new(listeners, doors, Arc::clone(admission), proxies, doorman)
+    Acceptor::new(listeners, doors, Arc::clone(admission), proxies, &plan.limits.headers, clock)
 }
 
 /// Starts a thread that tells when and how it ended, also by a panic.

@@ -175,8 +175,8 @@ impl Shard {
         }
         let done = fanout.cursor == fanout.end;
         if let Some(&last) = list.get(to.wrapping_sub(1)).filter(|_| done) {
-            let since = fanout.since;
-            self.sample(since, last);
+            let (since, events) = (fanout.since, fanout.delivery.events);
+            self.sample(since, last, events);
         }
         done
     }

@@ -11,6 +11,8 @@ use crate::wire::ws::message::Bounds;
 
 /// What the sessions of one shard keep for their clients at most, in bytes.
 pub const SESSIONS_MEMORY: usize = 64 << 20;
+/// What the ledger of the users' rates costs at most, in bytes.
+pub const LEDGER_MEMORY: u64 = 4 << 20;
 /// Percent of the memory budget from which on slow clients are let go; at all of it newcomers are refused.
 pub const MEMORY_SOFT_PERCENT: u64 = 90;
 /// What an idle connection costs at most, with what the kernel needs for it (docs/performance.md).
@@ -49,13 +51,26 @@ pub enum Coalesce {
     Auto,
 }
 
-/// Messages that a connection may send.
+/// A user's rate, in those of one of its connections, where nothing else is said: one at its limit, or several that
+/// share as much again. People have several devices, but write on one at a time.
+pub const USER_FACTOR: u32 = 2;
+
+/// Messages that a connection, or a user, may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Refill of the bucket.
     pub per_second: u32,
     /// Size of the bucket: so many at once after a pause.
     pub burst: u32,
+}
+
+impl Rate {
+    /// What all connections of a user may send if each may send this.
+    #[must_use]
+    pub fn of_user(self) -> Rate {
+        let times = |number: u32| number.saturating_mul(USER_FACTOR);
+        Rate { per_second: times(self.per_second), burst: times(self.burst) }
+    }
 }
 
 /// What bounds a shard; the same for all shards, never changed while they run. All but `pace` is an operator's.
@@ -74,6 +89,11 @@ pub struct Limits {
     /// Bytes per second of one connection, where messages are limited: so many as `rate` allows messages; none =
     /// unlimited.
     pub byte_rate: Option<usize>,
+    /// Messages per second of all connections of one user together, each up to a sixteenth of the burst ahead; none =
+    /// unlimited.
+    pub user_rate: Option<Rate>,
+    /// Bytes per second of the same, where their messages are limited; none = unlimited.
+    pub user_byte_rate: Option<usize>,
     /// Longest room name, in bytes of UTF-8.
     pub name_bytes_max: usize,
     /// Rooms that one connection may be in.
@@ -250,21 +270,22 @@ impl Limits {
             _ => budgeted,
         };
         terms.push(term("connections", connections.saturating_mul(CONNECTION_BYTES)));
+        terms.push(term("rates of users", LEDGER_MEMORY));
         terms.push(term("input that is held", connections.saturating_mul(HELD_INPUT_BYTES)));
         terms
     }
+}
 
-    /// Tokens of its sender's bucket that a message of this length costs.
-    #[inline]
-    pub(crate) fn tokens(&self, rate: Rate, bytes: usize) -> u32 {
-        let Some(byte_rate) = self.byte_rate else { return 1 };
-        // Most messages are short, and to divide is dear.
-        if bytes as u64 * u64::from(rate.per_second) <= byte_rate as u64 {
-            return 1;
-        }
-        let each = (byte_rate / rate.per_second as usize).max(1);
-        u32::try_from(bytes.div_ceil(each).max(1)).unwrap_or(u32::MAX)
+/// Tokens that a message of this length costs where so many messages, and so many bytes, may come in a second.
+#[inline]
+pub(crate) fn tokens(rate: Rate, byte_rate: Option<usize>, bytes: usize) -> u32 {
+    let Some(byte_rate) = byte_rate else { return 1 };
+    // Most messages are short, and to divide is dear.
+    if bytes as u64 * u64::from(rate.per_second) <= byte_rate as u64 {
+        return 1;
     }
+    let each = (byte_rate / rate.per_second as usize).max(1);
+    u32::try_from(bytes.div_ceil(each).max(1)).unwrap_or(u32::MAX)
 }
 
 impl Pace {
@@ -292,6 +313,8 @@ impl Default for Limits {
             half_open_max: 10_000,
             rate: None,
             byte_rate: None,
+            user_rate: None,
+            user_byte_rate: None,
             name_bytes_max: 255,
             rooms_per_connection_max: 128,
             members_per_room_max: None,

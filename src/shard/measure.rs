@@ -10,8 +10,8 @@ use crate::base::id::Key;
 use crate::hub::name::TopicKind;
 use crate::metrics::table::{
     BLOCKED, BUILD, CONNECTIONS, CPU, Cell, DELIVERY_TIMES, DRAINING, DROPS, EVICTIONS, FRAMES_SENT, MAIL,
-    MEMBERSHIPS, MEMORY, MOST_FILES, OPEN_FILES, PUBLICATIONS, QUEUE_BYTES, RESIDENT, ROOMS, STARTED, TOPICS,
-    TURNS,
+    MAIL_AGES, MEMBERSHIPS, MEMORY, MOST_FILES, OPEN_FILES, PUBLICATIONS, QUEUE_BYTES, RESIDENT, ROOMS,
+    STARTED, TOPICS, TURNS,
 };
 use crate::metrics::text;
 use crate::shard::conn::Phase;
@@ -30,7 +30,7 @@ const STALE_PER_CONNECTION: Duration = Duration::from_nanos(500);
 const QUEUED_NOTICED: usize = 1 << 20;
 /// Memory is looked at every so many turns, however little waits in queues.
 const WEIGHED_EVERY: u32 = 64;
-/// One fan-out of so many is timed.
+/// The fan-out of one event of so many is timed.
 const TIMED_EVERY: u32 = 64;
 
 /// How the process stands, as its driver reads it from the system. What the system does not tell is 0.
@@ -174,11 +174,11 @@ impl Shard {
         self.tally.set(BLOCKED.cell(), blocked);
     }
 
-    /// A fan-out that began at `since` has been pushed to all members, to the one in `last` at the end: now and then
+    /// A fan-out of so many events that began at `since` has been pushed to all members, to the one in `last` at the end: now and then
     /// the time until that is written to is taken.
     #[inline]
-    pub(crate) fn sample(&mut self, since: Mono, last: u32) {
-        self.probe.fanouts += 1;
+    pub(crate) fn sample(&mut self, since: Mono, last: u32, events: u32) {
+        self.probe.fanouts += events;
         if self.probe.fanouts >= TIMED_EVERY {
             let Probe { fanouts, slot, since: began, written, .. } = &mut self.probe;
             (*fanouts, *slot, *began, *written) = (0, last, since, false);
@@ -190,6 +190,9 @@ impl Shard {
     pub fn handle_turned(&mut self, end: Mono) -> Option<Turned> {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.tally.observe(&TURNS, micros(end.since(self.now.mono)));
+        if self.load.mail_age() > Duration::ZERO {
+            self.tally.observe(&MAIL_AGES, micros(self.load.mail_age()));
+        }
         self.probe.turns = self.probe.turns.wrapping_add(1);
         if self.queued_bytes() > QUEUED_NOTICED || self.probe.turns.is_multiple_of(WEIGHED_EVERY) {
             self.fit_memory();

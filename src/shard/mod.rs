@@ -13,7 +13,7 @@
 //!
 //! 1. [`Shard::begin_turn`] tells the time; [`Shard::handle_drain`], [`Shard::handle_open`] for new sockets
 //! 2. mail: [`Shard::handle_stored`]; [`Shard::handle_edge_mail`] while [`Shard::takes_edge_mail`],
-//!    [`Shard::handle_request`] while [`Shard::takes_requests`]
+//!    [`Shard::handle_request`] while [`Shard::takes_requests`]; then [`Shard::handle_mail_age`]
 //! 3. sockets: [`Shard::handle_arrival`]; [`Shard::handle_writable`]; [`Shard::poll_resume`]; [`Shard::handle_bytes`]
 //!    (while [`Shard::takes_input`]; [`Shard::handle_placed`] after a read to [`Shard::message_room`]; what comes
 //!    through a [`front::Front`] as that says) and then
@@ -42,6 +42,9 @@ pub mod port;
 pub mod tls;
 pub mod front;
 pub mod placement;
+pub mod barred;
+pub mod ledger;
+pub(crate) mod purse;
 pub(crate) mod delivery;
 pub mod load;
 pub(crate) mod outbox;
@@ -63,6 +66,7 @@ pub mod flush;
 mod check;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::base::clock::{Mono, Now};
 use crate::base::id::{Key, ShardId};
@@ -203,6 +207,11 @@ impl Shard {
         }
     }
 
+    /// The age of the oldest mail to or from other shards, after this turn's was taken: nothing if there is none.
+    pub fn handle_mail_age(&mut self, age: Duration) {
+        self.load.note_mail(age);
+    }
+
     /// Fires all timers that are due.
     pub fn handle_timers(&mut self) {
         let tick = self.now.mono.0 / TICK_US;
@@ -228,13 +237,16 @@ impl Shard {
 
     /// Owner work, then fan-outs, each as far as this turn's budget reaches.
     pub fn work(&mut self) {
+        let mut done = 0;
         for _ in 0..self.limits.pace.requests_per_turn {
             if !self.takes_requests() {
                 break;
             }
             let Some(request) = self.lanes.requests[self.id.index()].pop_front() else { break };
             self.handle_request(request);
+            done += 1;
         }
+        self.load.note_own(done, self.lanes.requests[self.id.index()].len(), self.now.mono);
         self.run_fanouts();
     }
 

@@ -1,5 +1,8 @@
 //! Too much to do: a shard whose turns get long stops hearing those who give it most to do, for a while.
 //!
+//! Mail that gets old counts as turns that get long: an owner, or an edge, that is behind takes its mail later and
+//! later, while its turns, and those of who sends it, may be short.
+//!
 //! Turns get long when clients together bring more than the shard can work off. Each turn reads from everybody who has
 //! sent something, so all are served alike, the quiet with the loud, and all wait longer and longer. So the loudest are
 //! held: TCP slows them down, and the others are heard at once. It ends when turns are short again; meanwhile the loud

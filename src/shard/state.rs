@@ -19,6 +19,7 @@ use crate::shard::conn::Conn;
 use crate::shard::conn::session::Sessions;
 use crate::shard::delivery::Delivery;
 use crate::shard::delivery::Held;
+use crate::shard::ledger::Ledger;
 use crate::shard::limits::Limits;
 use crate::shard::load::Load;
 use crate::shard::members::{Fanout, Members};
@@ -46,6 +47,8 @@ pub struct Setting {
     pub gauges: Arc<[Gauges]>,
     /// What is no shard's.
     pub process: Arc<Gauges>,
+    /// What users owe.
+    pub ledger: Arc<Ledger>,
 }
 
 /// A question under way.
@@ -103,6 +106,7 @@ pub struct Shard {
     pub(super) node: Arc<str>,
     pub(super) gauges: Arc<[Gauges]>,
     pub(super) process: Arc<Gauges>,
+    pub(super) ledger: Arc<Ledger>,
     pub(super) now: Now,
     pub(super) conns: Slab<Conn>,
     pub(super) wheel: Wheel<Timer>,
@@ -218,7 +222,7 @@ impl Shard {
     /// A shard without connections. `seed` decides its jitter.
     #[must_use]
     pub fn new(id: ShardId, setting: &Setting, seed: u64, now: Now) -> Shard {
-        let Setting { shards, keys, limits, node, gauges, process } = setting.clone();
+        let Setting { shards, keys, limits, node, gauges, process, ledger } = setting.clone();
         assert!(id.0 < shards && gauges.len() == usize::from(shards));
         limits.pace.check();
         let window = Window::new(limits.coalesce, now.mono);
@@ -245,6 +249,7 @@ impl Shard {
             node,
             gauges,
             process,
+            ledger,
             now,
             conns: Slab::new(),
             wheel: Wheel::new(now.mono.0 / TICK_US),

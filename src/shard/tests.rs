@@ -4,6 +4,7 @@ mod access;
 mod api;
 mod batch;
 mod front;
+mod overload;
 
 use std::io::IoSlice;
 use std::sync::{Arc, OnceLock};
@@ -19,7 +20,9 @@ use crate::hub::event::{Body, Event, Outcome, Publication, Reply, Roll, Snapshot
 use crate::hub::name::{Topic, TopicKind, User};
 use crate::shard::conn::socket::LINGER;
 use crate::shard::flush::{Outgoing, SLICES_MAX};
+use crate::shard::ledger::Ledger;
 use crate::shard::limits::{Coalesce, Limits};
+use crate::shard::load::Turned;
 use crate::shard::port::{Close, Question, Written};
 use crate::shard::state::Setting;
 use crate::wire::ws::frame::Opcode;
@@ -50,6 +53,7 @@ impl Rig {
             node: "n".into(),
             gauges,
             process: Arc::default(),
+            ledger: Arc::new(Ledger::new(Keys::new(KEYS))),
         };
         let now = Mono(1);
         let shard = Shard::new(ShardId(0), &setting, 1, Now { mono: now, wall: Wall(0) });

@@ -367,6 +367,19 @@ fn limits_of_a_token_hold_for_its_user() {
 }
 
 #[test]
+fn limits_of_a_token_hold_for_all_connections_of_its_user() {
+    let (server, _folder) = server(&[]);
+    let limits = json!({"user_rate": 1, "user_burst": 3});
+    let mut both = [(); 2].map(|()| enter(&server, json!({"sub": "ann", "limits": limits})));
+    let mut bob = enter(&server, json!({"sub": "bob"}));
+    let codes: Vec<Value> =
+        (0..10).map(|number| code(&mut both[number % 2], json!({"type": "ping"}))).collect();
+    assert_eq!(codes[..3], ["done"; 3]);
+    assert!(codes.iter().filter(|code| **code == "rate_limited").count() >= 4, "{codes:?}");
+    assert_eq!(code(&mut bob, json!({"type": "ping"})), "done");
+}
+
+#[test]
 fn a_token_that_ends_is_warned_of_and_can_be_renewed() {
     let (server, _folder) = server(&["--token-warning", "1h"]);
     let ends = now_s() + 3;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::metrics::{scrape, scrape_by};
 use crate::support::raw::{CLOSE, Raw, TEXT};
-use crate::support::{Got, Server, eventually};
+use crate::support::{Client, Got, Server, eventually};
 
 #[test]
 fn rooms_per_connection() {
@@ -58,12 +58,13 @@ fn connections_per_user_close_with_1008() {
 
 #[test]
 fn connections_in_all_answer_503() {
-    let server = Server::start(&["--max-connections", "3"]);
+    let server = Server::start(&["--max-connections", "3", "--header", "X-Mine: yes"]);
     let mut clients: Vec<_> = (0..3).map(|_| server.client("/ws")).collect();
     let request = "GET /ws HTTP/1.1\r\nHost: x\r\n\r\n";
     for _ in 0..5 {
         let answer = server.exchange(request);
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After:"), "{answer}");
+        assert!(answer.contains("\r\nX-Mine: yes\r\n"), "{answer}");
     }
     clients.remove(1).close();
     eventually("there is room for another", || {
@@ -202,6 +203,77 @@ fn bytes_count_as_messages_do() {
     ann.say("r", long.as_str());
     assert_eq!(ann.expect("error")["code"], "rate_limited");
     assert_eq!(hits(&server, "byte_rate"), 1.0);
+}
+
+/// Asks for pongs in turns; how many came. Every other answer is a refusal that says when to come back.
+fn pongs(clients: &mut [&mut Client], rounds: usize) -> usize {
+    let mut pongs = 0;
+    for _ in 0..rounds {
+        for client in &mut *clients {
+            client.send(&json!({"type": "ping"}));
+            let object = client.object();
+            if object["type"] == "pong" {
+                pongs += 1;
+            } else {
+                assert_eq!(object["code"], "rate_limited");
+                assert!(object["retry_after_ms"].as_u64().is_some_and(|wait| wait >= 1), "{object}");
+            }
+        }
+    }
+    pongs
+}
+
+/// The server has two shards, and gives each newcomer to the one with fewer connections.
+#[test]
+fn connections_of_one_user_share_its_rate_and_leave_that_of_others_alone() {
+    let server = Server::start(&["--user-rate-limit", "1/s,burst=10"]);
+    let (mut first, mut second) = (server.user("ann"), server.user("ann"));
+    let (mut bob, mut nobody) = (server.user("bob"), server.client("/ws"));
+    let heard = pongs(&mut [&mut first, &mut second], 15);
+    assert!((10..25).contains(&heard), "{heard} of 30");
+    assert!(hits(&server, "user_message_rate") >= 5.0);
+    assert_eq!(pongs(&mut [&mut bob], 10), 10, "another user");
+    assert_eq!(pongs(&mut [&mut nobody], 100), 100, "who is nobody has no user's rate");
+    for _ in 0..1000 {
+        first.send(&json!({"type": "ping"}));
+    }
+    let closed = std::iter::from_fn(|| match first.next() {
+        Got::Object(object) => Some(Err(object)),
+        Got::Closed(code) => Some(Ok(code)),
+        Got::Ended(_) => None,
+    });
+    assert_eq!(closed.into_iter().find_map(Result::ok), Some(4005));
+    // Whoever did not join in is told, too, but stays.
+    pongs(&mut [&mut second], 3);
+    assert_eq!(hits(&server, "message_rate"), 0.0);
+}
+
+#[test]
+fn long_messages_of_one_user_count_for_its_bytes() {
+    let server = Server::start(&["--user-rate-limit", "10/s,burst=20", "--user-byte-rate", "10KiB"]);
+    let (mut first, mut second) = (server.user("ann"), server.user("ann"));
+    first.join("r");
+    second.join("r");
+    let long = "x".repeat(15 << 10);
+    first.say("r", long.as_str());
+    assert_eq!(second.expect("chat_message")["message"], long);
+    second.say("r", long.as_str());
+    assert_eq!(second.expect("error")["code"], "rate_limited");
+    assert_eq!(hits(&server, "user_byte_rate"), 1.0);
+}
+
+#[test]
+fn without_a_users_rate_each_connection_has_its_own_only() {
+    let server = Server::start(&["--rate-limit", "1/s,burst=10", "--user-rate-limit", "off"]);
+    let (mut first, mut second) = (server.user("ann"), server.user("ann"));
+    assert_eq!(pongs(&mut [&mut first, &mut second], 10), 20);
+    let server = Server::start(&["--rate-limit", "1/s,burst=10"]);
+    let mut many: Vec<Client> = (0..4).map(|_| server.user("ann")).collect();
+    let heard = pongs(&mut many.iter_mut().collect::<Vec<_>>(), 10);
+    assert!(
+        (17..35).contains(&heard),
+        "{heard} of 40: twice as much as one by default, a portion each ahead"
+    );
 }
 
 #[test]

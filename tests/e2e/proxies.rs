@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use crate::metrics::scrape;
 use crate::support::secure::{self, Folder};
 use crate::support::{Server, eventually, head};
 
@@ -43,6 +44,64 @@ fn clients_of_a_trusted_proxy_count_where_they_are() {
     drop(ann);
     eventually("her place is free", || ask(&server, b"", "X-Forwarded-For: 192.0.2.7\r\n").is_ok());
     drop((bob, others));
+}
+
+/// How many of so many requests in a row got a WebSocket; the others were told to come back later.
+fn served(server: &Server, before: &[u8], headers: &str, count: usize) -> usize {
+    let answers = (0..count).map(|_| ask(server, before, headers));
+    answers
+        .filter(|answer| match answer {
+            Ok(_) => true,
+            Err(head) => {
+                assert!(head.starts_with("HTTP/1.1 429 ") && head.contains("Retry-After: "), "{head}");
+                false
+            }
+        })
+        .count()
+}
+
+#[test]
+fn who_comes_too_fast_by_a_proxy_is_told_so_and_the_proxy_is_not() {
+    let flags = ["--handshake-rate", "1/s,burst=5", "--trusted-proxy", "127.0.0.1", "--shards", "2"];
+    let server = Server::start(&flags);
+    let ann = served(&server, b"", "X-Forwarded-For: 192.0.2.7\r\n", 30);
+    assert!((5..30).contains(&ann), "{ann} of 30");
+    assert_eq!(served(&server, b"", "X-Forwarded-For: 192.0.2.8\r\n", 5), 5, "another client");
+    assert_eq!(served(&server, b"", "", 30), 30, "the proxy itself");
+    let found = scrape(&server);
+    assert_eq!(found["roomcast_connections_refused_total{reason=\"handshake_rate\"}"], (30 - ann) as f64);
+    let server = Server::start(&[&flags[..], &["--proxy-protocol"]].concat());
+    let ann = served(&server, &binary([192, 0, 2, 7]), "", 30);
+    assert!((5..30).contains(&ann), "{ann} of 30");
+    assert_eq!(served(&server, &binary([192, 0, 2, 8]), "", 5), 5);
+}
+
+/// Sends far too much, and is closed for it.
+fn offend(stream: &mut TcpStream) {
+    let ping = b"\x81\x8f\0\0\0\0{\"type\":\"ping\"}";
+    stream.write_all(&ping.repeat(500)).expect("it is read");
+    let mut told = Vec::new();
+    let _ = stream.read_to_end(&mut told);
+    let end = [0x0f, 0xa5]; // 4005
+    assert!(told.windows(4).any(|frame| frame[0] == 0x88 && frame[2..] == end), "closed with 4005");
+}
+
+#[test]
+fn repeat_offenders_behind_a_proxy_are_banned_and_the_proxy_is_not() {
+    let flags = ["--rate-limit", "10/s,burst=10", "--ban-time", "1h", "--trusted-proxy", "127.0.0.1"];
+    let server = Server::start(&flags);
+    for _ in 0..3 {
+        offend(&mut ask(&server, b"", "X-Forwarded-For: 192.0.2.7\r\n").unwrap());
+        // Nobody knows whose these are: they are not the proxy's.
+        offend(&mut ask(&server, b"", "").unwrap());
+    }
+    eventually("the client is refused", || {
+        ask(&server, b"", "X-Forwarded-For: 192.0.2.7\r\n")
+            .is_err_and(|head| head.starts_with("HTTP/1.1 429 "))
+    });
+    ask(&server, b"", "X-Forwarded-For: 192.0.2.8\r\n").expect("another client");
+    ask(&server, b"", "").expect("the proxy itself");
+    assert!(scrape(&server)["roomcast_connections_refused_total{reason=\"banned\"}"] >= 1.0);
 }
 
 #[test]

@@ -343,3 +343,33 @@ fn curl_and_openssl_understand_us() {
         drop(stdin);
     }
 }
+
+/// Who is too many is told by an alert, without a handshake.
+#[test]
+fn a_full_server_ends_the_handshake_with_an_alert() {
+    let folder = Folder::new("full");
+    let server = folder.server(&["--max-connections", "1"]);
+    let _held = server.connect();
+    let mut alert = Vec::new();
+    eventually("there is no room", || {
+        let mut refused = server.connect();
+        alert.clear();
+        let _ = refused.write_all(&hello(&folder));
+        let _ = refused.read_to_end(&mut alert);
+        alert.len() == 7
+    });
+    assert_eq!(alert, [21, 3, 3, 0, 2, 2, 80], "fatal, internal_error");
+    // What a client makes of it.
+    let mut session = secure::session(&Arc::new(folder.trust(DEFAULT_VERSIONS)));
+    session.read_tls(&mut &alert[..]).unwrap();
+    let error = session.process_new_packets().unwrap_err();
+    assert_eq!(error, rustls::Error::AlertReceived(rustls::AlertDescription::InternalError));
+}
+
+/// The first words of a client.
+fn hello(folder: &Folder) -> Vec<u8> {
+    let mut session = secure::session(&Arc::new(folder.trust(DEFAULT_VERSIONS)));
+    let mut hello = Vec::new();
+    session.write_tls(&mut hello).expect("a vector takes all");
+    hello
+}

@@ -22,6 +22,7 @@ use roomcast::hub::stored::{Image, Restored};
 use roomcast::metrics::shard::Gauges;
 use roomcast::shard::arrival::Arrival;
 use roomcast::shard::flush::{Outgoing, SLICES_MAX};
+use roomcast::shard::ledger::Ledger;
 use roomcast::shard::limits::Limits;
 use roomcast::shard::placement;
 use roomcast::shard::port::{Close, Move, ToEdge, ToOwner, Written};
@@ -223,6 +224,7 @@ impl World {
             node: "sim".into(),
             gauges: (0..shards).map(|_| Gauges::default()).collect::<Arc<[_]>>(),
             process: Arc::default(),
+            ledger: Arc::new(Ledger::new(self.keys)),
         };
         let (holds, keys) = (self.limits.durability == Durability::Sync, self.keys);
         let mut named = 0;

@@ -40,9 +40,8 @@ fn prepare(caps: Caps, shards: u16, lane: usize, listeners: usize) -> (Acceptor,
             (Door { lane, wake: Arc::default() }, receiver)
         })
         .unzip();
-    let doorman = Doorman::new(ByAddress::OFF, ByAddress::OFF, Keys::new([1; 16]));
     let (doors, all) = (doors, Arc::clone(&admission));
-    let acceptor = Acceptor::new(listeners, doors, all, Proxies::default(), doorman).unwrap();
+    let acceptor = Acceptor::new(listeners, doors, all, Proxies::default(), b"", Clock::start()).unwrap();
     let stop = acceptor.stopper();
     (acceptor, Running { addresses, shards, admission, stop, thread: thread::spawn(|| Ok(())) })
 }
@@ -52,7 +51,13 @@ fn start(caps: Caps, shards: u16, lane: usize, listeners: usize) -> Running {
     Running { thread: thread::spawn(|| acceptor.run()), ..running }
 }
 
-const NO_CAPS: Caps = Caps { connections_max: 1000, per_address: ByAddress::OFF, memory_max: None };
+const NO_CAPS: Caps = Caps {
+    connections_max: 1000,
+    per_address: ByAddress::OFF,
+    handshake_rate: ByAddress::OFF,
+    ban_time: ByAddress::OFF,
+    memory_max: None,
+};
 
 /// Waits for something that another thread is about to do.
 fn until(condition: impl Fn() -> bool) {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::base::bucket::Bucket;
 use crate::base::clock::Mono;
 use crate::hub::name::User;
 use crate::shard::arrival::Introduction;
 use crate::shard::conn::deadline::Deadline;
 use crate::shard::conn::session::Session;
 use crate::shard::pass::Pass;
+use crate::shard::purse::Purse;
 
 /// What a shard knows about a native client.
 pub(crate) struct Client {
@@ -17,7 +17,7 @@ pub(crate) struct Client {
     /// Who it is to the others: given at the handshake, or made when first needed.
     pub(crate) user: Option<Arc<User>>,
     /// Messages that it may send.
-    pub(crate) bucket: Bucket,
+    pub(crate) purse: Purse,
     /// When the next `heartbeat` is due; never if it wants none.
     pub(crate) heartbeat_due: Mono,
     /// What few clients have; none for the others.
@@ -77,7 +77,7 @@ impl Client {
         Client {
             serial,
             user: None,
-            bucket: Bucket::default(),
+            purse: Purse::default(),
             heartbeat_due: Mono::NEVER,
             more: None,
             welcomed: false,

@@ -18,6 +18,7 @@ use crate::hub::command::{Ask, Command, Tag};
 use crate::hub::event::{Refusal, Reply};
 use crate::hub::name::{Topic, TopicKind};
 use crate::hub::operation::Operation;
+use crate::metrics::table::LIMITS_HIT;
 use crate::shard::arrival::Introduction;
 use crate::shard::conn::client::{Client, Guest, More};
 use crate::shard::conn::socket::{Role, Socket};
@@ -246,6 +247,7 @@ impl Shard {
         let Some(pass) = client.pass() else { return Ok(()) };
         if now < pass.renewable {
             let wait = pass.renewable.since(now).as_micros().div_ceil(1000);
+            self.tally.count(const { LIMITS_HIT.of("message_rate") });
             return Err(Refusal::RateLimited { retry_after_ms: u64::try_from(wait).unwrap_or(u64::MAX) });
         }
         pass.renewable = now + RENEWAL_INTERVAL;

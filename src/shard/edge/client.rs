@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::base::bucket::Dry;
 use crate::base::clock::Mono;
 use crate::base::id::{Key, ShardId};
 use crate::base::shared::Shared;
@@ -19,7 +18,6 @@ use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Dirty, Hold, Phase};
 use crate::shard::edge::pattern;
 use crate::shard::edge::session::{SERIAL_BITS, digits, letters, session_id};
-use crate::shard::limits::Rate;
 use crate::shard::port::Question;
 use crate::shard::state::Shard;
 use crate::wire::ws::close::CloseCode;
@@ -164,26 +162,6 @@ impl Shard {
             return self.refuse(key, tag.as_deref(), &refusal);
         }
         self.on_command(key, tag, command);
-    }
-
-    /// Each message costs, whatever is answered to it; a long one as much as several.
-    #[inline]
-    fn take_tokens(&mut self, key: Key, bytes: usize) -> Result<(), Dry> {
-        let all = self.limits.rate;
-        if all.is_none() && !self.asks_for_tokens() {
-            return Ok(());
-        }
-        let now = self.now.mono;
-        let Some(client) = self.conns.get_mut(key).and_then(Conn::client) else { return Ok(()) };
-        let own = client.pass().and_then(|pass| pass.grants.allowance.rate);
-        let own = own.map(|(per_second, burst)| Rate { per_second, burst });
-        let Some(rate) = own.or(all) else { return Ok(()) };
-        let tokens = self.limits.tokens(rate, bytes);
-        let drawn = client.bucket.draw(now, rate.per_second, rate.burst, tokens);
-        if drawn.is_err() && tokens > 1 {
-            self.tally.count(const { LIMITS_HIT.of("byte_rate") });
-        }
-        drawn
     }
 
     /// The next connection that was closed for what it did, again and again: its driver may know where it comes from.
@@ -348,7 +326,6 @@ impl Shard {
 /// The limit that a refusal tells of, if it tells of one.
 fn limit_of(refusal: &Refusal) -> Option<Cell> {
     match refusal {
-        Refusal::RateLimited { .. } => Some(const { LIMITS_HIT.of("message_rate") }),
         Refusal::TooManyRooms { .. } => Some(const { LIMITS_HIT.of("rooms_per_connection") }),
         Refusal::RoomFull => Some(const { LIMITS_HIT.of("members_per_room") }),
         _ => None,

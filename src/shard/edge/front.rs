@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use crate::base::id::Key;
 use crate::base::peer::Peer;
+use crate::shard::barred::Barred;
 use crate::shard::conn::{Conn, Hold, Phase};
 use crate::shard::state::Shard;
 use crate::wire::http::answer::{After, Problem, Status};
@@ -54,16 +55,13 @@ impl Shard {
         self.turn.located.pop()
     }
 
-    /// Whether there may be one more connection from where the client is.
-    pub fn handle_located(&mut self, key: Key, admitted: bool) {
-        if admitted {
-            return self.release(key, Hold::ADMISSION);
-        }
+    /// Whether there may be one more connection from where the client is; if not, why.
+    pub fn handle_located(&mut self, key: Key, judged: Result<(), Barred>) {
+        let Err(barred) = judged else { return self.release(key, Hold::ADMISSION) };
         // It may have come to an end meanwhile.
         let Some(Conn { phase: Phase::Head { .. }, rest, .. }) = self.conns.get_mut(key) else { return };
         *rest = None;
-        let text = "Too many connections from this address; close some first.";
-        self.answer_problem(key, Problem::new(Status::TooManyRequests, text), false, After::Close);
+        self.answer_problem(key, barred.problem(), false, After::Close);
     }
 
     /// Where TLS was to begin a request came without it. It is answered as it came; the socket is a plain one now.

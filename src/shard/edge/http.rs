@@ -18,7 +18,7 @@ use crate::shard::conn::socket::{Role, Socket};
 use crate::shard::conn::{Conn, Phase};
 use crate::shard::edge::access::{self, Credential};
 use crate::shard::state::Shard;
-use crate::wire::http::answer::{self, After, Answer, Hint, NOSNIFF, Problem, Status};
+use crate::wire::http::answer::{self, After, Answer, Hint, NOSNIFF, Problem, Status, with_headers};
 use crate::wire::http::head::{Body, Head, HeadError, HeadReader, Slots};
 use crate::wire::http::target::Target;
 use crate::wire::ws::close::CloseCode;
@@ -291,19 +291,6 @@ impl Shard {
             *deadline = until;
         }
         self.rearm(key);
-    }
-}
-
-/// Writes an answer, and the operator's header lines behind its first line.
-fn with_headers(out: &mut Vec<u8>, headers: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    write(out);
-    if headers.is_empty() {
-        return;
-    }
-    if let Some(end) = out[start..].iter().position(|byte| *byte == b'\n') {
-        let at = start + end + 1;
-        out.splice(at..at, headers.iter().copied());
     }
 }
 

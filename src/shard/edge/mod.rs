@@ -13,6 +13,7 @@ mod moderation;
 mod unfinished;
 mod binary;
 mod documents;
+mod rates;
 mod client;
 mod socket;
 mod api;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::network::{Network, Trusted};
+use crate::shard::barred::Barred;
 
 fn limits() -> Limits {
     let networks = vec![Network::parse("10.0.0.0/8").unwrap()];
@@ -49,7 +50,7 @@ fn who_comes_by_a_proxy_waits_to_be_counted() {
         }
         assert_eq!(located, Some((key, "192.0.2.7".parse().unwrap())), "cut at {cut}");
         assert!(rig.said_to(key).is_empty());
-        rig.shard.handle_located(key, true);
+        rig.shard.handle_located(key, Ok(()));
         rig.turn(&[]);
         if cut >= UPGRADE.len() {
             rig.turn(&[(key, &bytes[cut..])]);
@@ -61,14 +62,18 @@ fn who_comes_by_a_proxy_waits_to_be_counted() {
 
 #[test]
 fn one_too_many_from_there_is_told_so() {
-    let mut rig = Rig::new(1, limits());
-    let key = rig.shard.handle_open(Peer::Elsewhere.as_proxy());
-    rig.turn(&[(key, UPGRADE.as_bytes())]);
-    let (located, _) = rig.shard.poll_located().unwrap();
-    rig.shard.handle_located(located, false);
-    rig.turn(&[]);
-    assert!(rig.said_to(key).starts_with(b"HTTP/1.1 429 "));
-    assert_eq!(rig.closed.pop(), Some((key, Close::Shutdown)));
+    for why in [Barred::TooMany, Barred::TooFast, Barred::Banned] {
+        let mut rig = Rig::new(1, limits());
+        let key = rig.shard.handle_open(Peer::Elsewhere.as_proxy());
+        rig.turn(&[(key, UPGRADE.as_bytes())]);
+        let (located, _) = rig.shard.poll_located().unwrap();
+        rig.shard.handle_located(located, Err(why));
+        rig.turn(&[]);
+        let told = String::from_utf8(rig.said_to(key)).unwrap();
+        assert!(told.starts_with("HTTP/1.1 429 ") && told.contains("Retry-After: 5\r\n"), "{told}");
+        assert!(told.contains(why.problem().text));
+        assert_eq!(rig.closed.pop(), Some((key, Close::Shutdown)));
+    }
 }
 
 #[test]

@@ -306,6 +306,19 @@ impl From<TargetError> for Problem {
     }
 }
 
+/// Writes an answer, and more header lines, each with its line end, behind its first line.
+pub fn with_headers(out: &mut Vec<u8>, headers: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    write(out);
+    if headers.is_empty() {
+        return;
+    }
+    if let Some(end) = out[start..].iter().position(|byte| *byte == b'\n') {
+        let at = start + end + 1;
+        out.splice(at..at, headers.iter().copied());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
