@@ -3,6 +3,7 @@
 mod access;
 mod api;
 mod front;
+mod held;
 
 use std::io::IoSlice;
 use std::sync::{Arc, OnceLock};

@@ -60,8 +60,8 @@ impl Shard {
             return self.release(key, Hold::ADMISSION);
         }
         // It may have come to an end meanwhile.
-        let Some(Conn { phase: Phase::Head { .. }, rest, .. }) = self.conns.get_mut(key) else { return };
-        *rest = None;
+        let Some(Conn { phase: Phase::Head { .. }, .. }) = self.conns.get(key) else { return };
+        self.take_held(key);
         let text = "Too many connections from this address; close some first.";
         self.answer_problem(key, Problem::new(Status::TooManyRequests, text), false, After::Close);
     }
