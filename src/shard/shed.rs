@@ -1,9 +1,10 @@
 //! One budget for what clients make the whole process remember, and who has to go when it is used up.
 //!
 //! Every part has a bound of its own; together these bounds may be more than the machine has. So each shard tells what
-//! it uses, all of them look at the sum, and a shard that is over it lets go of those clients that do not read, or whose
-//! input is held: those with the most waiting first, a part of them in each turn. Who reads and is heard is never
-//! touched: nothing of theirs stays. A frame in many queues counts once. At the hard bound, `server::admission` lets nobody in.
+//! it uses, all of them look at the sum, and a shard that is over it lets go of those clients that do not read, or
+//! whose input is held: those with the most waiting first, a part of them in each turn. Who reads and is heard is never
+//! touched: nothing of theirs stays. A frame in many queues counts once. At the hard bound, `server::admission` lets
+//! nobody in.
 
 use std::cmp::Reverse;
 use std::time::Duration;

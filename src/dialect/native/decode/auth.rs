@@ -39,8 +39,8 @@ pub struct Signed<'a> {
     pub signature: Cow<'a, str>,
 }
 
-/// Finds what is signed in a message to others, and the signature; none where something is missing, or there twice: what
-/// was signed and what is relayed could be two different fields otherwise, and one of them somebody else's.
+/// Finds what is signed in a message to others, and the signature; none where something is missing, or there twice:
+/// otherwise what was signed and what is relayed could be two different fields, and one of them somebody else's.
 #[must_use]
 pub fn signed<'a>(text: &'a str) -> Option<Signed<'a>> {
     let (mut content, mut timestamp, mut signature) = (None, None, None);
