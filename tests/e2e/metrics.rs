@@ -156,7 +156,9 @@ fn each_delivery_is_counted_once_and_a_missing_echo_is_none() {
     for user in &mut users {
         user.join("r");
     }
-    users.iter_mut().for_each(|user| user.catch_up("r"));
+    for user in &mut users {
+        user.catch_up("r");
+    }
     let before = scrape(&server)["roomcast_deliveries_total"];
     for number in 0..10 {
         let message = json!({"type": "chat_message", "room": "r", "message": number, "echo": number < 3});
