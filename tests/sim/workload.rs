@@ -326,7 +326,8 @@ impl Sim {
             gave_up: false,
             over: false,
         };
-        let shown = self.limits.access.tokens.then(|| self.arrive(&mut client)).unwrap_or_default();
+        let asked = self.limits.access.tokens;
+        let shown = if asked { self.arrive(&mut client) } else { showing::Shown::default() };
         let request = match kind {
             Kind::Echo => shown.request("/echo"),
             Kind::Http { asked } => net::request("/health", false).repeat(asked),

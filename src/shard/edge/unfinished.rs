@@ -96,10 +96,10 @@ impl Shard {
 
     /// Takes the input that a connection has kept, to handle it or to forget it.
     #[inline]
-    pub(crate) fn take_held(&mut self, key: Key) -> Option<Box<Vec<u8>>> {
+    pub(crate) fn take_held(&mut self, key: Key) -> Option<Vec<u8>> {
         let rest = self.conns.get_mut(key)?.rest.take()?;
         self.unfinished.held_bytes -= rest.capacity();
-        Some(rest)
+        Some(*rest)
     }
 
     /// Publishes what this file counts.
