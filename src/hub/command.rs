@@ -238,7 +238,11 @@ pub enum Ask {
         since: Option<(u64, Box<str>)>,
         /// Or send the last so many publications.
         history: u32,
+        /// Whether the member's token makes it a moderator of the room.
+        by_right: bool,
     },
+    /// A member's token makes it a moderator of the room, or does so no more.
+    Appoint(bool),
     /// End the membership and say so.
     Leave,
     /// End the membership; nobody is there to hear the answer.

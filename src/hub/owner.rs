@@ -34,6 +34,7 @@ use crate::hub::event::{Body, Event, Outcome, Publication, Refusal, Reply, Sende
 use crate::hub::journal::Journal;
 use crate::hub::moderation::Sanctions;
 use crate::hub::name::{Topic, TopicKind, User};
+use crate::hub::owner::appointed::Appointed;
 use crate::hub::owner::patterns::Subscribed;
 use crate::hub::policy::{Policies, Publishers, Reach, RowId};
 use crate::hub::presence::Place;
@@ -107,6 +108,7 @@ pub struct Owner {
     /// Crowded topics whose numbers have changed, and when members are told.
     uncounted: Agenda<u32>,
     sanctions: Sanctions,
+    appointed: Appointed,
     outcomes: VecDeque<(ShardId, Outcome)>,
     /// Outcomes that were polled, ever.
     polled: u64,
@@ -173,6 +175,7 @@ impl Owner {
             grace: Agenda::new(keys),
             uncounted: Agenda::new(keys),
             sanctions: Sanctions::new(keys),
+            appointed: Appointed::default(),
             outcomes: VecDeque::new(),
             polled: 0,
             journal: None,
@@ -192,14 +195,15 @@ impl Owner {
         debug_assert!(origin.shard.0 < self.shards);
         let asker = Asker { topic, origin, tag };
         match ask {
-            Ask::Join { user, since, history } => {
+            Ask::Join { user, since, history, by_right } => {
                 let wanted = match &since {
                     Some((offset, epoch)) => Wanted::Since(*offset, epoch),
                     None if history > 0 => Wanted::Newest(history),
                     None => Wanted::Nothing,
                 };
-                self.join(asker, user, wanted, now);
+                self.join(asker, user, wanted, by_right, now);
             }
+            Ask::Appoint(moderates) => self.appoint(&asker, moderates),
             Ask::Leave => self.leave(asker, now),
             Ask::Gone => {
                 if let Some(slot) = self.slot_of_member(&asker) {
@@ -307,7 +311,7 @@ impl Owner {
             .collect()
     }
 
-    fn join(&mut self, asker: Asker, user: Arc<User>, wanted: Wanted<'_>, now: Now) {
+    fn join(&mut self, asker: Asker, user: Arc<User>, wanted: Wanted<'_>, by_right: bool, now: Now) {
         if let Some(refusal) = self.banned(&asker.topic, &user, now) {
             return self.reply(asker, Reply::Refused(refusal));
         }
@@ -337,9 +341,10 @@ impl Owner {
         let mut snapshot = held.record.snapshot(wanted, now.mono, policy);
         self.rouse(slot);
         self.weigh(slot);
-        snapshot.roll.moderators = self.policies.moderators(&asker.topic, &snapshot.roll.users);
+        let turned = self.note_right(slot, asker.origin, by_right) && arrival != Arrival::First;
+        snapshot.roll.moderators = self.moderators(slot, &snapshot.roll.users);
         let (origin, members_count) = (asker.origin, snapshot.members_count);
-        let moderator = arrival == Arrival::First && self.policies.is_moderator(&asker.topic, &user.id);
+        let moderator = arrival == Arrival::First && self.is_moderator(slot, &user.id);
         if arrival != Arrival::Again {
             self.count_members(asker.topic.kind(), members_count - 1, members_count);
         }
@@ -351,6 +356,9 @@ impl Owner {
             }
             Arrival::Further => self.welcome_back(slot, origin),
             Arrival::Again => {}
+        }
+        if turned {
+            self.tell_roles(slot);
         }
     }
 
@@ -626,6 +634,7 @@ impl Owner {
         assert_eq!(counts, self.counts);
         self.check_orders();
         self.sanctions.check();
+        self.check_appointed();
         assert_eq!(self.slots.len(), self.records.len());
         self.stamps.check();
         assert!(counts.history_bytes <= self.policies.history_bytes_total_max);
@@ -646,6 +655,7 @@ pub fn epoch(keys: Keys, shard: ShardId, count: u64) -> Arc<str> {
     Arc::from(text)
 }
 
+mod appointed;
 mod attendance;
 mod grace;
 mod journal;

@@ -238,7 +238,7 @@ pub const BLOCKED: Family = QUEUE_BYTES.then(
 /// What memory is used for.
 pub const MEMORY: Family = BLOCKED
     .then("roomcast_memory_bytes", Gauge, "Memory in use by what for; a frame in several queues counts once.")
-    .by("part", &["documents", "histories", "partial_messages", "send_queues", "sessions"]);
+    .by("part", &["documents", "held_input", "histories", "partial_messages", "send_queues", "sessions"]);
 /// How much memory may be used.
 pub const MEMORY_BUDGET: Family = MEMORY.then(
     "roomcast_memory_budget_bytes",

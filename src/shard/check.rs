@@ -45,6 +45,8 @@ impl Shard {
         for (key, conn) in self.conns.iter() {
             assert!(conn.outbox.is_empty(), "{key:?} is not written to");
             assert!(conn.hold.none() && conn.rest.is_none(), "{key:?} is held: {:?}", conn.hold);
+            let placed = conn.memberships.iter().all(|membership| membership.position != VACANT);
+            assert!(placed, "{key:?} waits to come or go");
         }
     }
 
@@ -69,7 +71,9 @@ impl Shard {
             for membership in conn.memberships.iter() {
                 let local = self.members.topic(membership.topic);
                 if membership.position == VACANT {
-                    assert!(membership.joins_pending > 0, "a membership that waits for nothing");
+                    // Or for its end, which a new token has brought about.
+                    let waits = membership.joins_pending > 0 || self.limits.access.tokens;
+                    assert!(waits, "a membership that waits for nothing");
                 } else {
                     assert_eq!(local.list[membership.position as usize], key.slot, "{:?}", local.topic);
                 }

@@ -158,13 +158,17 @@ impl Shard {
         let (from, to) = (fanout.cursor, fanout.cursor + slice);
         fanout.cursor = to;
         self.turn.pushes_left -= index32(slice);
-        self.tally.add(const { DELIVERIES.cell() }, slice as u64 * u64::from(fanout.delivery.events));
+        let events = u64::from(fanout.delivery.events);
         let Shard { conns, scratch, spares, sessions, limits, turn, .. } = self;
         let session_bytes = &mut sessions.bytes;
-        let mut push = Push { scratch, spares, session_bytes, limits, turn, waits, at_once, later };
+        let missed = 0;
+        let mut push = Push { scratch, spares, session_bytes, limits, turn, waits, at_once, later, missed };
         for &slot in &list[from..to] {
             // Nobody is in a vacant slot.
-            let Some(conn) = conns.by_slot_mut(slot) else { continue };
+            let Some(conn) = conns.by_slot_mut(slot) else {
+                push.missed += events;
+                continue;
+            };
             if fanout.parts.is_empty() {
                 push.one(conn, slot, fanout);
             } else if conn.numbered || conn.outbox.is_blocked() || fanout.is_by(slot) {
@@ -173,6 +177,8 @@ impl Shard {
                 push.shared(conn, slot, &fanout.delivery);
             }
         }
+        let missed = push.missed;
+        self.tally.add(const { DELIVERIES.cell() }, slice as u64 * events - missed);
         let done = fanout.cursor == fanout.end;
         if let Some(&last) = list.get(to.wrapping_sub(1)).filter(|_| done) {
             let (since, events) = (fanout.since, fanout.delivery.events);
@@ -195,6 +201,7 @@ impl Shard {
                 continue;
             }
             if conn.numbered {
+                self.tally.count(const { DELIVERIES.cell() });
                 let Shard { scratch, spares, sessions, limits, turn, .. } = self;
                 let message = Kept::Shared(Arc::clone(&fanout.delivery));
                 match deliver(conn, message, scratch, spares, &mut sessions.bytes, limits) {
@@ -295,6 +302,9 @@ struct Push<'a> {
     waits: bool,
     at_once: Dirty,
     later: Dirty,
+    /// Events that members did not get: who has left, wanted no echo, or was let go for being slow. Rare, so they are
+    /// counted, and not those that members got.
+    missed: u64,
 }
 
 impl Push<'_> {
@@ -302,7 +312,10 @@ impl Push<'_> {
     #[inline]
     fn one(&mut self, conn: &mut Conn, slot: u32, fanout: &Fanout) -> Pushed {
         if conn.numbered {
-            let Some(message) = kept(fanout, slot) else { return Pushed::Queued };
+            let Some(message) = kept(fanout, slot) else {
+                self.missed += 1;
+                return Pushed::Queued;
+            };
             let pushed = deliver(conn, message, self.scratch, self.spares, self.session_bytes, self.limits);
             match pushed {
                 Pushed::Overrun => self.turn.overrun.push(slot),
@@ -311,11 +324,13 @@ impl Push<'_> {
             return pushed;
         }
         if fanout.sender == Some(slot) {
-            if let Some(copy) = &fanout.copy {
-                conn.outbox.push_own(self.spares, |out| out.extend_from_slice(copy));
-                conn.brake(self.limits);
-                self.turn.mark(conn, slot, Dirty::Soon); // it is the reply
-            }
+            let Some(copy) = &fanout.copy else {
+                self.missed += 1;
+                return Pushed::Queued;
+            };
+            conn.outbox.push_own(self.spares, |out| out.extend_from_slice(copy));
+            conn.brake(self.limits);
+            self.turn.mark(conn, slot, Dirty::Soon); // it is the reply
             return Pushed::Queued;
         }
         self.shared(conn, slot, &fanout.delivery)
@@ -329,10 +344,11 @@ impl Push<'_> {
                 break;
             }
         }
-        if conn.numbered {
-            // The client is let go of, but its session keeps what it has not seen.
-            for message in parts.filter_map(|part| kept(part, slot)) {
-                keep(conn, message, self.session_bytes);
+        // Who is let go of gets no more, but its session keeps what it has not seen.
+        for part in parts {
+            match kept(part, slot).filter(|_| conn.numbered) {
+                Some(message) => keep(conn, message, self.session_bytes),
+                None => self.missed += 1,
             }
         }
     }
@@ -343,6 +359,7 @@ impl Push<'_> {
         let pushed = conn.outbox.push(self.spares, delivery, self.limits);
         if pushed == Pushed::Overrun {
             self.turn.overrun.push(slot);
+            self.missed += u64::from(delivery.events);
             return pushed;
         }
         let waits = self.waits && conn.outbox.bytes() < self.limits.pace.window_bytes_max;

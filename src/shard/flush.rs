@@ -187,6 +187,7 @@ impl Shard {
     }
 
     fn free(&mut self, key: Key) -> bool {
+        self.take_held(key);
         let Some(conn) = self.conns.remove(key) else { return false };
         debug_assert!(conn.memberships.is_empty());
         self.spares.forget(&conn.outbox);
@@ -225,7 +226,7 @@ impl Shard {
     /// The next connection whose input goes on: what it had sent already is handled here; the driver reads on.
     pub fn poll_resume(&mut self) -> Option<Key> {
         let key = self.turn.resumed.pop_front()?;
-        if let Some(mut rest) = self.conns.get_mut(key).and_then(|conn| conn.rest.take()) {
+        if let Some(mut rest) = self.take_held(key) {
             self.consume(key, &mut rest);
         }
         Some(key)

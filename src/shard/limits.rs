@@ -263,6 +263,7 @@ impl Limits {
             term("sessions", each * SESSIONS_MEMORY as u64),
             term("half-received messages", each * self.partial_share(shards) as u64),
             term("send queues", connections.saturating_mul(queue)),
+            term("input that is held", connections.saturating_mul(HELD_INPUT_BYTES)),
         ];
         let sum = budgeted.iter().fold(0_u64, |sum, term| sum.saturating_add(term.bytes));
         let mut terms = match self.memory {
@@ -271,7 +272,6 @@ impl Limits {
         };
         terms.push(term("connections", connections.saturating_mul(CONNECTION_BYTES)));
         terms.push(term("rates of users", LEDGER_MEMORY));
-        terms.push(term("input that is held", connections.saturating_mul(HELD_INPUT_BYTES)));
         terms
     }
 }

@@ -116,11 +116,10 @@ impl Shard {
     /// Bytes came. They are handled as far as possible; `input` may be changed.
     pub fn handle_bytes(&mut self, key: Key, input: &mut [u8]) {
         self.count_input(key, input.len());
-        match self.conns.get_mut(key).and_then(|conn| conn.rest.as_deref_mut()) {
-            // What came before and was held goes first.
-            Some(rest) => rest.extend_from_slice(input),
-            None => self.consume(key, input),
+        if self.conns.get(key).is_some_and(|conn| conn.rest.is_some()) {
+            return self.hold_input(key, input); // what came before and was held goes first
         }
+        self.consume(key, input);
     }
 
     /// Where the next bytes of a connection may be read to in place of a buffer of the driver's: into the long message

@@ -1,9 +1,10 @@
 //! One budget for what clients make the whole process remember, and who has to go when it is used up.
 //!
 //! Every part has a bound of its own; together these bounds may be more than the machine has. So each shard tells what
-//! it uses, all of them look at the sum, and a shard that is over it lets go of those clients that do not read, those
-//! with the most waiting first, a part of them in each turn. Who reads is never touched: nothing of theirs stays. A
-//! frame in many queues counts once. At the hard bound, `server::admission` lets nobody in.
+//! it uses, all of them look at the sum, and a shard that is over it lets go of those clients that do not read, or
+//! whose input is held: those with the most waiting first, a part of them in each turn. Who reads and is heard is never
+//! touched: nothing of theirs stays. A frame in many queues counts once. At the hard bound, `server::admission` lets
+//! nobody in.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -29,6 +30,7 @@ impl Shard {
             + counts.document_bytes
             + self.sessions.bytes
             + self.unfinished.message_bytes
+            + self.unfinished.held_bytes
             + self.queued_bytes()
     }
 
@@ -57,9 +59,13 @@ impl Shard {
 
     /// Lets go of a part of those who do not read, those with the most waiting first.
     fn shed(&mut self) {
-        let stuck = self.conns.iter().filter(|(_, conn)| conn.outbox.is_blocked() && conn.hears_broadcasts());
-        let mut stuck: Vec<(Reverse<usize>, Key)> =
-            stuck.map(|(key, conn)| (Reverse(conn.outbox.bytes()), key)).collect();
+        let stuck = self.conns.iter().filter_map(|(key, conn)| {
+            let held = conn.rest.as_ref().map_or(0, |rest| rest.capacity());
+            let slow = conn.outbox.is_blocked() && conn.hears_broadcasts();
+            let bytes = held + if slow { conn.outbox.bytes() } else { 0 };
+            (bytes > 0).then_some((Reverse(bytes), key))
+        });
+        let mut stuck: Vec<(Reverse<usize>, Key)> = stuck.collect();
         if stuck.is_empty() {
             self.fruitless_until = self.now.mono + FRUITLESS_PAUSE;
             return;
@@ -67,7 +73,12 @@ impl Shard {
         stuck.sort_unstable_by_key(|(bytes, key)| (*bytes, key.slot));
         for (_, key) in stuck.iter().take(stuck.len().div_ceil(SHED_PART)) {
             self.tally.count(const { LIMITS_HIT.of("memory") });
-            self.give_up(*key, CloseCode::SLOW_CONSUMER, "slow consumer");
+            let is_socket = self.conns.get_mut(*key).is_some_and(|conn| conn.socket().is_some());
+            if is_socket {
+                self.give_up(*key, CloseCode::SLOW_CONSUMER, "slow consumer");
+            } else {
+                self.doom(*key); // a request that follows another one, which is not answered yet
+            }
         }
     }
 

@@ -180,6 +180,9 @@ pub(crate) struct Unfinished {
     /// What messages cost that have not come whole, in bytes.
     /// Invariant: the sum over all open sockets.
     pub(crate) message_bytes: usize,
+    /// What connections cost whose input came before they were held, in bytes.
+    /// Invariant: the sum over all connections.
+    pub(crate) held_bytes: usize,
 }
 
 /// What is measured now and then.

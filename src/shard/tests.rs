@@ -4,6 +4,7 @@ mod access;
 mod api;
 mod batch;
 mod front;
+mod held;
 mod overload;
 
 use std::io::IoSlice;
@@ -139,7 +140,7 @@ fn an_owner_answers_other_shards_more_than_once_a_turn() {
     for slot in 0..100 {
         assert!(rig.shard.takes_requests());
         let origin = Origin { shard: ShardId(1), conn: Key { slot, generation: 0 } };
-        let ask = Ask::Join { user: Arc::clone(&user), since: None, history: 0 };
+        let ask = Ask::Join { user: Arc::clone(&user), since: None, history: 0, by_right: false };
         rig.shard.handle_request(Request { topic: topic.clone(), origin, tag: None, ask });
     }
     let high = rig.shard.limits.pace.mail_high;

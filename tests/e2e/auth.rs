@@ -355,6 +355,27 @@ fn moderators_are_made_by_tokens() {
 }
 
 #[test]
+fn moderators_by_token_are_shown_as_such_and_another_token_changes_it() {
+    let (server, _folder) = server(&["--shards", "2"]);
+    let mut bob = enter(&server, json!({"sub": "bob"}));
+    bob.join("a");
+    let mut ann = enter(&server, json!({"sub": "ann", "moderate": ["a*"]}));
+    ann.join("a");
+    assert_eq!(bob.expect("user_joined")["role"], "moderator");
+    let role_of_ann = |said: &Value| {
+        let users = said["users"].as_array().expect("a list of users");
+        users.iter().find(|user| user["user_id"] == "ann").expect("ann is there")["role"].clone()
+    };
+    let users = json!({"type": "get_users", "room": "a"});
+    assert_eq!(role_of_ann(&bob.ask(users.clone())), "moderator");
+    let renew = |claims: Value| json!({"type": "auth", "token": token(claims)});
+    assert_eq!(ann.ask(renew(json!({"sub": "ann"})))["type"], "auth_success");
+    assert_eq!(role_of_ann(&bob.expect("presence")), Value::Null);
+    assert_eq!(role_of_ann(&bob.ask(users)), Value::Null);
+    assert_eq!(code(&mut ann, json!({"type": "clear_history", "room": "a"})), "forbidden");
+}
+
+#[test]
 fn limits_of_a_token_hold_for_its_user() {
     let (server, _folder) = server(&[]);
     let mut ann =

@@ -147,6 +147,30 @@ fn labels_are_a_closed_set() {
     assert!(!before.concat().contains("label-"));
 }
 
+/// Who wants no echo gets nothing, and a broadcast goes to all others, one with a session among them.
+#[test]
+fn each_delivery_is_counted_once_and_a_missing_echo_is_none() {
+    let server = Server::start(&["--shards", "2"]);
+    let mut users = server.users(4);
+    users.push(server.client("/ws?user_id=away&last_seq=0"));
+    for user in &mut users {
+        user.join("r");
+    }
+    for user in &mut users {
+        user.catch_up("r");
+    }
+    let before = scrape(&server)["roomcast_deliveries_total"];
+    for number in 0..10 {
+        let message = json!({"type": "chat_message", "room": "r", "message": number, "echo": number < 3});
+        let answer = users[0].ask(message);
+        assert!(answer["type"] == "ack" || answer["type"] == "chat_message", "{answer}");
+    }
+    assert_eq!(users[0].ask(json!({"type": "broadcast", "message": "all"}))["type"], "ack");
+    let expected = f64::from(3 * 5 + 7 * 4 + 4);
+    eventually("all are counted", || scrape(&server)["roomcast_deliveries_total"] - before >= expected);
+    assert_eq!(scrape(&server)["roomcast_deliveries_total"] - before, expected);
+}
+
 #[test]
 fn the_time_of_deliveries_is_sampled() {
     let server = Server::start(&["--shards", "1"]);

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use roomcast::hub::pattern::Pattern;
 use serde_json::{Value, json};
 
+use crate::model::passes::{Grants, Pass};
 use crate::net::Dice;
 
 /// Channels that are published to.
@@ -28,6 +29,8 @@ struct Published {
     channel: &'static str,
     echo: bool,
     step: usize,
+    /// No token of its sender grants it.
+    barred: bool,
 }
 
 /// What all clients together know.
@@ -77,7 +80,8 @@ pub(crate) struct Subscriber {
     client: usize,
     /// Numberings of another life have other epochs.
     life: u64,
-    asked: BTreeMap<String, Asked>,
+    /// With what is known of whether its token grants it.
+    asked: BTreeMap<String, (Asked, Option<bool>)>,
     count: usize,
     /// When each subscription was confirmed.
     active: BTreeMap<&'static str, usize>,
@@ -91,6 +95,8 @@ pub(crate) struct Subscriber {
     lost: BTreeSet<String>,
     /// The last value of each feed that it is subscribed to, and whether the next one may be told again.
     feeds: BTreeMap<&'static str, (u64, bool)>,
+    /// What the token in force grants, after it was changed.
+    grants: Option<Grants>,
 }
 
 fn matches(subscription: &str, channel: &str) -> bool {
@@ -114,7 +120,14 @@ impl Subscriber {
     }
 
     /// Something that it asks.
-    pub(crate) fn ask(&mut self, dice: &mut Dice, truth: &mut Truth, step: usize) -> Value {
+    pub(crate) fn ask(
+        &mut self,
+        dice: &mut Dice,
+        truth: &mut Truth,
+        step: usize,
+        pass: Option<&Pass>,
+    ) -> Value {
+        let may = |covers: &dyn Fn(&Grants) -> bool| pass.map_or(Some(true), |pass| pass.may(covers));
         let name = SUBSCRIBED[dice.below(SUBSCRIBED.len())];
         let feed = FEEDS[dice.below(FEEDS.len())];
         let (asked, mut message) = match dice.below(20) {
@@ -125,7 +138,8 @@ impl Subscriber {
             _ => {
                 let channel = CHANNELS[dice.below(CHANNELS.len())];
                 let (n, echo) = (truth.published.len(), !dice.once_in(4));
-                truth.published.push(Published { client: self.client, channel, echo, step });
+                let barred = may(&|grants| grants.channel(channel) && grants.can("publish")) == Some(false);
+                truth.published.push(Published { client: self.client, channel, echo, step, barred });
                 let pad = "p".repeat(*dice.pick(&[0, 0, 300]));
                 let data = json!({"n": n, "pad": pad});
                 let message = json!({"type": "publish", "channel": channel, "data": data, "echo": echo});
@@ -138,7 +152,15 @@ impl Subscriber {
         let id = format!("c{}", self.count);
         self.count += 1;
         message["id"] = json!(id);
-        self.asked.insert(id, asked);
+        let granted = match &asked {
+            Asked::Subscribe(name) => may(&|grants| grants.channel(name)),
+            Asked::Publish(n) => {
+                let channel = truth.published[*n].channel;
+                may(&|grants| grants.channel(channel) && grants.can("publish"))
+            }
+            _ => Some(true),
+        };
+        self.asked.insert(id, (asked, granted));
         message
     }
 
@@ -157,18 +179,23 @@ impl Subscriber {
         let Some(id) = said["id"].as_str() else {
             return matches!(kind, "message" | "data_update") || said.get("channel").is_some();
         };
-        let asked = self.asked.remove(id).unwrap_or_else(|| panic!("nobody asked {said}"));
+        let (asked, may) = self.asked.remove(id).unwrap_or_else(|| panic!("nobody asked {said}"));
+        assert!(kind == "error" || may != Some(false), "{said}: that was not granted");
         match (asked, kind) {
+            (_, "error") if said["code"] == "forbidden" => assert!(may != Some(true), "{said}"),
             (_, "error") if said["code"] == "rate_limited" => {}
             (Asked::Subscribe(name), "subscribed") => {
                 assert_eq!(said["channel"], name);
-                self.active.entry(name).or_insert(step);
+                if self.grants.as_ref().is_none_or(|grants| grants.channel(name)) {
+                    self.active.entry(name).or_insert(step);
+                }
             }
             (Asked::Subscribe(name), "error") if said["code"] == "too_many_rooms" => {
                 assert!(!self.active.contains_key(name), "{said}: {name} is subscribed to");
             }
             (Asked::Unsubscribe(name), "unsubscribed") => {
-                assert!(self.active.remove(name).is_some(), "{said} without being subscribed");
+                let over = self.grants.as_ref().is_some_and(|grants| !grants.channel(name));
+                assert!(self.active.remove(name).is_some() || over, "{said} without being subscribed");
             }
             (Asked::Unsubscribe(name), "error") if said["code"] == "not_subscribed" => {
                 assert!(!self.active.contains_key(name), "{said}: {name} is subscribed to");
@@ -193,10 +220,17 @@ impl Subscriber {
         true
     }
 
+    /// Another token is in force: from now on nothing comes that it does not grant.
+    pub(crate) fn renewed(&mut self, grants: &Grants) {
+        self.active.retain(|name, _| grants.channel(name));
+        self.grants = Some(grants.clone());
+    }
+
     fn hear_message(&mut self, said: &Value, truth: &mut Truth) {
         let (channel, offset) = (known(&CHANNELS, &said["channel"]), number(&said["offset"]));
         let n = usize::try_from(number(&said["data"]["n"])).expect("indices are small");
-        let Published { client, channel: of, echo, .. } = truth.published[n];
+        let Published { client, channel: of, echo, barred, .. } = truth.published[n];
+        assert!(!barred, "{said} was not granted to its sender");
         assert_eq!(channel, of, "{said} is in another channel");
         assert!(client != self.client || echo, "{said} is its own, without echo");
         truth.observe(self.life, n, offset);
@@ -222,7 +256,7 @@ impl Subscriber {
     pub(crate) fn judge(&self, truth: &Truth) {
         assert!(self.asked.is_empty(), "client {}: unanswered {:?}", self.client, self.asked.keys());
         for n in truth.places.keys() {
-            let Published { client, channel, echo, step } = truth.published[*n];
+            let Published { client, channel, echo, step, .. } = truth.published[*n];
             if client == self.client && !echo || self.lost.contains(channel) {
                 continue;
             }

@@ -56,7 +56,7 @@ fn request(dice: &mut Dice) -> Request {
     let kind = *dice.pick(&[TopicKind::Room, TopicKind::Inbox, TopicKind::Document, TopicKind::Feed]);
     let payload = Shared::copy_of(&vec![b'1'; dice.below(9)]);
     let ask = match (kind, dice.below(8)) {
-        (TopicKind::Room, 0..=1) => Ask::Join { user, since: None, history: 0 },
+        (TopicKind::Room, 0..=1) => Ask::Join { user, since: None, history: 0, by_right: false },
         (TopicKind::Room, 2..=5) => Ask::Publish { payload, by: By::Member, echo: true },
         (TopicKind::Inbox, 0..=5) => Ask::Direct { payload, user, receipt: None },
         (TopicKind::Inbox, _) => Ask::Acknowledge { seq: dice.below(4) as u64 },

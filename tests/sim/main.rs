@@ -45,6 +45,10 @@
 //! | journal: an outcome goes before its batch is stored; it goes once that is cut | 101; 9 |
 //! | journal: what is forgotten, an edit, the second part of an edit is not written | 10; 0; 10 |
 //! | journal: after a crash at `async` epochs stay; inboxes are not numbered anew | 71; 135 |
+//! | tokens: one of another user renews; an end stays where it was; one that has ended is taken | 27; 4; 4 |
+//! | tokens: who may not publish does; the warning comes before the welcome | 4; 27 |
+//! | tokens: a session is resumed by one that grants less (what it hears then may be of before) | not in 100 |
+//! | tokens: what another one does not grant is cut off when its owner has answered, not at once | 251 |
 //!
 //! Not found at first, which is why the model judges them now: mutes and bans that are not enforced, losses announced
 //! of what was acknowledged, and what a crash right after an answer undoes (so it comes right after answers).

@@ -7,6 +7,7 @@
 mod direct;
 mod kept;
 mod measures;
+pub(crate) mod passes;
 mod rooms;
 mod verdict;
 
@@ -17,6 +18,7 @@ use serde_json::Value;
 use crate::model::direct::Directs;
 use crate::model::kept::Kept;
 use crate::model::measures::Measures;
+use crate::model::passes::Pass;
 use crate::papers::{Papers, Paperwork};
 
 /// A room and the name of its numbering.
@@ -63,11 +65,14 @@ pub(crate) struct Truth {
     pub(crate) now_us: u64,
     /// Rooms in which a moderator wanted everything forgotten.
     pub(crate) clears: BTreeSet<String>,
+    /// Publications that no token of their senders grants.
+    pub(crate) barred: BTreeSet<usize>,
 }
 
 impl Truth {
     /// Everybody sees the same publication at the same place, and nowhere else.
     pub(crate) fn observe(&mut self, numbering: &Numbering, offset: u64, n: usize) {
+        assert!(!self.barred.contains(&n), "{n} in {numbering:?} was not granted to its sender");
         assert_eq!(
             self.published[n].room.as_deref(),
             Some(&*numbering.0),
@@ -153,6 +158,8 @@ pub(crate) enum Asked {
         may: bool,
     },
     Paper(String, Paperwork),
+    /// Shows a token.
+    Auth,
 }
 
 /// From where on a client asks for what it has missed.
@@ -176,6 +183,8 @@ pub(crate) struct Pending {
     sure: bool,
     /// It has never asked to join.
     never: bool,
+    /// What is known of whether its token grants it.
+    may: Option<bool>,
 }
 
 /// A client in a room.
@@ -239,6 +248,8 @@ pub(crate) struct Viewer {
     /// Binary publications that a list has named and that must follow it.
     owed: VecDeque<(Numbering, u64)>,
     relays: BTreeSet<usize>,
+    /// Its tokens, where they are asked for.
+    pub(crate) pass: Option<Box<Pass>>,
 }
 
 pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
@@ -261,13 +272,18 @@ impl Viewer {
 
     /// The view of one whose session is gone, on the connection where it is told so.
     pub(crate) fn anew(&self) -> Viewer {
-        Viewer::new(self.client, true, self.process, self.opened)
+        let pass = self.pass.clone();
+        Viewer { pass, ..Viewer::new(self.client, true, self.process, self.opened) }
     }
 
     /// Notes a question before it is sent.
     pub(crate) fn ask(&mut self, id: Option<u64>, room: &str, asked: Asked) {
         let count = |counts: &BTreeMap<String, usize>| counts.get(room).copied().unwrap_or(0);
         let sure = self.rooms.contains_key(room) && count(&self.leaves) == count(&self.left);
+        let may = self.may(room, &asked);
+        if matches!(asked, Asked::Join { .. }) {
+            self.note_join(room);
+        }
         match (&asked, id) {
             (Asked::Join { .. }, _) => *self.joins.entry(room.into()).or_default() += 1,
             (Asked::Leave, _) => *self.leaves.entry(room.into()).or_default() += 1,
@@ -276,12 +292,13 @@ impl Viewer {
         }
         let never = !room.is_empty() && !self.joins.contains_key(room);
         if let Some(id) = id {
-            self.pending.insert(id, Pending { asked, room: room.into(), sure, never });
+            self.pending.insert(id, Pending { asked, room: room.into(), sure, never, may });
         }
     }
 
     /// Notes that the request for the upgrade joins a room.
     pub(crate) fn joins_at_once(&mut self, room: &str) {
+        self.note_join(room);
         *self.joins.entry(room.into()).or_default() += 1;
     }
 
@@ -336,6 +353,9 @@ impl Viewer {
         }
         assert!(kind == "welcome" || self.owed.is_empty(), "{said} comes before {:?}", self.owed);
         let pending = said.get("id").map(|id| self.take_pending(id, said));
+        if self.judge_reach(said, pending.as_ref()) {
+            return;
+        }
         if self.loose && (said.get("room").is_some() || said.get("doc_id").is_some()) {
             return; // who knows
         }
@@ -344,6 +364,8 @@ impl Viewer {
             _ => None,
         };
         if paper.is_some() || said.get("doc_id").is_some() {
+            let granted = pending.as_ref().is_some_and(|pending| pending.may == Some(true));
+            assert!(!granted || said["code"] != "forbidden", "{said}: its token grants it");
             return self.papers.hear(said, paper, self.user.as_deref().unwrap_or_default());
         }
         match kind {
@@ -353,7 +375,7 @@ impl Viewer {
                 assert!(pending.is_none_or(|pending| pending.asked == Asked::Leave));
                 let room = text(said, "room");
                 assert!(self.rooms.remove(room).is_some(), "left {room} without being there");
-                *self.left.entry(room.into()).or_default() += 1;
+                self.note_left(room);
             }
             "chat_message" => self.hear_publication(said, pending, truth),
             "user_joined" | "user_left" => self.hear_presence(said, kind == "user_joined", truth),
@@ -380,6 +402,8 @@ impl Viewer {
                 assert_eq!(pending.expect("asked with id").asked, Asked::Stats);
                 self.stats = Some((number(said, "total_clients"), number(said, "total_rooms")));
             }
+            "auth_success" => self.hear_success(said, pending.as_ref()),
+            "token_expiring" => assert!(self.pass.is_some(), "{said}"),
             "pong" => assert_eq!(pending.expect("asked with id").asked, Asked::Ping),
             "error" => self.hear_error(said, pending, truth),
             "heartbeat" => {}
@@ -398,6 +422,7 @@ impl Viewer {
         let pending = pending.unwrap_or_else(|| panic!("nobody asked {said}"));
         if kind != "error" {
             assert!(!pending.never, "{said} answers one who never joined");
+            assert!(pending.may != Some(false), "{said}: that was not granted");
             let last = self.answered.insert(pending.room.clone(), id);
             let ordered = last.is_none_or(|last| last < id) || pending.room.is_empty();
             assert!(ordered, "{said} is overtaken by {last:?}");
@@ -430,6 +455,7 @@ impl Viewer {
     fn hear_broadcast(&mut self, said: &Value, truth: &mut Truth) {
         let n = index(said);
         let published = &truth.published[n];
+        assert!(!truth.barred.contains(&n), "{said} was not granted to its sender");
         assert!(published.room.is_none() && published.client != self.client, "{said}");
         assert!(!self.broadcasts.contains(&n), "{said} comes twice");
         if let Some(last) = self.broadcasts.last() {
@@ -511,10 +537,13 @@ impl Viewer {
 
     fn hear_error(&mut self, said: &Value, pending: Option<Pending>, truth: &Truth) {
         let code = text(said, "code");
+        if pending.as_ref().is_some_and(|pending| pending.asked == Asked::Auth) {
+            return self.judge_refused(said, said["id"].as_u64());
+        }
         if code == "rate_limited" {
             return; // whatever it was, it was not done
         }
-        let Some(Pending { asked, sure, room, .. }) = pending else {
+        let Some(Pending { asked, sure, room, may, .. }) = pending else {
             let known = [
                 "invalid_json",
                 "not_in_room",
@@ -530,6 +559,7 @@ impl Viewer {
         let concerns = || (room.clone(), self.user.clone().expect("welcomed"));
         match (&asked, code) {
             _ if self.loose => {}
+            (_, "forbidden") if may != Some(true) => {}
             (Asked::Join { .. }, "forbidden") => {
                 assert!(!sure && truth.banned.is_wanted(&concerns()), "{said}")
             }

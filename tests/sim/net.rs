@@ -330,6 +330,14 @@ pub(crate) fn request(path: &str, upgrade: bool) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: sim\r\n{upgrade}\r\n").into_bytes()
 }
 
+/// The same for a WebSocket, with another header line.
+pub(crate) fn request_with(path: &str, header: &str) -> Vec<u8> {
+    let mut request = request(path, true);
+    let end = request.len() - 2;
+    request.splice(end..end, header.bytes());
+    request
+}
+
 pub(crate) const TEXT: u8 = 0x1;
 pub(crate) const BINARY: u8 = 0x2;
 pub(crate) const CLOSE: u8 = 0x8;

@@ -55,7 +55,7 @@ fn change(operation: &Value) -> Change {
 }
 
 impl Paper {
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.in_step = false;
         self.users = None;
     }
@@ -142,7 +142,11 @@ impl Papers {
                 paper.begin(said, me);
                 self.told.insert(name, (text(said, "content").into(), number(said, "version")));
             }
-            "document_left" => (paper.member, paper.leaves) = (false, paper.leaves - 1),
+            "document_left" => {
+                paper.stop();
+                // Without having asked, where a token does not grant it any more.
+                (paper.member, paper.leaves) = (false, paper.leaves.saturating_sub(1));
+            }
             "error" => paper.hear_error(said, asked),
             "ack" if asked == Some(Paperwork::Point) => {}
             "dropped" => {
@@ -174,6 +178,10 @@ impl Paper {
     fn hear_error(&mut self, said: &Value, asked: Option<Paperwork>) {
         let code = text(said, "code");
         match (asked, code) {
+            // The model knows whether it was granted.
+            (Some(Paperwork::Join), "forbidden") => (self.joins, self.expected) = (self.joins - 1, None),
+            (Some(Paperwork::Point), "forbidden") => {}
+            (Some(Paperwork::Edit) | None, "forbidden") => self.stop(),
             (Some(Paperwork::Join), "rate_limited" | "too_many_rooms" | "document_full") => {
                 self.joins -= 1;
                 self.expected = None;

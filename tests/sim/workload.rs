@@ -6,6 +6,7 @@
 mod ending;
 mod killing;
 mod listening;
+mod showing;
 mod talking;
 mod writing;
 
@@ -29,6 +30,8 @@ const USERS: [&str; 3] = ["ann", "bob", "cy"];
 const CLIENTS_MAX: usize = 24;
 /// Steps after which the process is killed, on average, where there is a store.
 const KILLED_ONCE_IN: usize = 800;
+/// Steps after which keys are exchanged, on average, where tokens are asked for.
+const KEYS_ONCE_IN: usize = 700;
 /// Who was held up until so lately may have missed the server's last words, in microseconds.
 const GRACE_US: u64 = 300_000;
 /// No run is longer: rooms and channels remember for an hour.
@@ -121,6 +124,7 @@ pub(crate) struct Sim {
     truth: Truth,
     /// The same of channels and feeds.
     channels: channels::Truth,
+    keys: showing::Keys,
 }
 
 fn limits(dice: &mut Dice) -> Limits {
@@ -196,7 +200,8 @@ fn limits(dice: &mut Dice) -> Limits {
 impl Sim {
     pub(crate) fn new(seed: u64, trace: bool) -> Sim {
         let mut dice = Dice::new(seed);
-        let limits = limits(&mut dice);
+        let mut limits = limits(&mut dice);
+        limits.access = showing::policy(seed);
         let shards = *dice.pick(&[1, 2, 2, 3, 4]);
         if trace {
             println!("{shards} shards, {limits:?}");
@@ -205,7 +210,7 @@ impl Sim {
         let mut truth = Truth::default();
         truth.grace = !limits.presence_grace.is_zero();
         truth.kept.durability = Some(limits.durability);
-        Sim {
+        let mut sim = Sim {
             step: 0,
             digest: 0,
             trace,
@@ -218,7 +223,12 @@ impl Sim {
             clients: Vec::new(),
             truth,
             channels: channels::Truth::default(),
+            keys: showing::Keys::default(),
+        };
+        if sim.limits.access.tokens {
+            sim.exchange_keys();
         }
+        sim
     }
 
     /// One step: somebody does something, some bytes move, some shard may turn, some time passes.
@@ -237,6 +247,9 @@ impl Sim {
         if self.dice.once_in(20) {
             let (feed, value) = self.channels.value(&mut self.dice);
             self.world.post(feed, value);
+        }
+        if self.limits.access.tokens && self.dice.once_in(KEYS_ONCE_IN) {
+            self.exchange_keys();
         }
         let mut moved = false;
         for _ in 0..1 + self.dice.below(16) {
@@ -314,8 +327,10 @@ impl Sim {
             gave_up: false,
             over: false,
         };
+        let asked = self.limits.access.tokens;
+        let shown = if asked { self.arrive(&mut client) } else { showing::Shown::default() };
         let request = match kind {
-            Kind::Echo => net::request("/echo", true),
+            Kind::Echo => shown.request("/echo"),
             Kind::Http { asked } => net::request("/health", false).repeat(asked),
             Kind::Half => net::request("/ws", true)[..20].to_vec(),
             Kind::App => Vec::new(),
@@ -328,7 +343,7 @@ impl Sim {
                     client.viewer.joins_at_once(room);
                     path += &format!("room={room}&").replace(' ', "%20");
                 }
-                net::request(&path, true)
+                shown.request(&path)
             }
         };
         self.world.links[link].send(&request);
@@ -360,6 +375,9 @@ impl Sim {
             6..=14 => (link.deaf, link.mute) = (false, false),
             // Who comes back hears first whether its session goes on.
             _ if client.viewer.session.is_some() && client.viewer.welcomed.is_none() => {}
+            _ if client.viewer.pass.as_ref().is_some_and(|pass| pass.is_silent()) => {
+                return self.act_as_guest(i);
+            }
             _ if client.kind == Kind::Native && client.talks() => return self.talk(i),
             _ if client.kind == Kind::Echo && client.talks() => {
                 let payload = vec![b'e'; self.dice.below(1500)];
@@ -400,7 +418,12 @@ impl Sim {
         // Nobody knows whether its own close frame has arrived.
         client.doubts |= client.close_sent && client.close_heard.is_none();
         let there = client.process == self.world.process;
-        let must = in_time && !client.doubts && there && self.limits.away_max > 1000;
+        let mut must = in_time && !client.doubts && there && self.limits.away_max > 1000;
+        let shown = match client.viewer.pass.is_some() {
+            true => self.arrive_again(i, &mut must),
+            false => showing::Shown::default(),
+        };
+        let client = &mut self.clients[i];
         client.viewer.returns(must, self.world.process, self.step);
         client.reader = Reader::default();
         (client.upgraded, client.close_sent, client.close_heard) = (false, false, None);
@@ -409,7 +432,7 @@ impl Sim {
         let user = client.named.map(|user| format!("&user_id={user}")).unwrap_or_default();
         let last_seq = client.viewer.last_seq.unwrap_or(0);
         let path = format!("/ws?session={session}&last_seq={last_seq}{user}");
-        self.world.links[link].send(&net::request(&path, true));
+        self.world.links[link].send(&shown.request(&path));
     }
 
     /// Lets everything that is under way arrive, without time passing to speak of.

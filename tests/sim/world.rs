@@ -25,14 +25,14 @@ use roomcast::shard::flush::{Outgoing, SLICES_MAX};
 use roomcast::shard::ledger::Ledger;
 use roomcast::shard::limits::Limits;
 use roomcast::shard::placement;
-use roomcast::shard::port::{Close, Move, ToEdge, ToOwner, Written};
+use roomcast::shard::port::{Close, Move, Papers, ToEdge, ToOwner, Written};
 use roomcast::shard::state::{Setting, Shard};
 
 use crate::net::{Dice, Got, Link};
 use crate::store::{Outlet, Store};
 
 /// The wall clock when the simulation begins, in milliseconds.
-const WALL: u64 = 1_700_000_000_000;
+pub(crate) const WALL: u64 = 1_700_000_000_000;
 /// Over which clients are sent away.
 const DRAIN_WINDOW: Duration = Duration::from_secs(3);
 /// Turns in a row that do nothing which can be seen from outside although the shard wants them at once. Unfinished
@@ -106,6 +106,8 @@ struct Node {
     buffer: Vec<u8>,
     /// It is told to drain in its next turn.
     drains: bool,
+    /// It is given other keys in its next turn.
+    papers: Option<Papers>,
     /// When the sleep ends by itself.
     until: u64,
     quiet_turns: u32,
@@ -137,6 +139,8 @@ impl Node {
 
 pub(crate) struct World {
     limits: Limits,
+    /// Keys of tokens, where tokens are asked for.
+    papers: Option<Papers>,
     store: Store,
     store_delay_us: usize,
     /// How many processes were killed before this one.
@@ -195,6 +199,7 @@ impl World {
     pub(crate) fn new(shards: u16, limits: &Limits, dice: &mut Dice) -> World {
         let mut world = World {
             limits: limits.clone(),
+            papers: None,
             store: Store::default(),
             store_delay_us: *dice.pick(&[1, 200, 20_000, 20_000]),
             process: 0,
@@ -244,6 +249,7 @@ impl World {
             outlet: Outlet::default(),
             buffer: vec![0; *dice.pick(&[7, 100, 1000, 1 << 16])],
             drains: false,
+            papers: self.papers.clone(),
             // What it has found to be old is to be stored.
             until: 0,
             quiet_turns: 0,
@@ -304,6 +310,12 @@ impl World {
         let ask = Ask::Publish { payload, by, echo: false };
         let request = Request { topic, origin: Origin::nobody(owner), tag: None, ask };
         self.nodes[owner.index()].outside.push_back(request);
+    }
+
+    /// Keys are exchanged, as at SIGHUP: each shard has the new ones before it looks at anything else.
+    pub(crate) fn give_papers(&mut self, papers: &Papers) {
+        self.papers = Some(Arc::clone(papers));
+        self.nodes.iter_mut().for_each(|node| node.papers = Some(Arc::clone(papers)));
     }
 
     pub(crate) fn drain(&mut self) {
@@ -372,6 +384,7 @@ impl World {
         };
         node.until <= now
             || node.drains
+            || node.papers.is_some()
             || node.outlet.has_news(now)
             || !node.ready.is_empty()
             || !node.intake.is_empty()
@@ -391,6 +404,9 @@ impl World {
         self.nodes[n].shard.begin_turn(now);
         if std::mem::take(&mut self.nodes[n].drains) {
             self.nodes[n].shard.handle_drain(DRAIN_WINDOW, true);
+        }
+        if let Some(papers) = self.nodes[n].papers.take() {
+            self.nodes[n].shard.handle_papers(papers);
         }
         let mut seen = self.take_sockets(n);
         seen += self.take_mail(n, dice);

@@ -22,7 +22,7 @@ impl Owner {
     pub(super) fn roll(&self, slot: u32) -> Roll {
         let record = &self.records[slot as usize].record;
         let users = record.listed_users(self.policies.row(record.row()));
-        let moderators = self.policies.moderators(record.topic(), &users);
+        let moderators = self.moderators(slot, &users);
         Roll { users, moderators }
     }
 
@@ -87,7 +87,7 @@ impl Owner {
     }
 
     /// How many there are, and who, where they are few enough.
-    fn attendance(&self, slot: u32) -> Event {
+    pub(super) fn attendance(&self, slot: u32) -> Event {
         let record = &self.records[slot as usize].record;
         let roll = (!record.is_crowded()).then(|| self.roll(slot));
         let (members_count, user_count) = (record.members_count(), record.user_count());

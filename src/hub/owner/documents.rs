@@ -27,7 +27,7 @@ impl Owner {
         }
         // Who has to come back into step can always do so; only what else it says needs memory.
         let info = info.filter(|_| has_room);
-        self.join(asker, user, Wanted::Text(info.as_deref()), now);
+        self.join(asker, user, Wanted::Text(info.as_deref()), false, now);
     }
 
     /// What the others are told of a user's first connection.

@@ -25,10 +25,16 @@ impl Owner {
         };
         let (kind, members_count) = (record.topic().kind(), record.members_count());
         self.count_members(kind, members_count + 1, members_count);
+        let resigned = self.appointed.forget(slot, origin)
+            && !departure.last
+            && !self.is_moderator(slot, &departure.user.id);
         if let Some(place) = departure.lingers {
             self.grace.plan((slot, place), now.mono + grace);
         } else if departure.last {
             self.tell_of_departure(slot, departure.user, Some(origin), now.mono);
+        }
+        if resigned {
+            self.tell_roles(slot);
         }
         self.weigh(slot);
         self.settle(slot, now);

@@ -42,11 +42,12 @@ impl Owner {
         else {
             return self.reply(asker, Reply::Refused(Refusal::Forbidden));
         };
+        if by_right {
+            self.appointed.set(slot, asker.origin, true); // as it said when it came
+        }
         let imposed = match &act {
-            Act::Kick { user_id, seconds } => self.impose(&asker.topic, Measure::Ban, user_id, *seconds, now),
-            Act::Mute { user_id, seconds } => {
-                self.impose(&asker.topic, Measure::Mute, user_id, *seconds, now)
-            }
+            Act::Kick { user_id, seconds } => self.impose(slot, Measure::Ban, user_id, *seconds, now),
+            Act::Mute { user_id, seconds } => self.impose(slot, Measure::Mute, user_id, *seconds, now),
             Act::ClearHistory => {
                 // Before the answer, which must not come before it is so on disk, too.
                 self.records[slot as usize].record.clear_history();
@@ -74,15 +75,16 @@ impl Owner {
     /// Lets a measure hold from now on, or no longer. What was imposed last counts.
     fn impose(
         &mut self,
-        topic: &Topic,
+        slot: u32,
         measure: Measure,
         user_id: &str,
         seconds: u64,
         now: Now,
     ) -> Result<(), Refusal> {
-        if self.policies.is_moderator(topic, user_id) {
+        if self.is_moderator(slot, user_id) {
             return Err(Refusal::Forbidden);
         }
+        let topic = self.records[slot as usize].record.topic();
         if seconds == 0 {
             self.sanctions.lift(topic, measure, user_id);
             return Ok(());
@@ -104,6 +106,7 @@ impl Owner {
             let reply = Reply::Kicked { by: Arc::clone(by), seconds };
             let told = Outcome::Reply { topic: topic.clone(), origin, tag: None, reply };
             self.outcomes.push_back((origin.shard, told));
+            self.appointed.forget(slot, origin);
             gone = record
                 .leave(origin, false)
                 .filter(|departure| departure.last)

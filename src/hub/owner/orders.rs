@@ -93,7 +93,7 @@ impl Owner {
         let record = &self.records[*slot as usize].record;
         let (members_count, user_count) = (record.members_count(), record.user_count());
         let users = record.users(limit as usize);
-        let moderators = self.policies.moderators(topic, &users);
+        let moderators = self.moderators(*slot, &users);
         Told::Users { members_count, user_count, roll: Roll { users, moderators } }
     }
 

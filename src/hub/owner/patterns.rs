@@ -132,7 +132,13 @@ mod tests {
 
     fn join(owner: &mut Owner, pattern: &str, who: u16) {
         let user = Arc::new(User { id: "ann".into(), name: None });
-        ask(owner, TopicKind::Pattern, pattern, origin(who), Ask::Join { user, since: None, history: 0 });
+        ask(
+            owner,
+            TopicKind::Pattern,
+            pattern,
+            origin(who),
+            Ask::Join { user, since: None, history: 0, by_right: false },
+        );
     }
 
     fn publish(owner: &mut Owner, channel: &str, who: u16, echo: bool) -> Vec<(u16, String)> {

@@ -91,7 +91,7 @@ impl Desk {
     }
 
     fn join(&mut self, name: &str, origin: Origin, id: &str) -> Vec<(u16, Outcome)> {
-        self.ask(&room(name), origin, Ask::Join { user: user(id), since: None, history: 0 })
+        self.ask(&room(name), origin, Ask::Join { user: user(id), since: None, history: 0, by_right: false })
     }
 
     fn publish(&mut self, name: &str, origin: Origin, bytes: usize) -> Vec<(u16, Outcome)> {
@@ -101,7 +101,8 @@ impl Desk {
     /// The snapshot of a join that recovers.
     fn recover(&mut self, name: &str, origin: Origin, offset: u64, epoch: &str) -> Snapshot {
         let since = Some((offset, epoch.into()));
-        let outcomes = self.ask(&room(name), origin, Ask::Join { user: user("r"), since, history: 0 });
+        let outcomes =
+            self.ask(&room(name), origin, Ask::Join { user: user("r"), since, history: 0, by_right: false });
         snapshot(outcomes)
     }
 
@@ -228,7 +229,7 @@ fn everyone_is_every_shard_and_nobodys_member() {
     assert_eq!(cast(tag("1"), Some(user("ann")), false)[0], "1:accepted 0");
     assert_eq!(cast(tag("1"), Some(user("ann")), true)[1..], told);
     assert_eq!(cast(None, None, false), ["1:Forbidden"], "nobody publishes as nobody");
-    let join = Ask::Join { user: user("ann"), since: None, history: 0 };
+    let join = Ask::Join { user: user("ann"), since: None, history: 0, by_right: false };
     assert_eq!(words(&desk.ask(&everyone, origin(1, 1), join)), ["1:RoomFull"]);
     assert_eq!(desk.owner.counts(), Counts::default());
 }
@@ -242,11 +243,12 @@ fn limits_refuse_one_more_and_leave_no_trace() {
     assert_eq!(words(&desk.join("r", origin(0, 1), "ann")), ["0:joined 1"], "again");
     let inbox = Topic::new(TopicKind::Inbox, "ann", keys());
     for (slot, expected) in [(1, "0:joined 1"), (2, "0:joined 2"), (3, "0:RoomFull")] {
-        let join = Ask::Join { user: user("ann"), since: None, history: 0 };
+        let join = Ask::Join { user: user("ann"), since: None, history: 0, by_right: false };
         assert_eq!(words(&desk.ask(&inbox, origin(0, slot), join)), [expected]);
     }
     let since = Some((0, "".into()));
-    let again = desk.ask(&inbox, origin(0, 1), Ask::Join { user: user("ann"), since, history: 0 });
+    let again =
+        desk.ask(&inbox, origin(0, 1), Ask::Join { user: user("ann"), since, history: 0, by_right: false });
     assert_eq!(snapshot(again).recovered, Some(false), "without numbers nothing can be proved");
     let direct = Ask::Publish { payload: Shared::copy_of(b"psst"), by: By::Anyone(user("bob")), echo: true };
     let direct = desk.ask_tagged(&inbox, origin(2, 1), tag("1"), direct);

@@ -225,15 +225,26 @@ impl Shard {
     /// A token ends soon, or has ended.
     pub(crate) fn on_token_due(&mut self, key: Key) {
         let now = self.now.mono;
-        let Some(pass) = self.conns.get_mut(key).and_then(Conn::client).and_then(Client::pass) else {
-            return;
-        };
+        let Some(client) = self.conns.get_mut(key).and_then(Conn::client) else { return };
+        let welcomed = client.welcomed;
+        let Some(pass) = client.pass() else { return };
         if pass.until <= now {
             return self.close(key, CloseCode::TOKEN_EXPIRED, "token expired");
         }
         pass.warn = Mono::NEVER;
         let expires_in = pass.until.since(now);
-        self.send(key, |out| encode::auth::expiring(out, expires_in));
+        // Who waits to be let in hears `welcome` first, and then this.
+        if welcomed {
+            self.send(key, |out| encode::auth::expiring(out, expires_in));
+        }
+    }
+
+    /// Tells a client that was just let in what it should have been told meanwhile.
+    pub(crate) fn warn_late(&mut self, key: Key) {
+        let pass = self.conns.get_mut(key).and_then(Conn::client).and_then(Client::pass);
+        if pass.is_some_and(|pass| pass.warn == Mono::NEVER) {
+            self.on_token_due(key);
+        }
     }
 
     /// A client that is in shows another token: it goes on as the same user, with what that token grants.
@@ -258,13 +269,32 @@ impl Shard {
         }
         let (until, warn) = self.term(identity.expires.0);
         if let Some(pass) = self.conns.get_mut(key).and_then(Conn::client).and_then(Client::pass) {
-            (pass.grants, pass.until, pass.warn) = (identity.grants, until, warn);
-            pass.answer = Some(tag);
+            let before = std::mem::replace(&mut pass.grants, identity.grants);
+            (pass.until, pass.warn, pass.answer) = (until, warn, Some(tag));
+            self.tell_success(key);
+            self.leave_forbidden(key);
+            self.appoint(key, &before);
         }
-        self.tell_success(key);
-        self.leave_forbidden(key);
         self.rearm(key);
         Ok(())
+    }
+
+    /// Tells owners which rooms the connection moderates by its token, and which no more. `before`: the last token's
+    /// grants.
+    pub(crate) fn appoint(&mut self, key: Key, before: &Grants) {
+        let Some(conn) = self.conns.get(key) else { return };
+        let pass = conn.any_client().and_then(|client| client.more.as_ref()?.pass.as_ref());
+        let Some(pass) = pass else { return };
+        let rooms = conn.memberships.iter().filter(|membership| membership.kind == TopicKind::Room);
+        let rooms = rooms.map(|membership| &self.members.topic(membership.topic).topic);
+        let changed = rooms.filter_map(|room| {
+            let moderates = pass.grants.moderates(room.name());
+            (moderates != before.moderates(room.name())).then(|| (room.clone(), moderates))
+        });
+        let changed: Vec<(Topic, bool)> = changed.collect();
+        for (room, moderates) in changed {
+            self.ask(key, room, None, Ask::Appoint(moderates));
+        }
     }
 
     /// Topics that the connection is in, or asked to be in, and may not be by these grants.
@@ -274,12 +304,24 @@ impl Shard {
         topics.filter(|topic| !grants.may_enter(topic.kind(), topic.name())).cloned().collect()
     }
 
-    /// Ends the memberships that a new token does not grant. The client is told as if it had left.
+    /// Whether a connection may be in a topic, as far as that is a matter of tokens.
+    pub(crate) fn may_be_in(&self, key: Key, topic: &Topic) -> bool {
+        if !self.asks_for_tokens() {
+            return true;
+        }
+        let more = self.conns.get(key).and_then(Conn::any_client).and_then(|client| client.more.as_ref());
+        let pass = more.and_then(|more| more.pass.as_ref());
+        pass.is_some_and(|pass| pass.grants.may_enter(topic.kind(), topic.name()))
+    }
+
+    /// Ends the memberships that a new token does not grant. The client is told as if it had left; what is published
+    /// until the owner has seen to that is not for it any more.
     fn leave_forbidden(&mut self, key: Key) {
         let pass = self.conns.get(key).and_then(Conn::any_client).and_then(|client| client.more.as_ref());
         let Some(pass) = pass.and_then(|more| more.pass.as_ref()) else { return };
         for topic in self.forbidden(key, &pass.grants) {
             if topic.kind() != TopicKind::Pattern {
+                self.cut_off(key, &topic);
                 self.ask(key, topic, None, Ask::Leave);
                 continue;
             }
@@ -328,8 +370,12 @@ impl Shard {
     }
 
     fn judge_rights(&mut self, key: Key, bytes: usize, command: &Command<'_>) -> Result<(), Refusal> {
+        let asks = self.asks_for_tokens();
         let Some(client) = self.conns.get_mut(key).and_then(Conn::client) else { return Ok(()) };
-        let Some(Pass { grants, .. }) = client.pass() else { return Ok(()) };
+        let Some(Pass { grants, .. }) = client.pass() else {
+            // Without a pass nothing is granted where one is needed.
+            return if asks { Err(Refusal::Forbidden) } else { Ok(()) };
+        };
         if let Some(max) = grants.allowance.message_bytes_max.filter(|max| bytes > *max) {
             return Err(Refusal::MessageTooLarge { max });
         }
@@ -347,6 +393,9 @@ impl Shard {
 
     /// Whether a client moderates a room by its token.
     pub(crate) fn moderates(&mut self, key: Key, room: &str) -> bool {
+        if !self.asks_for_tokens() {
+            return false;
+        }
         let pass = self.conns.get_mut(key).and_then(Conn::client).and_then(Client::pass);
         pass.is_some_and(|pass| pass.grants.moderates(room))
     }

@@ -75,6 +75,9 @@ impl Shard {
         self.greet(key, has_session.then_some(false));
         self.begin_session(key);
         self.tell_success(key);
+        if self.asks_for_tokens() {
+            self.warn_late(key);
+        }
         self.enter_rooms(key, rooms);
         if named {
             self.open_inbox(key);

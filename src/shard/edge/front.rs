@@ -59,8 +59,8 @@ impl Shard {
     pub fn handle_located(&mut self, key: Key, judged: Result<(), Barred>) {
         let Err(barred) = judged else { return self.release(key, Hold::ADMISSION) };
         // It may have come to an end meanwhile.
-        let Some(Conn { phase: Phase::Head { .. }, rest, .. }) = self.conns.get_mut(key) else { return };
-        *rest = None;
+        let Some(Conn { phase: Phase::Head { .. }, .. }) = self.conns.get(key) else { return };
+        self.take_held(key);
         self.answer_problem(key, barred.problem(), false, After::Close);
     }
 

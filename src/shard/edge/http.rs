@@ -40,7 +40,7 @@ impl Shard {
                 if let Some(client) = self.client_behind(key, &head) {
                     // The same request is read again when the client may come.
                     let whole = reader.pieces().unwrap_or(&input[..used]).to_vec();
-                    self.put_back(key, whole);
+                    self.put_back(key, &whole);
                     self.locate(key, client);
                     return used;
                 }
@@ -63,11 +63,9 @@ impl Shard {
     }
 
     /// Input that is to be handled once more, before what follows it.
-    fn put_back(&mut self, key: Key, input: Vec<u8>) {
-        if let Some(conn) = self.conns.get_mut(key) {
-            debug_assert!(conn.rest.is_none(), "it is being handled");
-            conn.rest = Some(Box::new(input));
-        }
+    fn put_back(&mut self, key: Key, input: &[u8]) {
+        debug_assert!(self.conns.get(key).is_none_or(|conn| conn.rest.is_none()), "it is being handled");
+        self.hold_input(key, input);
     }
 
     /// Judges a request, which `rest` follows; returns how much of that is the request's body.

@@ -31,7 +31,7 @@ impl Shard {
         if let Some(client) = self.conns.get_mut(key).and_then(Conn::client) {
             client.in_inbox = true;
         }
-        self.ask(key, topic, None, Ask::Join { user, since: None, history: 0 });
+        self.ask(key, topic, None, Ask::Join { user, since: None, history: 0, by_right: false });
     }
 
     pub(crate) fn join(
@@ -43,7 +43,8 @@ impl Shard {
         history: u32,
     ) -> Result<(), Refusal> {
         let long = since.is_some() || history > 0;
-        self.enter(key, tag, named, long, |user| Ask::Join { user, since, history })
+        let by_right = named.0 == TopicKind::Room && self.moderates(key, named.1);
+        self.enter(key, tag, named, long, |user| Ask::Join { user, since, history, by_right })
     }
 
     /// Asks to become a member of a topic; `long`: the answer may be.
@@ -259,12 +260,13 @@ impl Shard {
     }
 
     pub(crate) fn settle_join(&mut self, key: Key, topic: &Topic, joined: bool) {
+        let placed = joined && self.may_be_in(key, topic);
         let Some(conn) = self.conns.get_mut(key) else { return };
         let Some(at) = self.members.membership(&conn.memberships, topic) else { return };
         let membership = &mut conn.memberships[at];
         debug_assert!(membership.joins_pending > 0, "an answer to a join that nobody asked for");
         membership.joins_pending -= 1;
-        if joined && membership.position == VACANT {
+        if placed && membership.position == VACANT {
             membership.position = self.members.place(membership.topic, key.slot);
         } else if !joined && membership.position == VACANT && membership.joins_pending == 0 {
             let membership = conn.memberships.swap_remove(at);
@@ -286,6 +288,15 @@ impl Shard {
         if membership.joins_pending == 0 {
             self.members.release(membership.topic);
         }
+    }
+
+    /// What is published to a topic from now on is not for the connection, though its owner does not know that yet.
+    pub(crate) fn cut_off(&mut self, key: Key, topic: &Topic) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Some(at) = self.members.membership(&conn.memberships, topic) else { return };
+        let membership = &mut conn.memberships[at];
+        let (topic, position) = (membership.topic, std::mem::replace(&mut membership.position, VACANT));
+        self.displace(topic, position);
     }
 
     /// Takes an entry out of a member list and tells the member that moved there.

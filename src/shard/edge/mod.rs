@@ -31,8 +31,7 @@ impl Shard {
         while !input.is_empty() {
             let Some(conn) = self.conns.get_mut(key) else { return };
             if !conn.hold.none() {
-                conn.rest.get_or_insert_default().extend_from_slice(input);
-                return;
+                return self.hold_input(key, input);
             }
             let used = match conn.phase {
                 Phase::Head { .. } => {

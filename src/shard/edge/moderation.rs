@@ -13,7 +13,7 @@ impl Shard {
             name::check(user_id, USER_ID_BYTES_MAX)
                 .map_err(|error| Refusal::BadName { field: "user_id", error })?;
         }
-        let by_right = self.asks_for_tokens() && self.moderates(key, room);
+        let by_right = self.moderates(key, room);
         let ask = if by_right { Ask::ModerateByRight(act) } else { Ask::Moderate(act) };
         self.ask_member(key, tag, (TopicKind::Room, room), ask)
     }

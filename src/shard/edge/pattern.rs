@@ -55,7 +55,12 @@ impl Shard {
         let topic = Topic::new(TopicKind::Pattern, name, self.keys);
         self.check_room_for(key, &topic)?;
         self.remember(key, &topic, self.shards);
-        self.ask_all(key, &topic, &tag, || Ask::Join { user: user.clone(), since: None, history: 0 });
+        self.ask_all(key, &topic, &tag, || Ask::Join {
+            user: user.clone(),
+            since: None,
+            history: 0,
+            by_right: false,
+        });
         self.await_owners(key);
         Ok(())
     }

@@ -184,10 +184,11 @@ impl Shard {
         };
         self.sessions.away.remove(&(until, home.slot));
         client.heartbeat_due = heartbeat_due;
+        let mut before = None;
         if let (Some(mut pass), Some(more)) = (introduction.pass, &mut client.more) {
             // The key of the session is the same, and so are the signatures that were taken.
-            if let Some(before) = more.pass.take() {
-                pass.seen = before.seen;
+            if let Some(last) = more.pass.take() {
+                (pass.seen, before) = (last.seen, Some(last.grants));
             }
             more.pass = Some(pass);
         }
@@ -199,6 +200,9 @@ impl Shard {
         self.replay(home, serials);
         self.touch(home);
         self.rearm(home);
+        if let Some(before) = before {
+            self.appoint(home, &before);
+        }
         self.enter_rooms(home, introduction.rooms);
     }
 

@@ -261,7 +261,7 @@ impl Shard {
         self.leave_phase(key);
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.phase = Phase::Closing { until, shut: false, ended: false };
-        conn.rest = None;
+        self.take_held(key);
         self.turn.closing.push(key);
         self.let_go(key);
         self.rearm(key);

@@ -84,8 +84,27 @@ impl Shard {
         }
     }
 
+    /// Keeps input that is not handled now.
+    #[cold]
+    pub(crate) fn hold_input(&mut self, key: Key, input: &[u8]) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let rest = conn.rest.get_or_insert_default();
+        let before = rest.capacity();
+        rest.extend_from_slice(input);
+        self.unfinished.held_bytes += rest.capacity() - before;
+    }
+
+    /// Takes the input that a connection has kept, to handle it or to forget it.
+    #[inline]
+    pub(crate) fn take_held(&mut self, key: Key) -> Option<Vec<u8>> {
+        let rest = self.conns.get_mut(key)?.rest.take()?;
+        self.unfinished.held_bytes -= rest.capacity();
+        Some(*rest)
+    }
+
     /// Publishes what this file counts.
     pub(crate) fn measure_unfinished(&mut self) {
+        self.tally.set(const { MEMORY.of("held_input") }, self.unfinished.held_bytes as u64);
         self.tally.set(const { MEMORY.of("partial_messages") }, self.unfinished.message_bytes as u64);
     }
 
@@ -98,6 +117,8 @@ impl Shard {
             _ => 0,
         });
         assert_eq!(bytes.sum::<usize>(), self.unfinished.message_bytes, "what half messages cost");
+        let held = self.conns.iter().filter_map(|(_, conn)| conn.rest.as_ref()).map(|rest| rest.capacity());
+        assert_eq!(held.sum::<usize>(), self.unfinished.held_bytes, "what held input costs");
         for (key, conn) in self.conns.iter() {
             assert!(!waits(conn) || self.unfinished.queue.contains(&key), "{key:?} can be found");
         }

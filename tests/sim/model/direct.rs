@@ -46,6 +46,7 @@ impl Directs {
 impl Viewer {
     pub(super) fn hear_direct(&mut self, said: &Value, truth: &mut Truth, step: usize) {
         let (seq, n) = (number(said, "seq"), index(said));
+        assert!(!truth.barred.contains(&n), "{said} was not granted to its sender");
         let user = self.user.clone().expect("welcomed");
         let (life, plain) = (truth.kept.life(self.process), self.last_seq.is_none());
         let newest_here = self.directs_here.last().copied();

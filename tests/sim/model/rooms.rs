@@ -122,6 +122,7 @@ impl Viewer {
             assert!(!self.rooms.is_empty(), "{n} comes to one who is nowhere");
             return;
         };
+        self.judge_room_reach(room);
         let n = index(payload);
         if let Some((numbering, owed)) = self.owed.pop_front() {
             assert_eq!((numbering.0.as_str(), owed), (room, offset), "another was to come");

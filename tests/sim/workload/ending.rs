@@ -97,6 +97,11 @@ impl Sim {
         while count(self) != before {
             before = count(self);
             self.world.now_us += grace_us;
+            // Over all that would have been said meanwhile.
+            self.clients
+                .iter_mut()
+                .filter_map(|client| client.viewer.pass.as_mut())
+                .for_each(|p| p.warned = true);
             self.rest();
         }
     }
@@ -114,7 +119,8 @@ impl Sim {
                 self.send(i, &bytes);
             }
             // What an outlaw says next may be what it is closed for.
-            let asks = self.clients[i].talks() && !self.clients[i].outlaw;
+            let silent = self.clients[i].viewer.pass.as_ref().is_some_and(|pass| pass.is_silent());
+            let asks = self.clients[i].talks() && !self.clients[i].outlaw && !silent;
             if self.clients[i].kind != Kind::Native || !asks {
                 continue;
             }
@@ -194,7 +200,8 @@ impl Sim {
             assert!(settled || client.upgraded, "client {i} waits for its upgrade");
             assert!(settled || client.outlaw || client.echoes.is_empty(), "client {i} waits for an echo");
             assert!(settled || client.close_heard.is_none(), "client {i} answered a close frame and is kept");
-            let welcomed = client.kind == Kind::Echo || client.viewer.welcomed.is_some();
+            let guest = client.viewer.pass.as_ref().is_some_and(|pass| pass.guest);
+            let welcomed = client.kind == Kind::Echo || guest || client.viewer.welcomed.is_some();
             assert!(settled || welcomed, "client {i} waits for its welcome");
             if let Kind::Http { asked } = client.kind {
                 let claim = !client.over && !client.gave_up;

@@ -10,6 +10,9 @@ impl Sim {
     pub(super) fn listen(&mut self, i: usize) {
         self.truth.now_us = self.world.now_us;
         let client = &mut self.clients[i];
+        if let Some(pass) = &mut client.viewer.pass {
+            pass.now_ms = self.world.now_us / 1000;
+        }
         let link = &mut self.world.links[client.link];
         if client.over || (link.received.is_empty() && link.ended.is_none()) {
             return;
@@ -33,7 +36,9 @@ impl Sim {
                     Kind::Http { .. } => assert_eq!(status, 200, "client {i}"),
                     Kind::Half => assert_eq!(status, 408, "client {i}"),
                     _ => {
-                        let excused = client.held_until_us.is_some() || self.truth.drained;
+                        let pass = client.viewer.pass.as_ref().filter(|_| client.kind == Kind::Echo);
+                        let refused = status == 401 && pass.is_some_and(|pass| pass.judge_close(4001, false));
+                        let excused = client.held_until_us.is_some() || self.truth.drained || refused;
                         assert!(excused, "client {i} was refused with {status}");
                     }
                 }
@@ -81,8 +86,16 @@ impl Sim {
                     let past = std::mem::replace(&mut client.viewer, anew);
                     self.past.push(past);
                 }
+                if let Some(pass) = client.viewer.pass.as_ref().filter(|_| client.held_until_us.is_none()) {
+                    pass.judge_age();
+                }
                 if !client.subscriber.hear(&said, &mut self.channels, step) {
                     client.viewer.hear(&said, &mut self.truth, step);
+                }
+                if said["type"] == "auth_success"
+                    && let Some(pass) = &client.viewer.pass
+                {
+                    client.subscriber.renewed(pass.grants());
                 }
                 if said["type"] == "document_state" {
                     self.truth.kept.compare(&said, client.viewer.process, self.world.now_us);
@@ -117,13 +130,20 @@ impl Sim {
         let justified = match code {
             1000 => client.close_sent,
             1001 => self.truth.drained,
-            1008 => client.named.is_some() && self.limits.connections_per_user_max.is_some(),
+            1008 => {
+                (client.named.is_some() || client.viewer.pass.is_some())
+                    && self.limits.connections_per_user_max.is_some()
+            }
             4003 => self.limits.idle_timeout.is_some(),
             // An earlier connection, given up before it was open, may have been heard last.
             4008 => client.kicked || client.viewer.session.is_some(),
             // A kernel that buffers little makes everybody slow.
             4004 => true,
             4006 => held,
+            4001 | 4002 | 4007 => {
+                let strict = !held && client.viewer.last_seq.is_none();
+                client.viewer.pass.as_ref().is_some_and(|pass| pass.judge_close(code, strict))
+            }
             _ => client.outlaw,
         };
         assert!(justified || client.outlaw, "client {i} was closed with {code}");
@@ -143,7 +163,7 @@ impl Sim {
             println!("{} client {i} has lost its connection: {end:?} at {}", self.step, self.world.now_us);
         }
         client.over = true;
-        if matches!(client.close_heard, Some(1000 | 1001 | 1005 | 1008)) {
+        if matches!(client.close_heard, Some(1000 | 1001 | 1005 | 1008 | 4007)) {
             client.viewer.session = None; // it does not come back
         }
         // Who ended its own side without a close frame, or held the bytes up, has no claim to last words.

@@ -36,6 +36,9 @@ impl Sim {
         if self.clients[i].viewer.loose {
             return self.close(i);
         }
+        if self.renews(i) {
+            return self.renew(i);
+        }
         // What it is told of channels by a session is numbered, and comes again.
         if self.clients[i].viewer.last_seq.is_none() && self.dice.once_in(5) {
             return self.talk_in_channels(i);
@@ -63,6 +66,7 @@ impl Sim {
                 let n = self.truth.published.len();
                 let (echo, tagged, step) = (false, true, self.step);
                 self.truth.published.push(Published { client: i, room: None, echo, tagged, step });
+                self.bar(i, n, &Asked::Broadcast);
                 self.ask(i, "", Asked::Broadcast, json!({"type": "broadcast", "message": {"n": n}}));
             }
             69..=74 => {
@@ -99,7 +103,10 @@ impl Sim {
         if self.world.links[client.link].is_ending() {
             return;
         }
-        let message = client.subscriber.ask(&mut self.dice, &mut self.channels, self.step);
+        let message = {
+            let pass = client.viewer.pass.as_deref();
+            client.subscriber.ask(&mut self.dice, &mut self.channels, self.step, pass)
+        };
         let frame = net::message(message.to_string().as_bytes(), &mut self.dice);
         self.send(i, &frame);
     }
@@ -150,6 +157,7 @@ impl Sim {
         let n = self.truth.published.len();
         let (echo, tagged, step) = (false, true, self.step);
         self.truth.published.push(Published { client: i, room: None, echo, tagged, step });
+        self.bar(i, n, &Asked::Direct { to });
         let message = json!({"type": "direct_message", "user_id": to, "message": {"n": n}});
         self.ask(i, "", Asked::Direct { to }, message);
     }
@@ -235,6 +243,9 @@ impl Sim {
         client.next_id += 1;
         if let Some(id) = id {
             message["id"] = json!(id);
+        }
+        if client.viewer.may(room, &Asked::Publish { n, echo }) == Some(false) {
+            self.truth.barred.insert(n);
         }
         client.viewer.ask(id, room, Asked::Publish { n, echo });
         let frame = net::message(message.to_string().as_bytes(), &mut self.dice);

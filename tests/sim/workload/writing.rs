@@ -82,8 +82,8 @@ impl Sim {
         self.paperwork(i, name, Paperwork::Edit, message, false);
     }
 
-    /// Sends a message about a document. An edit is answered without an `id` as well; only where there may be too many
-    /// messages does it need one, to be told which one was not taken.
+    /// Sends a message about a document. An edit is answered without an `id` as well; only where it may be refused
+    /// does it need one, to be told which one was not taken.
     fn paperwork(
         &mut self,
         i: usize,
@@ -97,7 +97,8 @@ impl Sim {
             return;
         }
         client.viewer.papers.by_name.entry(name.into()).or_default().ask(what, compare);
-        if what != Paperwork::Edit || self.limits.rate.is_some() || self.dice.once_in(2) {
+        let refused = self.limits.rate.is_some() || self.limits.access.tokens;
+        if what != Paperwork::Edit || refused || self.dice.once_in(2) {
             message["id"] = json!(client.next_id);
             client.viewer.ask(Some(client.next_id), "", Asked::Paper(name.into(), what));
             client.next_id += 1;
@@ -140,6 +141,9 @@ impl Sim {
             let n = self.truth.published.len() as u64;
             let (room_, echo, tagged) = (Some(room.into()), true, false);
             self.truth.published.push(Published { client: i, room: room_, echo, tagged, step });
+            if self.clients[i].viewer.may(room, &Asked::Publish { n: 0, echo }) == Some(false) {
+                self.truth.barred.insert(self.truth.published.len() - 1);
+            }
             let pad = vec![0xff; *self.dice.pick(&[0, 0, 30, 700])];
             let payload = [&n.to_be_bytes()[..], &pad].concat();
             Sent { kind, room: Some(room), payload: &payload }.write(&mut message);

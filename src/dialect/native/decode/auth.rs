@@ -39,17 +39,26 @@ pub struct Signed<'a> {
     pub signature: Cow<'a, str>,
 }
 
-/// Finds what is signed in a message to others, and the signature; none where something is missing.
+/// Finds what is signed in a message to others, and the signature; none where something is missing, or there twice:
+/// otherwise what was signed and what is relayed could be two different fields, and one of them somebody else's.
 #[must_use]
 pub fn signed<'a>(text: &'a str) -> Option<Signed<'a>> {
     let (mut content, mut timestamp, mut signature) = (None, None, None);
-    json::object(text, |name, value| match &*name.text() {
-        "message" | "content" | "data" | "operation" => content = Some(value),
-        "timestamp" => timestamp = Some(value),
-        "signature" => signature = value.text(),
-        _ => {}
+    let mut twice = false;
+    json::object(text, |name, value| {
+        let field = match &*name.text() {
+            "message" | "content" | "data" | "operation" => &mut content,
+            "timestamp" => &mut timestamp,
+            "signature" => &mut signature,
+            _ => return,
+        };
+        twice |= field.replace(value).is_some();
     })
     .ok()?;
+    if twice {
+        return None;
+    }
+    let signature = signature.and_then(Value::text);
     let meaning = |value: Value<'a>| value.text().unwrap_or(Cow::Borrowed(value.raw()));
     let timestamp = timestamp.filter(|value| matches!(value.kind(), Kind::String | Kind::Number))?;
     Some(Signed { message: meaning(content?), timestamp: meaning(timestamp), signature: signature? })
@@ -94,6 +103,9 @@ mod tests {
             r#"{"timestamp":1,"signature":"ab"}"#,
             r#"{"message":"m","timestamp":true,"signature":"ab"}"#,
             r#"{"message":"m","timestamp":1,"signature":5}"#,
+            r#"{"message":"forged","content":"m","timestamp":1,"signature":"ab"}"#,
+            r#"{"message":"forged","\u006dessage":"m","timestamp":1,"signature":"ab"}"#,
+            r#"{"message":"m","timestamp":1,"timestamp":2,"signature":"ab"}"#,
         ] {
             assert_eq!(parts(less), None, "{less}");
         }

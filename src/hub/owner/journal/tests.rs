@@ -56,7 +56,7 @@ fn ask(owner: &mut Owner, ask: Ask, ms: u64) {
 }
 
 fn join() -> Ask {
-    Ask::Join { user: user("ann"), since: None, history: 9 }
+    Ask::Join { user: user("ann"), since: None, history: 9, by_right: false }
 }
 
 fn publish() -> Ask {
@@ -108,7 +108,7 @@ fn who_follows_the_journal_can_begin_again_with_it() {
     second.restore(history(topic, Arc::clone(&epoch), (head, 0), kept), at_ms(6));
     second.check();
     let since = Some((5, Box::from(&*epoch)));
-    ask(&mut second, Ask::Join { user: user("ann"), since, history: 0 }, 6);
+    ask(&mut second, Ask::Join { user: user("ann"), since, history: 0, by_right: false }, 6);
     let Some((_, Outcome::Reply { reply: Reply::Joined(snapshot), .. })) = second.poll() else {
         panic!("an answer")
     };

@@ -66,7 +66,11 @@ fn a_deserted_room_keeps_its_numbering_for_who_may_come_back() {
     assert_eq!((desk.owner.counts().topics, desk.owner.counts().topics_with_members), (1, 0));
     desk.now_ms = 40;
     let since = Some((0, (*first.epoch).into()));
-    let back = snapshot(desk.ask(&room("r"), ann, Ask::Join { user: user("ann"), since, history: 0 }));
+    let back = snapshot(desk.ask(
+        &room("r"),
+        ann,
+        Ask::Join { user: user("ann"), since, history: 0, by_right: false },
+    ));
     assert_eq!((back.recovered, back.epoch), (Some(true), first.epoch));
     desk.leave("r", ann);
     // Somebody else comes, sees her, and is told when she is gone.
@@ -120,7 +124,9 @@ fn no_more_users_are_waited_for_than_fit() {
         Options { presence_grace: Duration::from_secs(3), presence_list_max: u32::MAX, ..Options::default() };
     let mut owner = Owner::new(ShardId(0), SHARDS, keys(), policies(options, usize::MAX));
     let mut pass = |slot: u32| {
-        for ask in [Ask::Join { user: user(&slot.to_string()), since: None, history: 0 }, Ask::Gone] {
+        for ask in
+            [Ask::Join { user: user(&slot.to_string()), since: None, history: 0, by_right: false }, Ask::Gone]
+        {
             owner.handle(
                 Request { topic: room(&(slot % 97).to_string()), origin: origin(0, slot), tag: None, ask },
                 at_ms(0),

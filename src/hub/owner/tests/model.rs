@@ -447,7 +447,7 @@ fn ask(step: &Step, me: Origin, topic: usize, epoch: Option<&Arc<str>>, payload:
         Step::Join { since, history } => {
             let epoch = |right| if right { epoch.map_or("", |epoch| &**epoch) } else { "wrong" };
             let since = since.map(|(offset, right)| (offset, epoch(right).into()));
-            Ask::Join { user: user(&user_of(me)), since, history: *history }
+            Ask::Join { user: user(&user_of(me)), since, history: *history, by_right: false }
         }
         Step::Leave => Ask::Leave,
         Step::Gone => Ask::Gone,

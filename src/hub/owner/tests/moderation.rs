@@ -166,6 +166,37 @@ fn moderators_are_shown_as_such() {
     }
 }
 
+fn join_as(id: &str, by_right: bool) -> Ask {
+    Ask::Join { user: user(id), since: None, history: 0, by_right }
+}
+
+/// As those whom the operator names: in lists, in the event of their coming, and out of reach.
+#[test]
+fn who_moderates_by_a_token_is_shown_as_such_for_as_long_as_it_says_so() {
+    let (mut desk, moderator, ann) = desk(options());
+    let (first, second) = (origin(0, 3), origin(2, 4));
+    let told = words(&desk.ask(&room("r"), first, join_as("eve", true)));
+    assert_eq!(told[1..], ["0:+eve* 3 no copy", "1:+eve* 3"]);
+    assert_eq!(desk.recover("r", ann, 0, "").roll.moderators, [0, 2]);
+    assert_eq!(desk.says(moderator, kick("eve", 5)), ["1:Forbidden"], "moderators do not reach each other");
+    let by_right = |id: &str| Ask::ModerateByRight(Act::Kick { user_id: id.into(), seconds: 5 });
+    assert_eq!(desk.says(first, by_right("eve")), ["0:Forbidden"], "nor themselves");
+    // Another connection of the same user: what the user is stays, what that one may do does not follow.
+    assert_eq!(words(&desk.ask(&room("r"), second, join_as("eve", false))), ["2:joined 4"]);
+    assert_eq!(desk.says(second, kick("ann", 5)), ["2:Forbidden"]);
+    assert_eq!(words(&desk.ask(&room("r"), second, Ask::Appoint(true))), [""; 0], "no news");
+    desk.leave("r", first);
+    assert_eq!(desk.recover("r", ann, 0, "").roll.moderators, [0, 2]);
+    // The last token that said so is renewed by one that does not, and by one that does.
+    let count = |shard: u16| format!("{shard}:count 3 3 Some(3)");
+    assert_eq!(words(&desk.ask(&room("r"), second, Ask::Appoint(false))), [0, 1, 2].map(count));
+    assert_eq!(desk.recover("r", ann, 0, "").roll.moderators, [0]);
+    assert_eq!(words(&desk.ask(&room("r"), second, Ask::Appoint(true))), [0, 1, 2].map(count));
+    assert_eq!(desk.recover("r", ann, 0, "").roll.moderators, [0, 2]);
+    assert_eq!(words(&desk.ask(&room("r"), ann, join_as("ann", true)))[1..], [0, 1, 2].map(count));
+    assert_eq!(words(&desk.ask(&room("elsewhere"), ann, Ask::Appoint(true))), [""; 0], "it is not there");
+}
+
 #[test]
 fn bans_are_bounded_and_one_too_many_is_said() {
     let (mut desk, moderator, ann) = desk(options());
