@@ -174,8 +174,8 @@ impl Shard {
         self.tally.set(BLOCKED.cell(), blocked);
     }
 
-    /// A fan-out of so many events that began at `since` has been pushed to all members, to the one in `last` at the end: now and then
-    /// the time until that is written to is taken.
+    /// A fan-out of so many events that began at `since` has been pushed to all members, to the one in `last` at the
+    /// end: now and then the time until that is written to is taken.
     #[inline]
     pub(crate) fn sample(&mut self, since: Mono, last: u32, events: u32) {
         self.probe.fanouts += events;

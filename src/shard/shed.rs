@@ -19,6 +19,9 @@ use crate::wire::ws::close::CloseCode;
 /// Of those who do not read, one of so many goes in a turn, and at least one: what several share is free only when the
 /// last of them is gone, and not all may have to go.
 const SHED_PART: usize = 8;
+/// The same from `HURRY_PERCENT` of the budget on: as many turns bring as much again, and newcomers must not pay for it.
+const SHED_PART_IN_A_HURRY: usize = 2;
+const HURRY_PERCENT: u64 = 95;
 /// How long nobody is looked for after a look that found nobody.
 const FRUITLESS_PAUSE: Duration = Duration::from_millis(50);
 
@@ -53,12 +56,13 @@ impl Shard {
         }
         let used: u64 = self.gauges.iter().map(Gauges::memory).sum();
         if used > budget / 100 * MEMORY_SOFT_PERCENT && self.now.mono >= self.fruitless_until {
-            self.shed();
+            let hurry = used > budget / 100 * HURRY_PERCENT;
+            self.shed(if hurry { SHED_PART_IN_A_HURRY } else { SHED_PART });
         }
     }
 
-    /// Lets go of a part of those who do not read, those with the most waiting first.
-    fn shed(&mut self) {
+    /// Lets go of one of so many of those who do not read, those with the most waiting first.
+    fn shed(&mut self, part: usize) {
         let stuck = self.conns.iter().filter_map(|(key, conn)| {
             let held = conn.rest.as_ref().map_or(0, |rest| rest.capacity());
             let slow = conn.outbox.is_blocked() && conn.hears_broadcasts();
@@ -71,7 +75,7 @@ impl Shard {
             return;
         }
         stuck.sort_unstable_by_key(|(bytes, key)| (*bytes, key.slot));
-        for (_, key) in stuck.iter().take(stuck.len().div_ceil(SHED_PART)) {
+        for (_, key) in stuck.iter().take(stuck.len().div_ceil(part)) {
             self.tally.count(const { LIMITS_HIT.of("memory") });
             let is_socket = self.conns.get_mut(*key).is_some_and(|conn| conn.socket().is_some());
             if is_socket {
