@@ -135,6 +135,8 @@ pub(crate) struct Pass {
     /// What earlier tokens granted: a session tells again what was said in their time.
     earlier: Vec<Grants>,
     pub(crate) warned: bool,
+    /// Time has jumped beyond what was due.
+    pub(crate) dozed: bool,
     /// Rooms and documents that the token in force does not grant, and whose end is still to be told.
     fading: BTreeSet<String>,
     /// Rooms that it asked for when that may have been granted.
@@ -243,7 +245,7 @@ impl Pass {
     /// Nobody is heard, or spoken to, long after its token's end.
     pub(crate) fn judge_age(&self) {
         let Some(token) = &self.current else { return };
-        let still = self.renewals.is_empty();
+        let still = self.renewals.is_empty() && !self.dozed;
         assert!(!still || self.now_ms < token.ends_ms + END_MS, "{} after the end of {token:?}", self.now_ms);
     }
 }
@@ -345,6 +347,11 @@ impl Viewer {
             if matches!(kind, "room_left" | "kicked") {
                 pass.fading.remove(room);
                 self.note_left(room);
+                // What it asked there before may have been done, and nobody tells it.
+                let asked = self.pending.iter().filter(|(_, pending)| pending.room == room);
+                for id in asked.map(|(id, _)| *id).collect::<Vec<u64>>() {
+                    self.stale.extend(self.pending.remove_entry(&id));
+                }
             }
             return true;
         }

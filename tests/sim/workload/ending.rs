@@ -101,7 +101,7 @@ impl Sim {
             self.clients
                 .iter_mut()
                 .filter_map(|client| client.viewer.pass.as_mut())
-                .for_each(|p| p.warned = true);
+                .for_each(|p| (p.warned, p.dozed) = (true, true));
             self.rest();
         }
     }
