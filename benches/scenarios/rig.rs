@@ -104,11 +104,11 @@ impl Rig {
     fn write(&mut self, key: Key) {
         let mut few = [IoSlice::new(&[]); 2];
         let mut out = self.shard.outgoing(key, &mut few);
-        if out.used == few.len() {
+        if out.used as usize == few.len() {
             out = self.shard.outgoing(key, &mut [IoSlice::new(&[]); SLICES_MAX]);
         }
         self.tally.writes += 1;
-        self.tally.slices += out.used as u64;
+        self.tally.slices += u64::from(out.used);
         self.tally.bytes += out.bytes as u64;
         self.shard.handle_written(key, Written::Bytes(out.bytes), out.bytes);
     }

@@ -644,12 +644,12 @@ fn write<T>(shard: &Shard, key: Key, socket: &mut Socket<T>) -> (Written, usize)
     // Most connections are owed one frame, and to lay out many costs more than to find that out.
     let mut few = [IoSlice::new(&[]); 2];
     let out = shard.outgoing(key, &mut few);
-    if out.used < few.len() {
-        return (socket.write(&few[..out.used], out.is_last), out.bytes);
+    if (out.used as usize) < few.len() {
+        return (socket.write(&few[..out.used as usize], out.is_last), out.bytes);
     }
     let mut many = [IoSlice::new(&[]); SLICES_MAX];
     let out = shard.outgoing(key, &mut many);
-    (socket.write(&many[..out.used], false), out.bytes)
+    (socket.write(&many[..out.used as usize], false), out.bytes)
 }
 
 /// Moves mail into the lane until that is full; the rest stays in order.

@@ -178,7 +178,7 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let Outgoing { used, bytes, is_last } = self.parts.shard.outgoing(key, &mut slices);
         let room = self.room.get_or_insert_default();
-        let written = front.write(&slices[..used], is_last, room, |bytes| socket.send(bytes));
+        let written = front.write(&slices[..used as usize], is_last, room, |bytes| socket.send(bytes));
         (written, bytes)
     }
 

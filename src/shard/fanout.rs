@@ -169,12 +169,12 @@ impl Shard {
                 push.missed += events;
                 continue;
             };
-            if fanout.parts.is_empty() {
-                push.one(conn, slot, fanout);
-            } else if conn.numbered || conn.outbox.is_blocked() || fanout.is_by(slot) {
-                push.parts(conn, slot, &fanout.parts);
-            } else {
+            if fanout.is_for_all_alike(conn, slot) {
                 push.shared(conn, slot, &fanout.delivery);
+            } else if fanout.parts.is_empty() {
+                push.one(conn, slot, fanout);
+            } else {
+                push.parts(conn, slot, &fanout.parts);
             }
         }
         let missed = push.missed;
@@ -291,6 +291,19 @@ impl Shard {
     }
 }
 
+impl Fanout {
+    /// Whether the member in `slot` gets of it what everybody gets.
+    #[inline]
+    fn is_for_all_alike(&self, conn: &Conn, slot: u32) -> bool {
+        if conn.numbered || self.sender == Some(slot) {
+            return false;
+        }
+        // The limits of a queue are for events, and hold while the socket is full.
+        self.parts.is_empty()
+            || !(conn.outbox.is_blocked() || self.parts.iter().any(|part| part.sender == Some(slot)))
+    }
+}
+
 /// What pushing to one member after another needs.
 struct Push<'a> {
     scratch: &'a mut Vec<u8>,
@@ -309,7 +322,7 @@ struct Push<'a> {
 
 impl Push<'_> {
     /// One event, which a member gets in its own way if it has a session or has caused it.
-    #[inline]
+    #[inline(never)]
     fn one(&mut self, conn: &mut Conn, slot: u32, fanout: &Fanout) -> Pushed {
         if conn.numbered {
             let Some(message) = kept(fanout, slot) else {

@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 
-use crate::base::id::Key;
+use crate::base::id::{Key, index32};
 use crate::dialect::native::encode;
 use crate::metrics::table::BYTES_SENT;
 use crate::shard::conn::socket::LINGER;
@@ -19,13 +19,13 @@ pub const SLICES_MAX: usize = 64;
 /// before their turn to be written comes.
 const REPLY_BYTES_LONG: usize = 4 << 10;
 
-/// How much is laid out for a write.
+/// How much is laid out for a write; small enough to be returned in registers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outgoing {
-    /// Slices that are filled.
-    pub used: usize,
-    /// Their bytes.
+    /// Bytes in all.
     pub bytes: usize,
+    /// Slices that are filled.
+    pub used: u32,
     /// Nothing comes behind them: once they are written, [`Shard::poll_close`] ends our side in the same turn.
     pub is_last: bool,
 }
@@ -104,7 +104,7 @@ impl Shard {
         let used = conn.outbox.slices(slices);
         let bytes = slices[..used].iter().map(|slice| slice.len()).sum();
         let is_last = matches!(conn.phase, Phase::Closing { .. }) && conn.outbox.bytes() == bytes;
-        Outgoing { used, bytes, is_last }
+        Outgoing { bytes, used: index32(used), is_last }
     }
 
     /// A write was tried; `offered` is how much [`Shard::outgoing`] gave.

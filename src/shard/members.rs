@@ -84,13 +84,6 @@ pub(crate) struct Fanout {
     pub(crate) parts: Vec<Fanout>,
 }
 
-impl Fanout {
-    /// Whether the member in `slot` caused one of the parts, and so gets that in its own way.
-    pub(crate) fn is_by(&self, slot: u32) -> bool {
-        self.parts.iter().any(|part| part.sender == Some(slot))
-    }
-}
-
 /// One connection in one topic.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Membership {

@@ -77,12 +77,13 @@ impl Rig {
         while let Some(key) = self.shard.poll_flush() {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let Outgoing { used, bytes: offered, is_last } = self.shard.outgoing(key, &mut slices);
-            self.slices += used;
+            self.slices += used as usize;
             let taken = offered.min(self.room);
             if taken == offered && is_last {
                 last.push(key);
             }
-            let bytes = slices[..used].iter().flat_map(|slice| slice.iter().copied()).take(taken).collect();
+            let bytes =
+                slices[..used as usize].iter().flat_map(|slice| slice.iter().copied()).take(taken).collect();
             self.written.push((key, bytes));
             self.shard.handle_written(key, Written::Bytes(taken), offered);
         }

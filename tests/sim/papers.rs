@@ -188,7 +188,10 @@ impl Paper {
                 assert!(!self.member || code == "rate_limited", "{said}: who is in can always come again");
             }
             (Some(Paperwork::Point), "rate_limited" | "not_in_document" | "version_too_old") => {}
-            (Some(Paperwork::Leave), "rate_limited" | "not_in_document") => self.leaves -= 1,
+            (Some(Paperwork::Leave), "rate_limited" | "not_in_document") => {
+                // What it was told without having asked may have counted for this.
+                self.leaves = self.leaves.saturating_sub(1);
+            }
             // What was under way when it fell out of step is refused, too.
             (Some(Paperwork::Edit) | None, "rate_limited" | "version_too_old" | "document_full") => {
                 self.stop()

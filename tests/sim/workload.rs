@@ -418,7 +418,9 @@ impl Sim {
         // Nobody knows whether its own close frame has arrived.
         client.doubts |= client.close_sent && client.close_heard.is_none();
         let there = client.process == self.world.process;
-        let mut must = in_time && !client.doubts && there && self.limits.away_max > 1000;
+        // A close may be all that is heard of a connection that began anew: its welcome was abandoned.
+        let known = client.viewer.welcomed.is_some();
+        let mut must = in_time && known && !client.doubts && there && self.limits.away_max > 1000;
         let shown = match client.viewer.pass.is_some() {
             true => self.arrive_again(i, &mut must),
             false => showing::Shown::default(),

@@ -166,7 +166,7 @@ fn write(node: &mut Node, links: &mut [Link], key: Key, dice: &mut Dice) {
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let Outgoing { used, bytes: offered, is_last } = node.shard.outgoing(key, &mut slices);
     assert!(offered > 0, "asked to write nothing");
-    let written = links[link].write(&slices[..used], is_last, dice);
+    let written = links[link].write(&slices[..used as usize], is_last, dice);
     node.shard.handle_written(key, written, offered);
 }
 
