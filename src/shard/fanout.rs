@@ -352,7 +352,7 @@ impl Push<'_> {
     /// Several events one by one, until it is too much.
     fn parts(&mut self, conn: &mut Conn, slot: u32, parts: &[Fanout]) {
         let mut parts = parts.iter();
-        while let Some(part) = parts.next() {
+        for part in parts.by_ref() {
             if self.one(conn, slot, part) == Pushed::Overrun {
                 break;
             }

@@ -19,7 +19,7 @@ use crate::wire::ws::close::CloseCode;
 /// Of those who do not read, one of so many goes in a turn, and at least one: what several share is free only when the
 /// last of them is gone, and not all may have to go.
 const SHED_PART: usize = 8;
-/// The same from `HURRY_PERCENT` of the budget on: as many turns bring as much again, and newcomers must not pay for it.
+/// The same from [`HURRY_PERCENT`] of the budget on, so that newcomers do not have to pay for those who do not read.
 const SHED_PART_IN_A_HURRY: usize = 2;
 const HURRY_PERCENT: u64 = 95;
 /// How long nobody is looked for after a look that found nobody.
