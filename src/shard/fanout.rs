@@ -16,7 +16,7 @@ use crate::shard::conn::{Conn, Dirty, reposition};
 use crate::shard::delivery::{Delivery, Keepers};
 use crate::shard::edge::session::{deliver, keep};
 use crate::shard::limits::Limits;
-use crate::shard::members::{Fanout, Job, LocalTopic};
+use crate::shard::members::{ACTIVE_MAX, Fanout, Job, LocalTopic};
 use crate::shard::outbox::{Pushed, Spares};
 use crate::shard::state::Shard;
 use crate::shard::turn::Turn;
@@ -59,6 +59,9 @@ impl Shard {
             self.active.push_back(index);
         }
         self.jobs_waiting += 1;
+        if self.active.len() >= ACTIVE_MAX {
+            self.run_topics();
+        }
     }
 
     /// Goes on with unfinished fan-outs as far as the budget reaches, a slice of each topic in turns. Broadcasts have

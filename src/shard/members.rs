@@ -25,6 +25,11 @@ use crate::shard::window::Pulse;
 /// In [`LocalTopic::list`]: the member left while a fan-out was under way. In [`Membership::position`]: not placed yet.
 pub(crate) const VACANT: u32 = u32::MAX;
 
+/// Topics whose emptied jobs are kept: as many as have some at a time, mostly.
+const SPARE_JOBS_MAX: usize = ACTIVE_MAX;
+/// Topics with fan-outs at which those are begun, and not only when all requests are done: in a row for each topic as far
+/// as that goes, but while what they need is in the processor's cache, and little memory.
+pub(crate) const ACTIVE_MAX: usize = 32;
 /// Emptied jobs with room for more than this are not kept.
 const KEPT_JOBS_MAX: usize = 64;
 
@@ -164,8 +169,8 @@ impl DerefMut for Memberships {
 pub(crate) struct Members {
     by_topic: Map<Topic, u32>,
     topics: Slab<LocalTopic>,
-    /// The emptied jobs of the topic that had some last: a room has some at times only, and rooms are very many.
-    spare_jobs: VecDeque<Job>,
+    /// The emptied jobs of topics that had some last: a room has some at times only, and rooms are very many.
+    spare_jobs: Vec<VecDeque<Job>>,
 }
 
 /// The upper half of a topic's hash.
@@ -175,7 +180,7 @@ pub(crate) fn high(hash: u64) -> u32 {
 
 impl Members {
     pub(crate) fn new(keys: Keys) -> Members {
-        Members { by_topic: Map::with_hasher(keys), topics: Slab::new(), spare_jobs: VecDeque::new() }
+        Members { by_topic: Map::with_hasher(keys), topics: Slab::new(), spare_jobs: Vec::new() }
     }
 
     /// Where among `memberships` that of `topic` is.
@@ -202,7 +207,7 @@ impl Members {
         let jobs = &mut self.topics[topic as usize].jobs;
         let first = jobs.is_empty();
         if first {
-            std::mem::swap(jobs, &mut self.spare_jobs);
+            *jobs = self.spare_jobs.pop().unwrap_or_default();
         }
         jobs.push_back(Job::Deliver(fanout));
         first
@@ -281,8 +286,8 @@ impl Members {
         let entry = &mut self.topics[topic as usize];
         debug_assert!(entry.jobs.is_empty());
         let jobs = std::mem::take(&mut entry.jobs);
-        if jobs.capacity() <= KEPT_JOBS_MAX {
-            self.spare_jobs = jobs;
+        if jobs.capacity() <= KEPT_JOBS_MAX && self.spare_jobs.len() < SPARE_JOBS_MAX {
+            self.spare_jobs.push(jobs);
         }
         if entry.vacant == 0 {
             return;
