@@ -27,8 +27,8 @@ pub(crate) const VACANT: u32 = u32::MAX;
 
 /// Topics whose emptied jobs are kept: as many as have some at a time, mostly.
 const SPARE_JOBS_MAX: usize = ACTIVE_MAX;
-/// Topics with fan-outs at which those are begun, and not only when all requests are done: in a row for each topic as far
-/// as that goes, but while what they need is in the processor's cache, and little memory.
+/// Topics with fan-outs at which those are begun, and not only when all requests are done: in a row for each topic as
+/// far as that goes, but while what they need is in the processor's cache, and little memory.
 pub(crate) const ACTIVE_MAX: usize = 32;
 /// Emptied jobs with room for more than this are not kept.
 const KEPT_JOBS_MAX: usize = 64;
