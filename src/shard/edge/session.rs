@@ -113,14 +113,8 @@ impl Shard {
         if home != self.id {
             return self.send_home(key, home, introduction);
         }
-        match self.home_of(serial, &introduction) {
-            Some(home) if self.may_resume(home, &introduction) => self.attach(home, key, introduction),
-            Some(home) => {
-                // Its client begins anew, and must not be in its rooms twice until the session's time is over.
-                self.part(home);
-                self.end_session(home);
-                self.open_client(key, introduction);
-            }
+        match self.resumable(serial, &introduction) {
+            Some(home) => self.attach(home, key, introduction),
             None => self.open_client(key, introduction),
         }
     }
@@ -152,32 +146,23 @@ impl Shard {
         }
     }
 
-    /// The connection of a session, if it is still there and the newcomer is its client.
-    fn home_of(&self, serial: u64, introduction: &Introduction) -> Option<Key> {
+    /// The connection of a session, if it is still there and the newcomer can be its client.
+    fn resumable(&self, serial: u64, introduction: &Introduction) -> Option<Key> {
         let key = self.conns.key_of(*self.sessions.slots.get(&serial)?)?;
         let client = self.conns.get(key)?.any_client()?;
+        let session = client.more.as_ref()?.session.as_ref()?;
+        session.accepts(introduction.last_seq?).ok()?;
         let same = match (&introduction.user_id, &client.user) {
             (None, _) => true,
             (Some(id), Some(user)) => user.id == *id,
             (Some(id), None) => self.client_id(key) == **id,
         };
-        (same && (introduction.pass.is_some() || !self.asks_for_tokens())).then_some(key)
+        (same && self.may_take_over(key, introduction.pass.as_deref())).then_some(key)
     }
 
-    /// Whether it can go on: all that it missed is there, and its token grants what the session has.
-    fn may_resume(&self, home: Key, introduction: &Introduction) -> bool {
-        let session = self
-            .conns
-            .get(home)
-            .and_then(Conn::any_client)
-            .and_then(|client| client.more.as_ref()?.session.as_ref());
-        let complete =
-            session.zip(introduction.last_seq).is_some_and(|(session, last)| session.accepts(last).is_ok());
-        complete && self.may_take_over(home, introduction.pass.as_deref())
-    }
-
-    /// Closes the socket that a session still has: clients notice a loss before servers do.
-    fn part(&mut self, home: Key) {
+    /// The socket of `key` becomes that of the session at `home`. One that it still has is closed: clients notice a
+    /// loss before servers do.
+    fn attach(&mut self, home: Key, key: Key, introduction: Introduction) {
         let old = self.detach(home);
         if old != home {
             if let Some(conn) = self.conns.get_mut(old) {
@@ -185,11 +170,6 @@ impl Shard {
             }
             self.close(old, CloseCode::DISCONNECTED, "the session goes on elsewhere");
         }
-    }
-
-    /// The socket of `key` becomes that of the session at `home`.
-    fn attach(&mut self, home: Key, key: Key, introduction: Introduction) {
-        self.part(home);
         self.leave_phase(key);
         let Some(newcomer) = self.conns.get_mut(key) else { return };
         let (outbox, peer) = (std::mem::take(&mut newcomer.outbox), newcomer.peer);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::{Client, JUMPS_MAX, Kind, ROOMS, SETTLING_MAX, STALE_US, Sim, USERS};
-use crate::model::Asked;
+use crate::model::{Asked, Viewer};
 use crate::net::End;
 
 impl Sim {
@@ -162,7 +162,9 @@ impl Sim {
             let here = viewer.process == self.world.process;
             client.over && here && viewer.last_seq.is_some() && viewer.user.is_none()
         };
-        let ghosts = self.clients.iter().any(nameless);
+        // So is one that its client came back to with a token that grants less.
+        let left = |past: &Viewer| past.process == self.world.process && past.pass.is_some();
+        let ghosts = self.clients.iter().any(nameless) || self.past.iter().any(left);
         for client in members.iter().filter(|_| !ghosts) {
             let viewer = &client.viewer;
             for (room, info) in &viewer.info {
