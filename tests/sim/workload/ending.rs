@@ -138,6 +138,16 @@ impl Sim {
         }
     }
 
+    /// Whether there may be sessions that are nobody's, and yet in their rooms until their time is over: of clients who
+    /// never heard their names, or came back with a token that grants less, and began anew or were refused.
+    fn has_ghosts(&self) -> bool {
+        let left = |viewer: &Viewer| {
+            let unknown = viewer.user.is_none() || viewer.pass.is_some();
+            viewer.process == self.world.process && viewer.last_seq.is_some() && unknown
+        };
+        self.clients.iter().any(|client| client.over && left(&client.viewer)) || self.past.iter().any(left)
+    }
+
     /// What the server says about itself is what the clients know.
     pub(super) fn compare(&self) {
         let members: Vec<&Client> = self.clients.iter().filter(|client| client.is_member()).collect();
@@ -156,15 +166,7 @@ impl Sim {
             let count = members.iter().filter(|client| client.named == Some(user)).count();
             assert!(count <= max, "{count} connections of {user}");
         }
-        // A session whose client never heard its name is nobody's, and yet in its rooms until its time is over.
-        let nameless = |client: &Client| {
-            let viewer = &client.viewer;
-            let here = viewer.process == self.world.process;
-            client.over && here && viewer.last_seq.is_some() && viewer.user.is_none()
-        };
-        // So is one that its client came back to with a token that grants less.
-        let left = |past: &Viewer| past.process == self.world.process && past.pass.is_some();
-        let ghosts = self.clients.iter().any(nameless) || self.past.iter().any(left);
+        let ghosts = self.has_ghosts();
         for client in members.iter().filter(|_| !ghosts) {
             let viewer = &client.viewer;
             for (room, info) in &viewer.info {
