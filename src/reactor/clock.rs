@@ -1,7 +1,7 @@
 //! The two clocks of a reactor: one origin for all reactors, one system clock read per turn.
 //!
 //! Deadlines need the monotonic clock in each turn. Timestamps can do with less: what people call the time is carried
-//! on by the monotonic clock and looked up now and then, as reading a clock costs as much as a tenth of an echo.
+//! on by the monotonic clock and looked up now and then, as a turn that serves one message notices each look.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

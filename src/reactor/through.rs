@@ -13,8 +13,8 @@ use crate::shard::front::{Fault, Front};
 use crate::shard::port::Written;
 use crate::shard::tls;
 
-/// What the bytes of some sockets pass, by their slots. Most sockets have none, and pay for no place here as long as
-/// those with lower slots have none either.
+/// What the bytes of some sockets pass, by their slots. Where nobody has any, as without TLS and proxies, nobody pays
+/// for a place here; else all do, up to the highest slot that ever had one.
 #[derive(Default)]
 pub(super) struct Fronts(Vec<Option<Box<Front>>>);
 

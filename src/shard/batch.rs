@@ -30,13 +30,15 @@ impl Shard {
         if first.cursor > 0 || !is_plain(first) {
             return;
         }
-        let (mut count, mut bytes) = (1, first.delivery.frame.len());
+        let (mut count, mut room) = (1, self.limits.pace.batch_bytes_max);
+        room = room.saturating_sub(first.delivery.frame.len());
         for job in jobs.range(1..jobs.len().min(EVENTS_MAX)) {
             let Job::Deliver(next) = job else { break };
-            bytes += next.delivery.frame.len();
-            if bytes > self.limits.pace.batch_bytes_max || !follows(first, count, next) {
+            let bytes = next.delivery.frame.len();
+            if bytes > room || !follows(first, count, next) {
                 break;
             }
+            room -= bytes;
             count += 1;
         }
         if count == 1 {
@@ -51,6 +53,7 @@ impl Shard {
         self.scratch.clear();
         parts.iter().for_each(|part| self.scratch.extend_from_slice(&part.delivery.frame));
         let (frame, of) = (Shared::copy_of(&self.scratch), &parts[0].delivery);
+        let share = self.held.share(frame.len() + Delivery::BYTES);
         let delivery = Arc::new(Delivery {
             topic: of.topic.clone(),
             offset: of.offset,
@@ -59,7 +62,7 @@ impl Shard {
             conflates: false,
             frame,
             keepers: Keepers::default(),
-            _share: self.held.share(bytes + Delivery::BYTES),
+            _share: share,
         });
         let Fanout { waits, since, .. } = parts[0];
         let whole = Fanout { delivery, sender: None, copy: None, waits, since, cursor: 0, end, parts };

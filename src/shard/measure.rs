@@ -178,10 +178,10 @@ impl Shard {
     /// end: now and then the time until that is written to is taken.
     #[inline]
     pub(crate) fn sample(&mut self, since: Mono, last: u32, events: u32) {
-        self.probe.fanouts += events;
-        if self.probe.fanouts >= TIMED_EVERY {
-            let Probe { fanouts, slot, since: began, written, .. } = &mut self.probe;
-            (*fanouts, *slot, *began, *written) = (0, last, since, false);
+        self.probe.events += events;
+        if self.probe.events >= TIMED_EVERY {
+            let Probe { events, slot, since: began, written, .. } = &mut self.probe;
+            (*events, *slot, *began, *written) = (0, last, since, false);
         }
     }
 

@@ -21,6 +21,7 @@ use crate::wire::ws::close::CloseCode;
 const SHED_PART: usize = 8;
 /// The same from [`HURRY_PERCENT`] of the budget on, so that newcomers do not have to pay for those who do not read.
 const SHED_PART_IN_A_HURRY: usize = 2;
+/// Half of the way from where it begins, [`MEMORY_SOFT_PERCENT`], to where newcomers are refused.
 const HURRY_PERCENT: u64 = 95;
 /// How long nobody is looked for after a look that found nobody.
 const FRUITLESS_PAUSE: Duration = Duration::from_millis(50);

@@ -194,8 +194,8 @@ pub(crate) struct Probe {
     pub(crate) counted: Option<Mono>,
     /// Turns so far.
     pub(crate) turns: u32,
-    /// Fan-outs since the last that was timed.
-    pub(crate) fanouts: u32,
+    /// Events fanned out since the last fan-out that was timed.
+    pub(crate) events: u32,
     /// The connection whose write ends the fan-out that is timed.
     pub(crate) slot: u32,
     /// When that fan-out began.
@@ -211,8 +211,8 @@ impl Probe {
 
 impl Default for Probe {
     fn default() -> Probe {
-        let (scrapes, counted, turns, fanouts, since, written) = Default::default();
-        Probe { scrapes, counted, turns, fanouts, slot: Probe::NOBODY, since, written }
+        let (scrapes, counted, turns, events, since, written) = Default::default();
+        Probe { scrapes, counted, turns, events, slot: Probe::NOBODY, since, written }
     }
 }
 

@@ -197,13 +197,14 @@ fn published(topic: &Topic, offset: u64, bytes: usize) -> ToEdge {
     ToEdge::Outcome(Outcome::Deliver { topic: topic.clone(), event, sender: None })
 }
 
-/// A client whose queue was full was let go at the end of the turn. What came for it until then was still queued if it
-/// was small enough: it would have seen 2, but not 1, and have asked for what came after 2 when it was back.
-#[test]
-fn who_lost_one_publication_does_not_see_the_next() {
-    let mut rig = Rig::new(2, Limits { queue_bytes_max: 1000, ..Limits::default() });
-    let topics = (0..).map(|n| Topic::new(TopicKind::Room, &n.to_string(), Keys::new(KEYS)));
-    let topic = topics.into_iter().find(|topic| placement::owner(topic.hash(), 2) == ShardId(1)).unwrap();
+/// A room of the second of two shards.
+fn elsewhere() -> Topic {
+    let mut topics = (0..).map(|n| Topic::new(TopicKind::Room, &n.to_string(), Keys::new(KEYS)));
+    topics.find(|topic| placement::owner(topic.hash(), 2) == ShardId(1)).expect("every second one")
+}
+
+/// A client in such a room.
+fn member(rig: &mut Rig, topic: &Topic) -> Key {
     let key = rig.open(&format!("/ws?room={}", topic.name()));
     let joined = Snapshot {
         members_count: 1,
@@ -216,9 +217,23 @@ fn who_lost_one_publication_does_not_see_the_next() {
         text: None,
     };
     let origin = Origin { shard: ShardId(0), conn: key };
-    let reply =
-        Outcome::Reply { topic: topic.clone(), origin, tag: None, reply: Reply::Joined(Box::new(joined)) };
-    rig.shard.handle_edge_mail(ToEdge::Outcome(reply));
+    let reply = Reply::Joined(Box::new(joined));
+    rig.shard.handle_edge_mail(ToEdge::Outcome(Outcome::Reply {
+        topic: topic.clone(),
+        origin,
+        tag: None,
+        reply,
+    }));
+    key
+}
+
+/// A client whose queue was full was let go at the end of the turn. What came for it until then was still queued if it
+/// was small enough: it would have seen 2, but not 1, and have asked for what came after 2 when it was back.
+#[test]
+fn who_lost_one_publication_does_not_see_the_next() {
+    let mut rig = Rig::new(2, Limits { queue_bytes_max: 1000, ..Limits::default() });
+    let topic = elsewhere();
+    let key = member(&mut rig, &topic);
     rig.room = 1; // from here on its socket is full
     rig.turn(&[]);
 

@@ -28,6 +28,7 @@ mod proxies;
 mod complaints;
 mod storm;
 mod auth;
+mod grants;
 mod metrics;
 mod drain;
 mod memory;

@@ -50,7 +50,8 @@ fn c69_half_open_slow_readers_and_bad_frames_within_the_memory_budget() {
         });
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
-            scope.spawn(|| {
+            let flood = scope.spawn(|| {
+                let mut bad = 0;
                 while !done.load(Ordering::Relaxed) {
                     let mut peer = Peer::connect(server);
                     peer.try_send(upgrade("/echo"));
@@ -60,7 +61,9 @@ fn c69_half_open_slow_readers_and_bad_frames_within_the_memory_budget() {
                     }
                     peer.send([frame(FIN | TEXT, b"\xff"), frame(0x70, b"reserved")].concat());
                     assert_eq!(peer.close_code_at_end(), Some(1007));
+                    bad += 1;
                 }
+                bad
             });
             let payload = "m".repeat(64 << 10);
             let message = text(&format!(r#"{{"type":"chat_message","room":"busy","message":"{payload}"}}"#));
@@ -69,6 +72,7 @@ fn c69_half_open_slow_readers_and_bad_frames_within_the_memory_budget() {
                 assert_eq!(talker.object_among("chat_message")["offset"], number, "each, and in order");
             }
             done.store(true, Ordering::Relaxed);
+            assert!(flood.join().expect("the flood went on") > 0, "there was one");
         });
         let grown = server.peak_growth_mib();
         assert!(grown < GROWTH_MIB_MAX, "{grown} MiB");

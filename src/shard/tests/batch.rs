@@ -1,6 +1,7 @@
 //! Publications that one turn brings to a room: made one delivery or not, every client gets the same bytes.
 
 use super::*;
+use crate::shard::delivery::Delivery;
 use crate::shard::limits::SlowConsumer;
 
 /// What each client is written in a story with publishers, a join, a session and a client that does not read, where so
@@ -58,4 +59,21 @@ fn batches_change_no_byte_and_save_slices() {
             assert!(fewer * 4 < slices * 3, "{fewer} slices in place of {slices}");
         }
     }
+}
+
+/// One that did not fit was counted as if it were in it, and once more by itself.
+#[test]
+fn a_batch_counts_as_much_as_it_is() {
+    let mut rig = Rig::new(2, Limits { coalesce: Coalesce::Off, ..Limits::default() });
+    let topic = elsewhere();
+    let members = [(); 3].map(|()| member(&mut rig, &topic));
+    rig.turn(&[]);
+    rig.room = 1;
+    for (offset, bytes) in [(1, 100), (2, 100), (3, 100), (4, 100_000)] {
+        rig.shard.handle_edge_mail(published(&topic, offset, bytes));
+    }
+    rig.turn(&[]);
+    let waits = rig.shard.conns.get(members[0]).expect("it is open").outbox.bytes();
+    // One byte of each is written, and there are two deliveries.
+    assert_eq!(rig.shard.held.bytes(), waits + 1 + 2 * Delivery::BYTES);
 }
