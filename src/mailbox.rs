@@ -96,9 +96,13 @@ impl Wake {
         true
     }
 
-    /// The sleep is over, for whatever reason: nobody needs to ring.
-    pub fn awoke(&self) {
+    /// The sleep is over, for whatever reason: nobody needs to ring. False: since [`Wake::prepare_sleep`] has looked,
+    /// nobody has notified, and there is nothing to be found where it looked but what comes just now, for which the
+    /// next [`Wake::prepare_sleep`] looks.
+    pub fn awoke(&self) -> bool {
+        let notified = self.awake.load(Ordering::Relaxed);
         self.awake.store(true, Ordering::Relaxed);
+        notified
     }
 
     fn ring(&self) {

@@ -27,6 +27,17 @@ impl Mono {
     /// Later than anything that is ever due: where the sums below end.
     pub const NEVER: Mono = Mono(u64::MAX);
 
+    /// The earlier of two that may not come at all. Each turn asks this often: a list and its iterator cost six times
+    /// as much.
+    #[inline]
+    #[must_use]
+    pub fn earlier(one: Option<Mono>, other: Option<Mono>) -> Option<Mono> {
+        match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
     /// Time passed since `earlier`; zero if `earlier` lies ahead.
     #[must_use]
     pub fn since(self, earlier: Mono) -> Duration {
@@ -60,5 +71,19 @@ mod tests {
         assert_eq!(Mono(5) + Duration::MAX, Mono(u64::MAX));
         assert_eq!(Mono(5) - Duration::from_secs(1), Mono(0));
         assert_eq!((Mono(1) + Duration::from_millis(2)).since(Mono(1)), Duration::from_millis(2));
+    }
+
+    #[test]
+    fn the_earlier_is_the_one_that_comes() {
+        let (soon, late) = (Some(Mono(1)), Some(Mono(2)));
+        for (one, other, earlier) in [
+            (soon, late, soon),
+            (late, soon, soon),
+            (late, None, late),
+            (None, soon, soon),
+            (None, None, None),
+        ] {
+            assert_eq!(Mono::earlier(one, other), earlier);
+        }
     }
 }

@@ -40,10 +40,10 @@ fn many_sends_one_wake_and_none_for_the_awake() {
     assert_eq!(a.flush_wakes(), 0, "b knows");
     assert_eq!(a.flush_wakes(), 0, "nothing new");
 
-    wakes[1].awoke();
+    assert!(wakes[1].awoke(), "it was notified");
     while b.receive_any().is_some() {}
     assert!(wakes[1].prepare_sleep(|| b.regained_room() | b.has_mail()));
-    wakes[1].awoke();
+    assert!(!wakes[1].awoke(), "nobody has");
     a.send(B, 11).unwrap();
     assert_eq!(a.flush_wakes(), 0, "b got up by itself");
 }

@@ -169,6 +169,8 @@ pub struct Reactor<T, L> {
     lodger: Option<L>,
     /// When the lodger is to be asked, though it may not ring; none = only then.
     lodger_due: Option<Mono>,
+    /// Other threads may have put something into a lane since it was looked into last.
+    news: bool,
 }
 
 impl<T: Kept, L: Lodger> Reactor<T, L> {
@@ -202,6 +204,7 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
             draining,
             lodger,
             lodger_due,
+            news: true,
         })
     }
 
@@ -216,12 +219,16 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
             let now = self.parts.clock.now();
             self.turned = now.mono;
             self.parts.shard.begin_turn(now);
-            self.take_orders();
-            self.take_sockets();
-            self.take_mail();
+            if self.news {
+                self.take_orders();
+                self.take_sockets();
+                self.take_mail();
+                self.take_outside();
+                self.take_handed();
+            }
+            self.weigh_mail();
             self.take_events(&events);
             self.ask_lodger()?;
-            self.take_handed();
             self.move_sockets();
             self.read_ready();
             self.locate_clients();
@@ -247,20 +254,21 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
 
     fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
         let due = if self.ready.is_empty() {
-            [self.parts.shard.poll_due(), self.lodger_due].into_iter().flatten().min()
+            Mono::earlier(self.parts.shard.poll_due(), self.lodger_due)
         } else {
             Some(self.turned)
         };
-        let timeout = if due.is_some_and(|due| due <= self.turned) || !self.prepare_sleep() {
-            Some(Duration::ZERO)
-        } else {
+        let sleeps = due.is_none_or(|due| due > self.turned) && self.prepare_sleep();
+        let timeout = if sleeps {
             due.and_then(|due| self.alarm.set(due, || self.parts.clock.mono()))
+        } else {
+            Some(Duration::ZERO)
         };
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
-        self.parts.wake.awoke();
+        self.news = self.parts.wake.awoke() || !sleeps;
         Ok(())
     }
 
@@ -416,10 +424,13 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
         Ok(())
     }
 
-    fn take_mail(&mut self) {
-        self.take_shards_mail();
-        let Parts { shard, requests, edges, outside, .. } = &mut self.parts;
+    fn weigh_mail(&mut self) {
+        let Parts { shard, requests, edges, .. } = &mut self.parts;
         shard.handle_mail_age(requests.age(self.turned).max(edges.age(self.turned)));
+    }
+
+    fn take_outside(&mut self) {
+        let Parts { shard, outside, .. } = &mut self.parts;
         let Some(outside) = outside else { return };
         // At most what the lane holds: who fills it again meanwhile waits for the next turn.
         for _ in 0..outside.len() {
@@ -431,7 +442,7 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
         }
     }
 
-    fn take_shards_mail(&mut self) {
+    fn take_mail(&mut self) {
         let Parts { shard, requests, edges, outlet, .. } = &mut self.parts;
         for _ in 0..outlet.as_mut().map_or(0, Outlet::take_news) {
             shard.handle_stored();

@@ -209,7 +209,7 @@ impl Acceptor {
     /// How long nothing is to be done without an event; none = forever.
     fn sleep(&self, now: Mono) -> Option<Duration> {
         let retry = self.listeners.iter().any(|backlog| backlog.waiting).then_some(self.paused_until);
-        let next = [retry, self.lingering.next_deadline()].into_iter().flatten().min()?;
+        let next = Mono::earlier(retry, self.lingering.next_deadline())?;
         Some(next.since(now))
     }
 

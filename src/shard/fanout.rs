@@ -79,7 +79,14 @@ impl Shard {
         self.run_broadcasts(0);
     }
 
+    #[inline]
     fn run_topics(&mut self) {
+        if !self.active.is_empty() {
+            self.run_active();
+        }
+    }
+
+    fn run_active(&mut self) {
         while self.turn.pushes_left > 0 {
             let Some(index) = self.active.pop_front() else { return };
             if !self.run_topic(index) {

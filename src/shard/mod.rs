@@ -309,7 +309,7 @@ impl Shard {
         let timers = self.wheel.next_deadline().map(|tick| Mono(tick.saturating_mul(TICK_US)));
         let away = self.sessions.away.first().map(|(until, _)| *until);
         let expiry = self.owner.next_expiry().filter(|_| self.takes_requests());
-        let due = [timers, expiry, self.window.due(), away].into_iter().flatten().min();
+        let due = Mono::earlier(Mono::earlier(timers, expiry), Mono::earlier(self.window.due(), away));
         if self.drain.is_some() || self.load.is_over { self.sooner(due) } else { due }
     }
 
@@ -324,7 +324,7 @@ impl Shard {
     #[inline(never)]
     fn sooner(&self, due: Option<Mono>) -> Option<Mono> {
         let leaving = self.drain.as_ref().and_then(Drain::next);
-        [due, leaving, self.next_relief()].into_iter().flatten().min()
+        Mono::earlier(Mono::earlier(due, leaving), self.next_relief())
     }
 
     /// When deliveries go out that wait for one another; [`Shard::poll_due`] knows it too.
