@@ -5,14 +5,16 @@
 
 use std::ops::RangeInclusive;
 
+use crate::base::spare::Spare;
+
 /// From this capacity on a buffer is long: what one `recv` of short messages brings needs none.
 const LONG_BYTES_MIN: usize = 16 << 10;
 
 /// Spare buffers, empty, with their capacity.
 #[derive(Debug)]
 pub struct Buffers {
-    short: Vec<Vec<u8>>,
-    long: Vec<Vec<u8>>,
+    short: Spare<Vec<u8>>,
+    long: Spare<Vec<u8>>,
     /// Invariant: the sum of their capacities, at most `bytes_max`.
     bytes: usize,
     bytes_max: usize,
@@ -22,12 +24,17 @@ impl Buffers {
     /// No buffers yet; those that are kept have `bytes_max` together.
     #[must_use]
     pub fn new(bytes_max: usize) -> Buffers {
-        Buffers { short: Vec::new(), long: Vec::new(), bytes: 0, bytes_max }
+        Buffers { short: Spare::default(), long: Spare::default(), bytes: 0, bytes_max }
     }
 
-    /// An empty buffer for something short.
-    pub fn take(&mut self) -> Vec<u8> {
-        let buffer = self.short.pop().unwrap_or_default();
+    /// An empty buffer for so many bytes, as far as that is known, or more.
+    #[inline]
+    pub fn take(&mut self, bytes: usize) -> Vec<u8> {
+        if bytes >= LONG_BYTES_MIN {
+            let spare = self.take_long(bytes..=bytes.saturating_mul(2));
+            return spare.unwrap_or_else(|| Vec::with_capacity(bytes));
+        }
+        let buffer = self.short.take().unwrap_or_default();
         self.bytes -= buffer.capacity();
         buffer
     }
@@ -37,8 +44,7 @@ impl Buffers {
         if *capacity.end() < LONG_BYTES_MIN {
             return None;
         }
-        let fits = self.long.iter().position(|buffer| capacity.contains(&buffer.capacity()))?;
-        let buffer = self.long.swap_remove(fits);
+        let buffer = self.long.take_fitting(|buffer| capacity.contains(&buffer.capacity()))?;
         self.bytes -= buffer.capacity();
         Some(buffer)
     }
@@ -51,7 +57,14 @@ impl Buffers {
         }
         self.bytes += capacity;
         buffer.clear();
-        if capacity < LONG_BYTES_MIN { self.short.push(buffer) } else { self.long.push(buffer) }
+        if capacity < LONG_BYTES_MIN { self.short.give(buffer) } else { self.long.give(buffer) }
+    }
+
+    /// Frees those that nobody needed since the last call.
+    pub fn trim(&mut self) {
+        let bytes = &mut self.bytes;
+        self.short.trim(|buffer| *bytes -= buffer.capacity());
+        self.long.trim(|buffer| *bytes -= buffer.capacity());
     }
 }
 
@@ -69,10 +82,27 @@ mod tests {
         assert!(buffers.take_long(LONG_BYTES_MIN + 1..=2 * LONG_BYTES_MIN - 1).is_none());
         let long = buffers.take_long(LONG_BYTES_MIN + 1..=usize::MAX).expect("the longest fits");
         assert_eq!((long.len(), long.capacity()), (0, 2 * LONG_BYTES_MIN));
-        let short = buffers.take();
+        let short = buffers.take(7);
         assert_eq!((short.len(), short.capacity()), (0, 100));
-        assert_eq!(buffers.take().capacity(), 0, "a long one is not for short things");
+        assert_eq!(buffers.take(7).capacity(), 0, "a long one is not for short things");
         assert_eq!(buffers.bytes, LONG_BYTES_MIN);
+        assert_eq!(buffers.take(LONG_BYTES_MIN).capacity(), LONG_BYTES_MIN);
+        assert_eq!(buffers.bytes, 0);
+        assert!(buffers.take(LONG_BYTES_MIN).capacity() >= LONG_BYTES_MIN, "there is none");
+    }
+
+    /// In a soak each buffer was once used for a long reply, and kept that long: memory grew for hours.
+    #[test]
+    fn what_nobody_needs_is_given_back() {
+        let mut buffers = Buffers::new(1 << 20);
+        for capacity in [100, 8000, 200, LONG_BYTES_MIN] {
+            buffers.give(vec![7; capacity]);
+        }
+        buffers.trim();
+        let needed = buffers.take(7);
+        buffers.give(needed);
+        buffers.trim();
+        assert_eq!((buffers.bytes, buffers.short.len(), buffers.long.len()), (200, 1, 0));
     }
 
     #[test]

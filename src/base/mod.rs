@@ -12,6 +12,7 @@ pub mod id;
 pub mod prng;
 pub mod shared;
 pub mod slab;
+pub mod spare;
 pub mod wheel;
 pub mod bucket;
 pub mod buffers;

@@ -351,7 +351,7 @@ impl Push<'_> {
                 self.missed += 1;
                 return Pushed::Queued;
             };
-            conn.outbox.push_own(self.spares, |out| out.extend_from_slice(copy));
+            conn.outbox.push_frame(self.spares, copy);
             conn.brake(self.limits);
             self.turn.mark(conn, slot, Dirty::Soon); // it is the reply
             return Pushed::Queued;

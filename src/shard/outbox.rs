@@ -16,26 +16,19 @@
 //! Invariants: `bytes` is the sum of the frames queued, less `head_written`; `head_written` is less than the
 //! first item's length.
 
+mod spares;
+
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use crate::base::buffers::Buffers;
 use crate::base::id::index32;
 use crate::dialect::native::encode::Dropped;
 use crate::hub::name::Topic;
 use crate::shard::delivery::Delivery;
 use crate::shard::limits::{Limits, SlowConsumer};
 
-/// Bytes of buffers that a shard keeps for the next own frames and long messages instead of freeing them: eight
-/// messages of the usual longest, and little enough that a burst's memory goes back.
-const SPARE_BYTES_MAX: usize = 9 << 20;
-/// Emptied queues that a shard keeps: as many as a large room's fan-out has under way.
-const SPARE_QUEUES_MAX: usize = 4096;
-/// Items that those have room for: what a window gathers for as many members, in 4 MiB at most.
-const SPARE_ITEMS_MAX: usize = 128 << 10;
-/// An emptied queue that has room for more items than this is not kept: it was an exception.
-const KEPT_ITEMS_MAX: usize = 256;
+pub(crate) use self::spares::{Drops, Spares};
 
 /// A run of deliveries of one topic that were dropped.
 #[derive(Debug)]
@@ -126,96 +119,6 @@ pub(crate) enum Pushed {
     Queued,
     /// The queue is full and the policy is to disconnect, or not even gaps fit any more.
     Overrun,
-}
-
-/// Deliveries that slow clients did not get, since the start.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Drops {
-    /// They had waited longest.
-    pub(crate) oldest: u64,
-    /// They came last.
-    pub(crate) newest: u64,
-    /// Nobody misses them.
-    pub(crate) transient: u64,
-    /// A newer value stands in their place.
-    pub(crate) conflated: u64,
-    /// Their client was let go instead.
-    pub(crate) disconnected: u64,
-}
-
-/// What is used again instead of being freed; and what the queues of a shard have counted.
-#[derive(Debug)]
-pub(crate) struct Spares {
-    pub(crate) dropped: Drops,
-    /// Frames written whole.
-    pub(crate) frames_written: u64,
-    /// Invariant: the sum of own frames in all queues, in bytes.
-    own_bytes: usize,
-    /// For own frames, and for messages that come in pieces.
-    pub(crate) buffers: Buffers,
-    #[expect(clippy::vec_box, reason = "they come from boxes and go into boxes")]
-    queues: Vec<Box<Queue>>,
-    /// Invariant: the sum of the items that they have room for.
-    items: usize,
-}
-
-impl Default for Spares {
-    fn default() -> Spares {
-        let (dropped, frames_written, own_bytes) = Default::default();
-        let (buffers, queues) = (Buffers::new(SPARE_BYTES_MAX), Vec::new());
-        Spares { dropped, frames_written, own_bytes, buffers, queues, items: 0 }
-    }
-}
-
-impl Spares {
-    /// Bytes of own frames that wait in all queues.
-    pub(crate) fn own_bytes(&self) -> usize {
-        self.own_bytes
-    }
-
-    /// An outbox is thrown away with what waits in it.
-    pub(crate) fn forget(&mut self, outbox: &Outbox) {
-        self.own_bytes -= outbox.own_bytes();
-    }
-
-    /// Takes back what an item held.
-    fn give(&mut self, item: Item) {
-        if let Item::Own { frames, .. } = item {
-            self.buffers.give(frames);
-        }
-    }
-
-    /// A queue of one item.
-    #[inline]
-    fn take_queue(&mut self, first: Item, weight: Weight) -> Box<Queue> {
-        let Weight { bytes, own_bytes, messages } = weight;
-        self.own_bytes += own_bytes;
-        let Some(mut queue) = self.queues.pop() else {
-            let (rest, head_written, blocked) = (VecDeque::new(), 0, false);
-            return Box::new(Queue { first, rest, bytes, own_bytes, messages, head_written, blocked });
-        };
-        self.items -= queue.rest.capacity();
-        queue.first = first;
-        (queue.bytes, queue.own_bytes, queue.messages) = (bytes, own_bytes, messages);
-        (queue.head_written, queue.blocked) = (0, false);
-        queue
-    }
-
-    /// Takes back a queue of which all but the first item is written or forgotten.
-    #[inline]
-    fn give_queue(&mut self, mut queue: Box<Queue>) {
-        debug_assert!(queue.rest.is_empty());
-        self.own_bytes -= queue.own_bytes;
-        self.give(std::mem::replace(&mut queue.first, Item::NOTHING));
-        let items = queue.rest.capacity();
-        if self.queues.len() < SPARE_QUEUES_MAX
-            && items <= KEPT_ITEMS_MAX
-            && self.items + items <= SPARE_ITEMS_MAX
-        {
-            self.items += items;
-            self.queues.push(queue);
-        }
-    }
 }
 
 /// See the module's page.
@@ -318,8 +221,14 @@ impl Outbox {
         self.queue().is_some_and(|queue| queue.blocked && !queue.has_room(bytes, limits))
     }
 
-    /// Appends a frame of the connection's own: `write` appends it to the buffer.
-    pub(crate) fn push_own(&mut self, spares: &mut Spares, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Appends a frame of the connection's own.
+    pub(crate) fn push_frame(&mut self, spares: &mut Spares, frame: &[u8]) {
+        self.push_own(spares, frame.len(), |out| out.extend_from_slice(frame));
+    }
+
+    /// Appends a frame of the connection's own, of so many bytes as far as that is known: `write` appends it to the
+    /// buffer.
+    pub(crate) fn push_own(&mut self, spares: &mut Spares, bytes: usize, write: impl FnOnce(&mut Vec<u8>)) {
         if let Waiting::Queue(queue) = &mut self.waiting
             && let Some((frames, messages)) = queue.open_frames()
         {
@@ -333,7 +242,7 @@ impl Outbox {
             spares.own_bytes += added;
             return;
         }
-        let mut frame = spares.buffers.take();
+        let mut frame = spares.buffers.take(bytes);
         write(&mut frame);
         self.push_whole(spares, frame);
     }
@@ -342,7 +251,7 @@ impl Outbox {
     /// not be forgotten.
     pub(crate) fn push_begun(&mut self, spares: &mut Spares, unsent: &[u8]) {
         debug_assert!(self.is_empty());
-        self.push_own(spares, |out| {
+        self.push_own(spares, unsent.len() + 1, |out| {
             out.push(0); // what is written of it
             out.extend_from_slice(unsent);
         });
@@ -451,7 +360,7 @@ impl Outbox {
         }
         for item in std::iter::once(&mut queue.first).chain(&mut queue.rest).take(window) {
             if let Item::Gap(gap) = item {
-                let mut frames = spares.buffers.take();
+                let mut frames = spares.buffers.take(0);
                 write(gap, &mut frames);
                 queue.bytes += frames.len();
                 queue.own_bytes += frames.len();

@@ -291,7 +291,7 @@ mod tests {
         let mut conn = Conn::new(Peer::Loopback, Mono(0));
         let mut brake = |bytes, blocked| {
             conn.hold = Hold::default();
-            conn.outbox.push_own(&mut spares, |out| out.resize(out.len() + bytes, 0));
+            conn.outbox.push_own(&mut spares, bytes, |out| out.resize(out.len() + bytes, 0));
             if blocked {
                 conn.outbox.block(&mut spares)
             } else {

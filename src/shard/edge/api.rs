@@ -75,7 +75,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else { return used };
         // Who has begun to send the body does not wait to be told to.
         if rest.is_empty() && head.first("expect").is_some() {
-            conn.outbox.push_own(&mut self.spares, answer::go_on);
+            conn.outbox.push_own(&mut self.spares, 0, answer::go_on);
         }
         conn.phase = Phase::Body { pending: Box::new(pending), until };
         self.touch(key);

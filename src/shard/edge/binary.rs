@@ -96,7 +96,7 @@ impl Shard {
             let message = Kept::Own(Box::from(frame));
             deliver(conn, message, scratch, spares, &mut sessions.bytes, limits);
         } else {
-            conn.outbox.push_own(spares, |out| out.extend_from_slice(frame));
+            conn.outbox.push_frame(spares, frame);
         }
         turn.mark(conn, key.slot, Dirty::Soon);
         conn.brake(limits);

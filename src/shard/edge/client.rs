@@ -291,7 +291,7 @@ impl Shard {
             return;
         }
         let frame = frame::text(scratch, write);
-        conn.outbox.push_own(spares, |out| out.extend_from_slice(frame));
+        conn.outbox.push_frame(spares, frame);
         turn.mark(conn, key.slot, Dirty::Soon);
         conn.brake(limits);
     }

@@ -164,7 +164,7 @@ impl Shard {
         let now = self.now.mono;
         let Some(conn) = self.conns.get_mut(key) else { return };
         let headers = &self.limits.headers;
-        conn.outbox.push_own(&mut self.spares, |out| {
+        conn.outbox.push_own(&mut self.spares, 0, |out| {
             with_headers(out, headers, |out| answer::switch_protocols(out, &accept, subprotocol));
         });
         self.touch(key);
@@ -262,7 +262,9 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else { return };
         self.tally.count(class(answer.status));
         let headers = &self.limits.headers;
-        conn.outbox.push_own(&mut self.spares, |out| with_headers(out, headers, |out| answer.write(out)));
+        conn.outbox.push_own(&mut self.spares, answer.body.len(), |out| {
+            with_headers(out, headers, |out| answer.write(out));
+        });
         conn.brake(&self.limits);
         self.after_answer(key, answer.after);
     }
@@ -271,7 +273,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else { return };
         self.tally.count(class(problem.status));
         let headers = &self.limits.headers;
-        conn.outbox.push_own(&mut self.spares, |out| {
+        conn.outbox.push_own(&mut self.spares, 0, |out| {
             with_headers(out, headers, |out| problem.write(out, head_only, after));
         });
         conn.brake(&self.limits);

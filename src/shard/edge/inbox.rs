@@ -95,7 +95,7 @@ impl Shard {
                     pushed = deliver(conn, message, scratch, spares, &mut sessions.bytes, limits);
                 }
             } else {
-                conn.outbox.push_own(spares, |out| out.extend_from_slice(&delivery.frame));
+                conn.outbox.push_frame(spares, &delivery.frame);
             }
             turn.mark(conn, key.slot, Dirty::Soon);
             conn.brake(limits);

@@ -215,11 +215,11 @@ impl Shard {
         let lost = session.resume(last_seq, &mut sessions.bytes);
         if let Some(lost) = lost {
             let frame = frame::text(scratch, |out| encode::session::session_lost(out, lost));
-            outbox.push_own(spares, |out| out.extend_from_slice(frame));
+            outbox.push_frame(spares, frame);
         }
         for (seq, message) in session.kept() {
             let frame = numbered(scratch, message, seq);
-            outbox.push_own(spares, |out| out.extend_from_slice(frame));
+            outbox.push_frame(spares, frame);
         }
         if lost.is_some() {
             // Direct messages may be among what is lost, and those are not lost.
@@ -353,7 +353,7 @@ pub(crate) fn deliver(
         if matches!(message, Kept::Shared(_)) && outbox.is_full_for(frame.len(), limits) {
             pushed = Pushed::Overrun;
         } else {
-            outbox.push_own(spares, |out| out.extend_from_slice(frame));
+            outbox.push_frame(spares, frame);
         }
     }
     session.keep(message, bytes);

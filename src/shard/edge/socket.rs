@@ -287,7 +287,7 @@ fn keeps_session(code: CloseCode) -> bool {
 /// Queues a whole message or a control frame.
 fn write_frame(conn: &mut Conn, spares: &mut Spares, opcode: Opcode, payload: &[u8]) {
     let (header, length) = frame::write(true, opcode, payload.len());
-    conn.outbox.push_own(spares, |out| {
+    conn.outbox.push_own(spares, length + payload.len(), |out| {
         out.reserve(length + payload.len());
         out.extend_from_slice(&header[..length]);
         out.extend_from_slice(payload);

@@ -14,7 +14,7 @@ fn a_queue_that_never_runs_empty_keeps_only_what_is_not_written() {
     const FRAME: usize = 1000;
     let (mut outbox, mut spares) = (Outbox::default(), Spares::default());
     let push = |outbox: &mut Outbox, spares: &mut Spares| {
-        outbox.push_own(spares, |out| out.resize(out.len() + FRAME, 7));
+        outbox.push_own(spares, FRAME, |out| out.resize(out.len() + FRAME, 7));
     };
     push(&mut outbox, &mut spares);
     for _ in 0..10_000 {
@@ -61,7 +61,7 @@ impl Line {
     }
 
     fn own(&mut self, text: &str) {
-        self.outbox.push_own(&mut self.spares, |out| out.extend_from_slice(text.as_bytes()));
+        self.outbox.push_frame(&mut self.spares, text.as_bytes());
         self.outbox.check();
     }
 
