@@ -96,9 +96,9 @@ impl Wake {
         true
     }
 
-    /// The sleep is over, for whatever reason: nobody needs to ring. False: since [`Wake::prepare_sleep`] has looked,
-    /// nobody has notified, and there is nothing to be found where it looked but what comes just now, for which the
-    /// next [`Wake::prepare_sleep`] looks.
+    /// The sleep is over, for whatever reason: nobody needs to ring. False: nobody has rung since
+    /// [`Wake::prepare_sleep`] looked, so there is nothing that it would have wanted but what comes just now, for which
+    /// the next one looks.
     pub fn awoke(&self) -> bool {
         let notified = self.awake.load(Ordering::Relaxed);
         self.awake.store(true, Ordering::Relaxed);

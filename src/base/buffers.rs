@@ -9,13 +9,15 @@ use crate::base::spare::Spare;
 
 /// From this capacity on a buffer is long: what one `recv` of short messages brings needs none.
 const LONG_BYTES_MIN: usize = 16 << 10;
+/// What each costs beside its capacity: its place in a table that has grown, and what the allocator puts around it.
+const PLACE_BYTES: usize = 2 * size_of::<Vec<u8>>() + 16;
 
 /// Spare buffers, empty, with their capacity.
 #[derive(Debug)]
 pub struct Buffers {
     short: Spare<Vec<u8>>,
     long: Spare<Vec<u8>>,
-    /// Invariant: the sum of their capacities, at most `bytes_max`.
+    /// Invariant: the sum of what they cost, at most `bytes_max`.
     bytes: usize,
     bytes_max: usize,
 }
@@ -27,15 +29,15 @@ impl Buffers {
         Buffers { short: Spare::default(), long: Spare::default(), bytes: 0, bytes_max }
     }
 
-    /// An empty buffer for so many bytes, as far as that is known, or more.
+    /// An empty buffer for so many bytes, or more; 0 where that is not known.
     #[inline]
     pub fn take(&mut self, bytes: usize) -> Vec<u8> {
         if bytes >= LONG_BYTES_MIN {
             let spare = self.take_long(bytes..=bytes.saturating_mul(2));
             return spare.unwrap_or_else(|| Vec::with_capacity(bytes));
         }
-        let buffer = self.short.take().unwrap_or_default();
-        self.bytes -= buffer.capacity();
+        let Some(buffer) = self.short.take() else { return Vec::new() };
+        self.bytes -= cost(&buffer);
         buffer
     }
 
@@ -45,17 +47,17 @@ impl Buffers {
             return None;
         }
         let buffer = self.long.take_fitting(|buffer| capacity.contains(&buffer.capacity()))?;
-        self.bytes -= buffer.capacity();
+        self.bytes -= cost(&buffer);
         Some(buffer)
     }
 
     /// Takes back a buffer that nobody needs any more, whatever is in it.
     pub fn give(&mut self, mut buffer: Vec<u8>) {
         let capacity = buffer.capacity();
-        if capacity == 0 || self.bytes + capacity > self.bytes_max {
+        if capacity == 0 || self.bytes + cost(&buffer) > self.bytes_max {
             return;
         }
-        self.bytes += capacity;
+        self.bytes += cost(&buffer);
         buffer.clear();
         if capacity < LONG_BYTES_MIN { self.short.give(buffer) } else { self.long.give(buffer) }
     }
@@ -63,9 +65,13 @@ impl Buffers {
     /// Frees those that nobody needed since the last call.
     pub fn trim(&mut self) {
         let bytes = &mut self.bytes;
-        self.short.trim(|buffer| *bytes -= buffer.capacity());
-        self.long.trim(|buffer| *bytes -= buffer.capacity());
+        self.short.trim(|buffer| *bytes -= cost(buffer));
+        self.long.trim(|buffer| *bytes -= cost(buffer));
     }
+}
+
+fn cost(buffer: &Vec<u8>) -> usize {
+    buffer.capacity() + PLACE_BYTES
 }
 
 #[cfg(test)]
@@ -85,7 +91,7 @@ mod tests {
         let short = buffers.take(7);
         assert_eq!((short.len(), short.capacity()), (0, 100));
         assert_eq!(buffers.take(7).capacity(), 0, "a long one is not for short things");
-        assert_eq!(buffers.bytes, LONG_BYTES_MIN);
+        assert_eq!(buffers.bytes, LONG_BYTES_MIN + PLACE_BYTES);
         assert_eq!(buffers.take(LONG_BYTES_MIN).capacity(), LONG_BYTES_MIN);
         assert_eq!(buffers.bytes, 0);
         assert!(buffers.take(LONG_BYTES_MIN).capacity() >= LONG_BYTES_MIN, "there is none");
@@ -102,16 +108,16 @@ mod tests {
         let needed = buffers.take(7);
         buffers.give(needed);
         buffers.trim();
-        assert_eq!((buffers.bytes, buffers.short.len(), buffers.long.len()), (200, 1, 0));
+        assert_eq!((buffers.bytes, buffers.short.len(), buffers.long.len()), (200 + PLACE_BYTES, 1, 0));
     }
 
     #[test]
     fn no_more_is_kept_than_was_allowed() {
-        let mut buffers = Buffers::new(250);
+        let mut buffers = Buffers::new(2 * (100 + PLACE_BYTES));
         for _ in 0..3 {
             buffers.give(vec![0; 100]);
         }
-        assert_eq!((buffers.bytes, buffers.short.len()), (200, 2));
+        assert_eq!((buffers.bytes, buffers.short.len()), (buffers.bytes_max, 2));
         buffers.give(Vec::new());
         assert_eq!(buffers.short.len(), 2, "nothing is not worth a place");
     }

@@ -47,7 +47,7 @@ impl<T> Spare<T> {
     /// One that fits, if there is any.
     pub fn take_fitting(&mut self, fits: impl FnMut(&T) -> bool) -> Option<T> {
         let at = self.kept.iter().rposition(fits)?;
-        let thing = self.kept.swap_remove(at);
+        let thing = self.kept.remove(at);
         self.unused = self.unused.min(self.kept.len());
         Some(thing)
     }

@@ -204,7 +204,7 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
             draining,
             lodger,
             lodger_due,
-            news: true,
+            news: false,
         })
     }
 
@@ -224,11 +224,14 @@ impl<T: Kept, L: Lodger> Reactor<T, L> {
                 self.take_sockets();
                 self.take_mail();
                 self.take_outside();
-                self.take_handed();
             }
             self.weigh_mail();
             self.take_events(&events);
             self.ask_lodger()?;
+            // After the events: who comes back gets the key of the socket that it replaces, whose events are not its.
+            if self.news {
+                self.take_handed();
+            }
             self.move_sockets();
             self.read_ready();
             self.locate_clients();

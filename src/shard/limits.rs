@@ -13,7 +13,7 @@ use crate::wire::ws::message::Bounds;
 pub const SESSIONS_MEMORY: usize = 64 << 20;
 /// What the ledger of the users' rates costs at most, in bytes.
 pub const LEDGER_MEMORY: u64 = 4 << 20;
-/// What a shard keeps at most to use it again, as long as it is needed now and then, in bytes.
+/// Buffers and queues that a shard keeps at most for reuse, as long as they are needed now and then, in bytes.
 pub const SPARE_MEMORY: u64 = 14 << 20;
 /// Percent of the memory budget from which on slow clients are let go; at all of it newcomers are refused.
 pub const MEMORY_SOFT_PERCENT: u64 = 90;
@@ -274,7 +274,7 @@ impl Limits {
         };
         terms.push(term("connections", connections.saturating_mul(CONNECTION_BYTES)));
         terms.push(term("rates of users", LEDGER_MEMORY));
-        terms.push(term("what is used again", each * SPARE_MEMORY));
+        terms.push(term("buffers kept for reuse", each * SPARE_MEMORY));
         terms
     }
 }

@@ -194,11 +194,7 @@ impl Shard {
             self.tally.observe(&MAIL_AGES, micros(self.load.mail_age()));
         }
         self.probe.turns = self.probe.turns.wrapping_add(1);
-        let now_and_then = self.probe.turns.is_multiple_of(WEIGHED_EVERY);
-        if now_and_then {
-            self.spares.trim(end);
-        }
-        if now_and_then || self.queued_bytes() > QUEUED_NOTICED {
+        if self.queued_bytes() > QUEUED_NOTICED || self.probe.turns.is_multiple_of(WEIGHED_EVERY) {
             self.fit_memory();
         }
         if self.probe.written {

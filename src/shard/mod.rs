@@ -291,6 +291,7 @@ impl Shard {
     /// The turn is over.
     pub fn end_turn(&mut self) {
         self.release_stalled();
+        self.spares.trim(self.now.mono);
         self.gauges[self.id.index()].publish(Reading {
             connections: (self.conns.len() - self.sessions.away.len()) as u64,
             clients: self.clients_open,

@@ -93,7 +93,8 @@ fn a_session_without_events_can_be_resumed() {
 
 #[test]
 fn what_is_too_much_to_keep_is_announced_first() {
-    let server = Server::start(&[]);
+    // With more of them who comes back may overtake what another shard has for its session, and then it gets all.
+    let server = Server::start(&["--shards", "1"]);
     let mut speaker = server.user("speaker");
     let mut ann = server.client("/ws?user_id=ann&last_seq=0&room=r");
     ann.expect("room_joined");

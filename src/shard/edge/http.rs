@@ -26,6 +26,8 @@ use crate::wire::ws::handshake;
 
 /// Told to whom the server takes no more: until then another one may stand in its place.
 const RETRY_AFTER_S: u32 = 5;
+/// Room for the head of an answer: few are longer, and those grow.
+const HEAD_BYTES: usize = 1024;
 
 impl Shard {
     /// Handles a request from the front of `input`; returns how many bytes are done with.
@@ -262,7 +264,8 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else { return };
         self.tally.count(class(answer.status));
         let headers = &self.limits.headers;
-        conn.outbox.push_own(&mut self.spares, answer.body.len(), |out| {
+        let bytes = if answer.head_only { 0 } else { HEAD_BYTES + answer.body.len() };
+        conn.outbox.push_own(&mut self.spares, bytes, |out| {
             with_headers(out, headers, |out| answer.write(out));
         });
         conn.brake(&self.limits);

@@ -10,7 +10,7 @@ use crate::shard::limits::SPARE_MEMORY;
 use crate::shard::outbox::{Item, Outbox, Queue, Weight};
 
 /// Bytes of buffers that a shard keeps for the next own frames and long messages instead of freeing them: eight
-/// messages of the usual longest, and little enough that a burst's memory goes back.
+/// messages of the usual longest.
 const SPARE_BYTES_MAX: usize = 9 << 20;
 /// Emptied queues that a shard keeps: as many as a large room's fan-out has under way.
 const SPARE_QUEUES_MAX: usize = 4096;
@@ -53,14 +53,14 @@ pub(crate) struct Spares {
     queues: Spare<Box<Queue>>,
     /// Invariant: the sum of the items that they have room for.
     items: usize,
-    trimmed: Mono,
+    trim_due: Mono,
 }
 
 impl Default for Spares {
     fn default() -> Spares {
         let (dropped, frames_written, own_bytes) = Default::default();
         let (buffers, queues) = (Buffers::new(SPARE_BYTES_MAX), Spare::default());
-        Spares { dropped, frames_written, own_bytes, buffers, queues, items: 0, trimmed: Mono(0) }
+        Spares { dropped, frames_written, own_bytes, buffers, queues, items: 0, trim_due: Mono(0) }
     }
 }
 
@@ -70,12 +70,17 @@ impl Spares {
         self.own_bytes
     }
 
-    /// Frees what was not used for a while. To be called now and then.
+    /// Frees what was not used for a while. To be called in each turn.
+    #[inline]
     pub(crate) fn trim(&mut self, now: Mono) {
-        if now.since(self.trimmed) < UNUSED_MAX {
-            return;
+        if now >= self.trim_due {
+            self.free_unused(now);
         }
-        self.trimmed = now;
+    }
+
+    #[cold]
+    fn free_unused(&mut self, now: Mono) {
+        self.trim_due = now + UNUSED_MAX;
         self.buffers.trim();
         let items = &mut self.items;
         self.queues.trim(|queue| *items -= queue.rest.capacity());
